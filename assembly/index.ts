@@ -1,0 +1,30 @@
+// The full data plane: the embeddable core, the life of a connection that every engine shares, and the uring engine.
+import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_STATE, LAYOUT_VERSION } from "./layout";
+import { attachClientIds } from "./proxy/client-id";
+import { attachTable, cold, header } from "./proxy/table";
+import { observeSnapshot } from "./snapshot";
+
+export * from "./core";
+export {
+  connectionClose, connectionDecide, connectionDialled, connectionMoved, connectionNext, connectionOpen,
+  connectionRefusal, connectTimeoutMs, dialTimeoutMs, memberAddress, sweep,
+} from "./proxy/connection";
+export { run, startLoop, turn } from "./proxy/loop";
+export { observeSnapshot } from "./snapshot";
+export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from "./uring/ring";
+
+/** Takes the memory over, after its Header was written. 0, or 1 when header and module are of different versions. */
+export function start(): u32 {
+  if (load<u32>(HEADER_OFFSET + HEADER_LAYOUT_VERSION) != LAYOUT_VERSION) return 1;
+  store<u32>(HEADER_OFFSET + HEADER_OPTION_ON, 1);
+  store<u64>(HEADER_OFFSET + HEADER_RANDOM_STATE, <u64>header().randomSeed * 0x9e3779b97f4a7c15 + 1);
+  attachTable();
+  attachClientIds();
+  observeSnapshot();
+  return 0;
+}
+
+/** Address of the slot's Cold line. */
+export function coldAddress(slot: u32): usize {
+  return changetype<usize>(cold(slot));
+}

@@ -1,0 +1,348 @@
+// Numbers that both compilers read: AssemblyScript for the data plane, TypeScript for the control plane.
+// Only `export const NAME = integer expression` may stand here; a number stands once, the next is computed from it.
+// The structs themselves are in memory.ts, with a compile-time check under each for every offset named here.
+
+// ---- One worker's memory -------------------------------------------------------------------------------------------
+//
+//   0          static data of the compiled module (constant: every instance writes the same bytes again)
+//   64 KiB     Header: control words, clock, settings, and where the regions below lie
+//   then       regions, page-aligned, placed by src/control/memory-map.ts and checked by the data plane at start:
+//              counters | backend counters | backend health | snapshot halves | records | connections | arena |
+//              timer wheel | rings | buffers
+//
+export const PAGE_BYTES = 4096;
+export const HEADER_OFFSET = 65536;
+export const HEADER_BYTES = 4096;
+export const REGIONS_OFFSET = HEADER_OFFSET + HEADER_BYTES;
+export const LAYOUT_VERSION = 1;
+
+/** "No such index", for slots, buffers, backends and members. */
+export const NONE = 0xffffffff;
+
+// ---- Header ----------------------------------------------------------------------------------------------------------
+export const HEADER_LAYOUT_VERSION = 0;
+export const HEADER_CONTROL = 4; // written by the main thread: CONTROL_*
+export const HEADER_STATE = 8; // written by the worker: STATE_*
+export const HEADER_EPOCH = 12; // written by the main thread: the published snapshot is in half `epoch & 1`
+export const HEADER_EPOCH_SEEN = 16; // written by the worker: the newest epoch that it has left the older one for
+export const HEADER_RECORDS_WRITTEN = 20; // bytes, monotonic modulo 2^32; written by the worker
+export const HEADER_RECORDS_READ = 24; // bytes, monotonic modulo 2^32; written by the log thread
+export const HEADER_RING_FD = 28; // written by the uring engine: the ring, which outlives a dead worker until it is closed
+export const HEADER_CLOCK_MS = 32; // f64, monotonic milliseconds, written by the engine at every turn
+export const HEADER_WALL_MS = 40; // f64, what to add to the clock for milliseconds since 1970
+export const HEADER_MEMORY_BASE = 48; // u64, address of this memory in the process, 0 for the portable engine
+export const HEADER_THREAD_ID = 56; // Node's id of the thread that runs on this memory; written by the worker
+export const HEADER_SETTINGS = 64; // u32 each, written by the main thread before start:
+export const HEADER_CONNECTIONS_MAX = HEADER_SETTINGS;
+export const HEADER_BUFFER_COUNT = HEADER_SETTINGS + 4; // a power of two, at most 32,768
+export const HEADER_BUFFER_BYTES = HEADER_SETTINGS + 8;
+export const HEADER_SUBMISSION_ENTRIES = HEADER_SETTINGS + 12; // a power of two
+export const HEADER_COMPLETION_ENTRIES = HEADER_SETTINGS + 16; // a power of two
+export const HEADER_RECORDS_BYTES = HEADER_SETTINGS + 20; // a power of two
+export const HEADER_ARENA_CHUNKS = HEADER_SETTINGS + 24;
+export const HEADER_WORKER_INDEX = HEADER_SETTINGS + 28;
+export const HEADER_WAKE_FD = HEADER_SETTINGS + 32; // eventfd that the ring reads
+export const HEADER_LISTENER_COUNT = HEADER_SETTINGS + 36;
+export const HEADER_RANDOM_SEED = HEADER_SETTINGS + 40;
+export const HEADER_ACCEPTS_IN_FLIGHT = HEADER_SETTINGS + 44; // per listener
+export const HEADER_REGIONS = 128; // u32 offsets, in this order:
+export const HEADER_REGION_COUNTERS = HEADER_REGIONS;
+export const HEADER_REGION_BACKEND_COUNTERS = HEADER_REGIONS + 4;
+export const HEADER_REGION_HEALTH = HEADER_REGIONS + 8;
+export const HEADER_REGION_SNAPSHOTS = HEADER_REGIONS + 12;
+export const HEADER_REGION_RECORDS = HEADER_REGIONS + 16;
+export const HEADER_REGION_HOT = HEADER_REGIONS + 20;
+export const HEADER_REGION_COLD = HEADER_REGIONS + 24;
+export const HEADER_REGION_ARENA = HEADER_REGIONS + 28;
+export const HEADER_REGION_WHEEL = HEADER_REGIONS + 32;
+export const HEADER_REGION_RINGS = HEADER_REGIONS + 36;
+export const HEADER_REGION_BUFFERS = HEADER_REGIONS + 40;
+export const HEADER_REGION_SCRATCH = HEADER_REGIONS + 44;
+export const HEADER_REGION_END = HEADER_REGIONS + 48;
+export const HEADER_LISTENER_FDS = 256; // u32 each, LISTENERS_MAX of them
+export const HEADER_RING_PARAMS = 512; // struct io_uring_params, as the kernel filled it
+export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, written before every wait
+export const HEADER_TIMEOUT = 672; // struct __kernel_timespec that it points to
+export const HEADER_WAKE_VALUE = 688; // u64, where the eventfd is read to
+export const HEADER_OPTION_ON = 696; // u32, always 1: the value for setsockopt
+export const HEADER_RANDOM_STATE = 704; // u64
+export const HEADER_CONNECT = 768; // Connect, what the parser found last
+export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
+
+export const CONTROL_RUN = 0;
+export const CONTROL_DRAIN = 1; // accept nobody, let the others finish
+export const CONTROL_STOP = 2; // close everybody, then return
+
+export const STATE_STARTING = 0;
+export const STATE_RUNNING = 1;
+export const STATE_STOPPED = 2;
+export const STATE_DRAINING = 3; // accepts nobody any more: the listening sockets may be closed
+
+// ---- Rings region ----------------------------------------------------------------------------------------------------
+//
+//   rings: completions and both rings' heads | submissions | provided buffers | buffer notes | messages for sendmsg
+//
+// Each part starts on a page; assembly/uring/ring.ts places them, these are the sizes of one entry.
+export const COMPLETION_BYTES = 16;
+export const RING_HEADS_BYTES = 65536;
+export const SUBMISSION_BYTES = 64;
+export const PROVIDED_BUFFER_BYTES = 16;
+export const BUFFER_NOTE_BYTES = 16;
+/** One struct msghdr and its iovecs, for each submission entry. */
+export const IOVECS_MAX = 12;
+export const MESSAGE_BYTES = 64 + IOVECS_MAX * 16;
+
+// ---- Timer wheel: the first slot of a list for each tick -------------------------------------------------------------
+export const WHEEL_TICK_MS = 64;
+export const WHEEL_BUCKETS = 4096;
+export const WHEEL_BYTES = WHEEL_BUCKETS * 4;
+
+// ---- Limits ----------------------------------------------------------------------------------------------------------
+export const LISTENERS_MAX = 64;
+export const POOLS_MAX = 64;
+/** Members of one pool: one bit each in the set of those already tried. */
+export const MEMBERS_MAX = 64;
+/** Backends of all pools in one process life; an id is never used for another address. */
+export const BACKENDS_MAX = 1024;
+export const WEIGHT_MAX = 1000;
+export const SNAPSHOT_HALF_BYTES = 16 << 20;
+export const SOCKADDR_BYTES_MAX = 28;
+export const SCRATCH_BYTES = 1 << 20;
+/** connect_max_bytes can't be more: partial CONNECT packets are gathered in the scratch region. */
+export const CONNECT_BYTES_LIMIT = SCRATCH_BYTES / 2;
+
+// ---- Counters: u64 each ----------------------------------------------------------------------------------------------
+export const COUNTERS_ACCEPTED = 0;
+export const COUNTERS_CLOSED = 8;
+export const COUNTERS_BYTES_FROM_CLIENTS = 16;
+export const COUNTERS_BYTES_TO_CLIENTS = 24;
+export const COUNTERS_RECORDS_DROPPED = 32;
+export const COUNTERS_BUFFERS_HELD = 40; // gauge
+export const COUNTERS_BUFFERS_STARVED = 48; // times that a read found no buffer
+export const COUNTERS_TURNS = 56;
+export const COUNTERS_COMPLETIONS = 64;
+export const COUNTERS_SLOTS_USED = 72; // gauge: slots that hold a client, without those waiting in accept
+export const COUNTERS_ARENA_USED = 80; // gauge: chunks
+export const COUNTERS_ACCEPT_ERRORS = 88;
+export const COUNTERS_REASONS = 128; // one for each REASON_*
+export const REASONS_MAX = 64;
+export const COUNTERS_BYTES = COUNTERS_REASONS + REASONS_MAX * 8;
+
+// ---- Backend counters: 64 bytes for each backend id, written by the worker -------------------------------------------
+export const BACKEND_COUNTERS_BYTES = 64;
+export const BACKEND_COUNTERS_ACTIVE = 0; // u32 gauge: connections that chose it, dialling or established
+export const BACKEND_COUNTERS_CURRENT_WEIGHT = 4; // i32, smooth weighted round robin
+export const BACKEND_COUNTERS_CONNECTS = 8; // u64, dials that succeeded
+export const BACKEND_COUNTERS_FAILURES = 16; // u64, dials that failed
+export const BACKEND_COUNTERS_CHOSEN = 24; // u64
+export const BACKEND_COUNTERS_BYTES_TO = 32; // u64
+export const BACKEND_COUNTERS_BYTES_FROM = 40; // u64
+
+// ---- Backend health: one u32 for each backend id, written by the main thread -----------------------------------------
+export const HEALTH_UP = 0;
+/** Connects failed lately (max_fails): passed over while another member is left, tried when none is. */
+export const HEALTH_SUSPECT = 1;
+/** Never chosen. */
+export const HEALTH_DOWN = 2;
+/** Takes nobody new. */
+export const HEALTH_DRAIN = 4;
+
+// ---- Snapshot --------------------------------------------------------------------------------------------------------
+//
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | pool blocks, 16-byte aligned
+//
+export const SNAPSHOT_EPOCH = 0;
+export const SNAPSHOT_LISTENER_COUNT = 4;
+export const SNAPSHOT_POOL_COUNT = 8;
+export const SNAPSHOT_CONNECT_MAX_BYTES = 12;
+export const SNAPSHOT_LISTENERS = 64;
+export const LISTENER_ENTRY_BYTES = 32;
+export const LISTENER_POOL = 0; // index in the list of pools
+export const LISTENER_CONNECT_TIMEOUT_MS = 4; // from accept to a complete CONNECT
+export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
+export const SNAPSHOT_BLOCKS = SNAPSHOT_POOLS + POOLS_MAX * 4;
+
+// A pool block is relocatable: offsets inside it count from its own start, so it is built once and copied everywhere.
+//
+//   Pool 64 B | Member 64 B x memberCount | table
+//
+// table: rendezvous, rowCount rows of ROW_BYTES (first, second, third member, spare: u8 each, ROW_NONE for none);
+//        ketama, pointCount points of POINT_BYTES (u32 hash, u32 member), ascending by hash, no hash twice;
+//        nothing for pools of another method.
+export const POOL_BYTES = 64;
+export const POOL_METHOD = 0;
+export const POOL_KEY = 4;
+export const POOL_ALGORITHM = 8;
+export const POOL_MEMBER_COUNT = 12;
+export const POOL_ENTRY_COUNT = 16; // rows (a power of two) or points
+export const POOL_MEMBERS = 20; // offset in the block
+export const POOL_TABLE = 24; // offset in the block
+export const POOL_BLOCK_BYTES = 28;
+export const POOL_SECRET = 32; // 16 bytes, key of SipHash; zeros when the operator set none
+export const POOL_CONNECT_TIMEOUT_MS = 48; // for one dial
+export const MEMBER_BYTES = 64;
+export const MEMBER_BACKEND = 0; // id: index of health and counters
+export const MEMBER_WEIGHT = 4; // 0 takes nobody
+export const MEMBER_BACKUP = 8; // 1: only when no other member is left
+export const MEMBER_SOCKADDR_BYTES = 12;
+export const MEMBER_SOCKADDR = 16; // SOCKADDR_BYTES_MAX, as the kernel spells it
+export const MEMBER_NAME_HASH = 48; // u64, written by the table's build
+export const ROW_BYTES = 4;
+export const ROW_NONE = 255;
+export const ROWS_MIN = 1 << 8;
+export const ROWS_DEFAULT = 1 << 16;
+export const ROWS_MAX = 1 << 20;
+export const POINT_BYTES = 8;
+export const POINTS_PER_WEIGHT = 160; // nginx's number
+/** The weights of a ketama pool can't add up to more than POINTS_MAX / POINTS_PER_WEIGHT: half a snapshot. */
+export const POINTS_MAX = 1 << 20;
+
+// What the build of a table answers.
+export const TABLE_BUILT = 0;
+export const TABLE_MEMBER_COUNT = 1; // none, or more than MEMBERS_MAX
+export const TABLE_MEMBER_WEIGHT = 2; // more than WEIGHT_MAX
+export const TABLE_MEMBER_TWICE = 3; // two members of one name
+export const TABLE_ROWS = 4; // not a power of two between ROWS_MIN and ROWS_MAX
+export const TABLE_POINTS = 5; // more than POINTS_MAX
+
+export const METHOD_HASH = 0;
+export const METHOD_ROUND_ROBIN = 1;
+export const METHOD_LEAST_CONN = 2;
+export const METHOD_RANDOM_TWO = 3;
+export const KEY_CLIENT_ID = 0;
+export const KEY_USERNAME = 1;
+export const KEY_REMOTE_ADDR = 2;
+export const ALGORITHM_RENDEZVOUS = 0;
+export const ALGORITHM_KETAMA = 1;
+
+// ---- Connect: what the parser found in a CONNECT packet --------------------------------------------------------------
+// Offsets count from the packet's first byte. A field that is absent has offset 0.
+export const CONNECT_PACKET_BYTES = 0; // whole packet; 0 while the length isn't known
+export const CONNECT_VERSION = 4; // 3, 4 or 5: MQTT 3.1, 3.1.1, 5.0; 0 while unknown; else the level that was refused
+export const CONNECT_FLAGS = 8; // the connect flags byte
+export const CONNECT_KEEP_ALIVE = 12; // seconds
+export const CONNECT_CLIENT_ID = 16; // offset, then bytes
+export const CONNECT_CLIENT_ID_BYTES = 20;
+export const CONNECT_USERNAME = 24;
+export const CONNECT_USERNAME_BYTES = 28;
+export const CONNECT_PASSWORD = 32;
+export const CONNECT_PASSWORD_BYTES = 36;
+export const CONNECT_WILL_TOPIC = 40;
+export const CONNECT_WILL_TOPIC_BYTES = 44;
+export const CONNECT_WILL_PAYLOAD = 48;
+export const CONNECT_WILL_PAYLOAD_BYTES = 52;
+export const CONNECT_PROPERTIES = 56;
+export const CONNECT_PROPERTIES_BYTES = 60;
+export const CONNECT_WILL_PROPERTIES = 64;
+export const CONNECT_WILL_PROPERTIES_BYTES = 68;
+export const CONNECT_SESSION_EXPIRY = 72; // seconds, 0xffffffff never
+export const CONNECT_RECEIVE_MAXIMUM = 76; // 65,535 when absent
+export const CONNECT_MAXIMUM_PACKET_SIZE = 80; // bytes, 0 when absent
+export const CONNECT_TOPIC_ALIAS_MAXIMUM = 84;
+export const CONNECT_REASON = 88; // REASON_* when refused
+export const CONNECT_REASON_OFFSET = 92; // where in the packet the fault stands
+export const CONNECT_BYTES = 96;
+
+export const CONNECT_FLAG_CLEAN_START = 2;
+export const CONNECT_FLAG_WILL = 4;
+export const CONNECT_FLAG_WILL_QOS = 24;
+export const CONNECT_FLAG_WILL_RETAIN = 32;
+export const CONNECT_FLAG_PASSWORD = 64;
+export const CONNECT_FLAG_USERNAME = 128;
+
+export const PARSE_COMPLETE = 0;
+export const PARSE_PARTIAL = 1;
+export const PARSE_REFUSED = 2;
+
+// ---- Reasons: why a connection ended. The names that logs and metrics show are in src/reasons.ts -----------------------
+export const REASON_NONE = 0; // still open
+// the client's first bytes
+export const REASON_HTTP_REQUEST = 1;
+export const REASON_TLS_HELLO = 2;
+export const REASON_CONNECT_EXPECTED = 3; // an MQTT packet, but not CONNECT
+export const REASON_NOT_MQTT = 4;
+export const REASON_FIXED_HEADER_FLAGS = 5;
+export const REASON_REMAINING_LENGTH = 6;
+export const REASON_CONNECT_TOO_LARGE = 7;
+export const REASON_PROTOCOL_NAME = 8;
+export const REASON_PROTOCOL_VERSION = 9;
+export const REASON_RESERVED_FLAG = 10;
+export const REASON_WILL_FLAGS = 11;
+export const REASON_PASSWORD_WITHOUT_USERNAME = 12;
+export const REASON_UTF8 = 13;
+export const REASON_NULL_CHARACTER = 14;
+export const REASON_FIELD_TOO_LONG = 15; // a field's length reaches past the packet's end
+export const REASON_TRAILING_BYTES = 16;
+export const REASON_PROPERTY_UNKNOWN = 17;
+export const REASON_PROPERTY_DUPLICATE = 18;
+export const REASON_PROPERTY_VALUE = 19;
+export const REASON_PROPERTY_LENGTH = 20;
+export const REASON_CLIENT_ID_REQUIRED = 21;
+export const REASON_WILL_TOPIC = 22; // empty, or with wildcards
+export const REASON_CONNECT_TIMEOUT = 23;
+export const REASON_CLIENT_LEFT_EARLY = 24; // closed or reset before its CONNECT was complete
+// ours
+export const REASON_NO_BACKEND = 32; // every candidate refused, timed out or is down
+export const REASON_CONNECTIONS_MAX = 33;
+export const REASON_SHUTDOWN = 34;
+export const REASON_WORKER_DIED = 35;
+export const REASON_INTERNAL = 36;
+// an established connection
+export const REASON_CLIENT_CLOSED = 40;
+export const REASON_CLIENT_RESET = 41;
+export const REASON_BACKEND_CLOSED = 42;
+export const REASON_BACKEND_RESET = 43;
+export const REASON_CLIENT_STALLED = 44; // stopped reading
+export const REASON_BACKEND_STALLED = 45;
+
+/** Longest refusal: a v5 CONNACK with no properties. */
+export const REFUSAL_BYTES_MAX = 5;
+
+// ---- Verdicts of decide ------------------------------------------------------------------------------------------------
+export const VERDICT_MORE = 0; // the CONNECT isn't complete yet
+export const VERDICT_DIAL = 1; // a backend was chosen
+export const VERDICT_REFUSE = 2; // Cold.reason says why
+
+// ---- Connections: one hot and one cold line each -------------------------------------------------------------------------
+export const HOT_BYTES = 64;
+export const COLD_BYTES = 128;
+export const COLD_BYTES_FROM_CLIENT = 0; // u64
+export const COLD_BYTES_TO_CLIENT = 8; // u64
+export const COLD_OPENED_MS = 16; // f64, milliseconds since 1970
+export const COLD_KEY_HASH = 24; // u64
+export const COLD_TRIED = 32; // u64, a bit for each member already dialled
+export const COLD_PEER = 40; // sockaddr as accept wrote it
+export const COLD_PEER_BYTES = 68; // u32
+export const COLD_LISTENER = 72;
+export const COLD_POOL = 76;
+export const COLD_BACKEND = 80; // id, or NONE
+export const COLD_MEMBER = 84;
+export const COLD_REASON = 88;
+export const COLD_KEEP_ALIVE = 92;
+export const COLD_VERSION = 96;
+export const COLD_CLIENT_ID_BYTES = 100;
+export const COLD_CLIENT_ID = 104; // the id itself up to CLIENT_ID_INLINE_BYTES, else the first arena chunk (u32)
+export const CLIENT_ID_INLINE_BYTES = 24;
+/** A longer ClientId is routed whole but logged cut off at this length. */
+export const CLIENT_ID_KEPT_BYTES_MAX = 1020;
+export const ARENA_CHUNK_BYTES = 64; // u32 next, then 60 bytes
+
+// ---- Access record: written by a worker, read by the log thread --------------------------------------------------------
+// Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose
+// RECORD_BYTES_TOTAL has RECORD_SKIP set is padding up to the ring's end.
+export const RECORD_BYTES_TOTAL = 0;
+export const RECORD_SKIP = 0x80000000;
+export const RECORD_REASON = 4;
+export const RECORD_OPENED_MS = 8; // f64, since 1970
+export const RECORD_CLOSED_MS = 16; // f64
+export const RECORD_BYTES_FROM_CLIENT = 24; // u64
+export const RECORD_BYTES_TO_CLIENT = 32; // u64
+export const RECORD_BACKEND = 40; // id or NONE
+export const RECORD_LISTENER = 44;
+export const RECORD_VERSION = 48; // 0 unknown, else the protocol level
+export const RECORD_KEEP_ALIVE = 52;
+export const RECORD_ATTEMPTS = 56; // backends dialled
+export const RECORD_CLIENT_ID_BYTES = 60; // whole length; at most CLIENT_ID_KEPT_BYTES_MAX of them follow
+export const RECORD_PEER = 64; // sockaddr, SOCKADDR_BYTES_MAX
+export const RECORD_EPOCH = 92; // snapshot epoch that names the listener
+export const RECORD_CLIENT_ID = 96;

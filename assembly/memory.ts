@@ -1,0 +1,259 @@
+// The shared structs as views over raw memory. layout.ts names the offsets for TypeScript; the bare `if` under each
+// class is a compile-time check that both say the same (inside an inlined helper it would always fire).
+import {
+  COLD_BACKEND, COLD_BYTES, COLD_BYTES_FROM_CLIENT, COLD_CLIENT_ID, COLD_CLIENT_ID_BYTES, COLD_KEEP_ALIVE,
+  COLD_LISTENER, COLD_OPENED_MS, COLD_PEER, COLD_PEER_BYTES, COLD_REASON, COLD_TRIED,
+  CONNECT_BYTES, CONNECT_CLIENT_ID, CONNECT_PROPERTIES, CONNECT_REASON, CONNECT_SESSION_EXPIRY, CONNECT_USERNAME,
+  CONNECT_WILL_PAYLOAD,
+  HEADER_CLOCK_MS, HEADER_CONNECTIONS_MAX, HEADER_EPOCH, HEADER_LISTENER_COUNT, HEADER_MEMORY_BASE,
+  HEADER_ACCEPTS_IN_FLIGHT, HEADER_RECORDS_READ, HEADER_REGION_BUFFERS, HEADER_THREAD_ID, HEADER_REGION_COUNTERS, HEADER_REGION_END,
+  LISTENER_CONNECT_TIMEOUT_MS, LISTENER_ENTRY_BYTES,
+  MEMBER_BACKUP, MEMBER_BYTES, MEMBER_NAME_HASH, MEMBER_SOCKADDR, MEMBER_SOCKADDR_BYTES,
+  POOL_BLOCK_BYTES, POOL_BYTES, POOL_CONNECT_TIMEOUT_MS, POOL_ENTRY_COUNT, POOL_SECRET,
+  BACKEND_COUNTERS_BYTES, BACKEND_COUNTERS_CONNECTS, BACKEND_COUNTERS_BYTES_FROM,
+  COUNTERS_RECORDS_DROPPED, COUNTERS_ARENA_USED, COUNTERS_ACCEPT_ERRORS,
+  RECORD_CLIENT_ID, RECORD_CLIENT_ID_BYTES, RECORD_EPOCH, RECORD_PEER, RECORD_BACKEND,
+  SNAPSHOT_CONNECT_MAX_BYTES,
+} from "./layout";
+
+@unmanaged export class Header {
+  layoutVersion: u32;
+  control: u32;
+  state: u32;
+  epoch: u32;
+  epochSeen: u32;
+  recordsWritten: u32;
+  recordsRead: u32;
+  ringFd: u32;
+  clockMs: f64;
+  wallMs: f64;
+  memoryBase: u64;
+  threadId: u32;
+  _pad60: u32;
+  connectionsMax: u32;
+  bufferCount: u32;
+  bufferBytes: u32;
+  submissionEntries: u32;
+  completionEntries: u32;
+  recordsBytes: u32;
+  arenaChunks: u32;
+  workerIndex: u32;
+  wakeFd: u32;
+  listenerCount: u32;
+  randomSeed: u32;
+  acceptsInFlight: u32;
+  _pad112: u64;
+  _pad120: u64;
+  counters: u32;
+  backendCounters: u32;
+  health: u32;
+  snapshots: u32;
+  records: u32;
+  hot: u32;
+  cold: u32;
+  arena: u32;
+  wheel: u32;
+  rings: u32;
+  buffers: u32;
+  scratch: u32;
+  end: u32;
+}
+if (offsetof<Header>("epoch") != HEADER_EPOCH) ERROR("Header.epoch moved");
+if (offsetof<Header>("recordsRead") != HEADER_RECORDS_READ) ERROR("Header.recordsRead moved");
+if (offsetof<Header>("clockMs") != HEADER_CLOCK_MS) ERROR("Header.clockMs moved");
+if (offsetof<Header>("memoryBase") != HEADER_MEMORY_BASE) ERROR("Header.memoryBase moved");
+if (offsetof<Header>("threadId") != HEADER_THREAD_ID) ERROR("Header.threadId moved");
+if (offsetof<Header>("connectionsMax") != HEADER_CONNECTIONS_MAX) ERROR("Header.connectionsMax moved");
+if (offsetof<Header>("listenerCount") != HEADER_LISTENER_COUNT) ERROR("Header.listenerCount moved");
+if (offsetof<Header>("acceptsInFlight") != HEADER_ACCEPTS_IN_FLIGHT) ERROR("Header.acceptsInFlight moved");
+if (offsetof<Header>("counters") != HEADER_REGION_COUNTERS) ERROR("Header.counters moved");
+if (offsetof<Header>("buffers") != HEADER_REGION_BUFFERS) ERROR("Header.buffers moved");
+if (offsetof<Header>("end") != HEADER_REGION_END) ERROR("Header.end moved");
+
+@unmanaged export class Counters {
+  accepted: u64;
+  closed: u64;
+  bytesFromClients: u64;
+  bytesToClients: u64;
+  recordsDropped: u64;
+  buffersHeld: u64;
+  buffersStarved: u64;
+  turns: u64;
+  completions: u64;
+  slotsUsed: u64;
+  arenaUsed: u64;
+  acceptErrors: u64;
+}
+if (offsetof<Counters>("recordsDropped") != COUNTERS_RECORDS_DROPPED) ERROR("Counters.recordsDropped moved");
+if (offsetof<Counters>("arenaUsed") != COUNTERS_ARENA_USED) ERROR("Counters.arenaUsed moved");
+if (offsetof<Counters>("acceptErrors") != COUNTERS_ACCEPT_ERRORS) ERROR("Counters.acceptErrors moved");
+
+@unmanaged export class BackendCounters {
+  active: u32;
+  currentWeight: i32;
+  connects: u64;
+  failures: u64;
+  chosen: u64;
+  bytesTo: u64;
+  bytesFrom: u64;
+  _pad48: u64;
+  _pad56: u64;
+}
+if (offsetof<BackendCounters>() != BACKEND_COUNTERS_BYTES) ERROR("BackendCounters changed its size");
+if (offsetof<BackendCounters>("connects") != BACKEND_COUNTERS_CONNECTS) ERROR("BackendCounters.connects moved");
+if (offsetof<BackendCounters>("bytesFrom") != BACKEND_COUNTERS_BYTES_FROM) ERROR("BackendCounters.bytesFrom moved");
+
+@unmanaged export class SnapshotHalf {
+  epoch: u32;
+  listenerCount: u32;
+  poolCount: u32;
+  connectMaxBytes: u32;
+}
+if (offsetof<SnapshotHalf>("connectMaxBytes") != SNAPSHOT_CONNECT_MAX_BYTES) ERROR("SnapshotHalf.connectMaxBytes moved");
+
+@unmanaged export class ListenerEntry {
+  pool: u32;
+  connectTimeoutMs: u32;
+  _pad8: u64;
+  _pad16: u64;
+  _pad24: u64;
+}
+if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR("ListenerEntry changed its size");
+if (offsetof<ListenerEntry>("connectTimeoutMs") != LISTENER_CONNECT_TIMEOUT_MS) ERROR("ListenerEntry.connectTimeoutMs moved");
+
+@unmanaged export class Pool {
+  method: u32;
+  key: u32;
+  algorithm: u32;
+  memberCount: u32;
+  entryCount: u32;
+  members: u32;
+  table: u32;
+  blockBytes: u32;
+  secret0: u64;
+  secret1: u64;
+  connectTimeoutMs: u32;
+  _pad52: u32;
+  _pad56: u64;
+}
+if (offsetof<Pool>() != POOL_BYTES) ERROR("Pool changed its size");
+if (offsetof<Pool>("entryCount") != POOL_ENTRY_COUNT) ERROR("Pool.entryCount moved");
+if (offsetof<Pool>("blockBytes") != POOL_BLOCK_BYTES) ERROR("Pool.blockBytes moved");
+if (offsetof<Pool>("secret0") != POOL_SECRET) ERROR("Pool.secret0 moved");
+if (offsetof<Pool>("connectTimeoutMs") != POOL_CONNECT_TIMEOUT_MS) ERROR("Pool.connectTimeoutMs moved");
+
+@unmanaged export class Member {
+  backend: u32;
+  weight: u32;
+  backup: u32;
+  sockaddrBytes: u32;
+  _sockaddr0: u64;
+  _sockaddr8: u64;
+  _sockaddr16: u64;
+  _sockaddr24: u64;
+  nameHash: u64;
+  _pad56: u64;
+}
+if (offsetof<Member>() != MEMBER_BYTES) ERROR("Member changed its size");
+if (offsetof<Member>("backup") != MEMBER_BACKUP) ERROR("Member.backup moved");
+if (offsetof<Member>("sockaddrBytes") != MEMBER_SOCKADDR_BYTES) ERROR("Member.sockaddrBytes moved");
+if (offsetof<Member>("_sockaddr0") != MEMBER_SOCKADDR) ERROR("Member.sockaddr moved");
+if (offsetof<Member>("nameHash") != MEMBER_NAME_HASH) ERROR("Member.nameHash moved");
+
+@unmanaged export class Connect {
+  packetBytes: u32;
+  version: u32;
+  flags: u32;
+  keepAlive: u32;
+  clientId: u32;
+  clientIdBytes: u32;
+  username: u32;
+  usernameBytes: u32;
+  password: u32;
+  passwordBytes: u32;
+  willTopic: u32;
+  willTopicBytes: u32;
+  willPayload: u32;
+  willPayloadBytes: u32;
+  properties: u32;
+  propertiesBytes: u32;
+  willProperties: u32;
+  willPropertiesBytes: u32;
+  sessionExpiry: u32;
+  receiveMaximum: u32;
+  maximumPacketSize: u32;
+  topicAliasMaximum: u32;
+  reason: u32;
+  reasonOffset: u32;
+}
+if (offsetof<Connect>() != CONNECT_BYTES) ERROR("Connect changed its size");
+if (offsetof<Connect>("clientId") != CONNECT_CLIENT_ID) ERROR("Connect.clientId moved");
+if (offsetof<Connect>("username") != CONNECT_USERNAME) ERROR("Connect.username moved");
+if (offsetof<Connect>("willPayload") != CONNECT_WILL_PAYLOAD) ERROR("Connect.willPayload moved");
+if (offsetof<Connect>("properties") != CONNECT_PROPERTIES) ERROR("Connect.properties moved");
+if (offsetof<Connect>("sessionExpiry") != CONNECT_SESSION_EXPIRY) ERROR("Connect.sessionExpiry moved");
+if (offsetof<Connect>("reason") != CONNECT_REASON) ERROR("Connect.reason moved");
+
+/** What stays of a connection while it is idle, beside its hot line; see proxy/connection.ts for who writes what. */
+@unmanaged export class Cold {
+  bytesFromClient: u64;
+  bytesToClient: u64;
+  openedMs: f64;
+  keyHash: u64;
+  tried: u64;
+  _peer0: u64;
+  _peer8: u64;
+  _peer16: u64;
+  _peer24: u32;
+  peerBytes: u32;
+  listener: u32;
+  pool: u32;
+  backend: u32;
+  member: u32;
+  reason: u32;
+  keepAlive: u32;
+  version: u32;
+  clientIdBytes: u32;
+  clientId: u32;
+  _clientId4: u32;
+  _clientId8: u64;
+  _clientId16: u64;
+}
+if (offsetof<Cold>() != COLD_BYTES) ERROR("Cold changed its size");
+if (offsetof<Cold>("bytesFromClient") != COLD_BYTES_FROM_CLIENT) ERROR("Cold.bytesFromClient moved");
+if (offsetof<Cold>("openedMs") != COLD_OPENED_MS) ERROR("Cold.openedMs moved");
+if (offsetof<Cold>("tried") != COLD_TRIED) ERROR("Cold.tried moved");
+if (offsetof<Cold>("_peer0") != COLD_PEER) ERROR("Cold.peer moved");
+if (offsetof<Cold>("peerBytes") != COLD_PEER_BYTES) ERROR("Cold.peerBytes moved");
+if (offsetof<Cold>("listener") != COLD_LISTENER) ERROR("Cold.listener moved");
+if (offsetof<Cold>("backend") != COLD_BACKEND) ERROR("Cold.backend moved");
+if (offsetof<Cold>("reason") != COLD_REASON) ERROR("Cold.reason moved");
+if (offsetof<Cold>("keepAlive") != COLD_KEEP_ALIVE) ERROR("Cold.keepAlive moved");
+if (offsetof<Cold>("clientIdBytes") != COLD_CLIENT_ID_BYTES) ERROR("Cold.clientIdBytes moved");
+if (offsetof<Cold>("clientId") != COLD_CLIENT_ID) ERROR("Cold.clientId moved");
+
+/** One end of a connection in the access log; the ClientId follows. */
+@unmanaged export class AccessRecord {
+  bytesTotal: u32;
+  reason: u32;
+  openedMs: f64;
+  closedMs: f64;
+  bytesFromClient: u64;
+  bytesToClient: u64;
+  backend: u32;
+  listener: u32;
+  version: u32;
+  keepAlive: u32;
+  attempts: u32;
+  clientIdBytes: u32;
+  _peer0: u64;
+  _peer8: u64;
+  _peer16: u64;
+  _peer24: u32;
+  epoch: u32;
+}
+if (offsetof<AccessRecord>() != RECORD_CLIENT_ID) ERROR("AccessRecord changed its size");
+if (offsetof<AccessRecord>("backend") != RECORD_BACKEND) ERROR("AccessRecord.backend moved");
+if (offsetof<AccessRecord>("clientIdBytes") != RECORD_CLIENT_ID_BYTES) ERROR("AccessRecord.clientIdBytes moved");
+if (offsetof<AccessRecord>("_peer0") != RECORD_PEER) ERROR("AccessRecord.peer moved");
+if (offsetof<AccessRecord>("epoch") != RECORD_EPOCH) ERROR("AccessRecord.epoch moved");

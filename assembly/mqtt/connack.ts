@@ -1,0 +1,84 @@
+// What a refused client is told: the CONNACK of its own version, or nothing at all.
+import {
+  REASON_CLIENT_ID_REQUIRED, REASON_CONNECTIONS_MAX, REASON_CONNECT_TOO_LARGE, REASON_FIELD_TOO_LONG, REASON_INTERNAL,
+  REASON_NO_BACKEND, REASON_NULL_CHARACTER, REASON_PASSWORD_WITHOUT_USERNAME, REASON_PROPERTY_DUPLICATE,
+  REASON_PROPERTY_LENGTH, REASON_PROPERTY_UNKNOWN, REASON_PROPERTY_VALUE, REASON_PROTOCOL_VERSION,
+  REASON_REMAINING_LENGTH, REASON_RESERVED_FLAG, REASON_SHUTDOWN, REASON_TRAILING_BYTES, REASON_UTF8,
+  REASON_WILL_FLAGS, REASON_WILL_TOPIC,
+} from "../layout";
+
+/**
+ * Writes the refusal for a client of a version, as Connect.version tells it (0 unknown, or a level that we don't speak),
+ * and returns its bytes, at most REFUSAL_BYTES_MAX; 0 means that the connection is closed without a word.
+ */
+export function writeRefusal(reason: u32, version: u32, out: usize): u32 {
+  const answers = answersTo(reason);
+  // A client of an unknown version can't be answered. Level 0 is known, and refused for being 0.
+  if (version == 0 && reason != REASON_PROTOCOL_VERSION) return 0;
+  return version < 5 ? writeConnack3(answers & 0xff, out) : writeConnack5(answers >> 8, out);
+}
+
+/** 3.1 and 3.1.1, section 3.2: no session present with a refusal [MQTT-3.2.2-4]. */
+function writeConnack3(code: u32, out: usize): u32 {
+  if (code == SILENCE) return 0;
+  store<u32>(out, 0x0220 | (code << 24));
+  return 4;
+}
+
+/** 5.0, section 3.2: no session present with a refusal [MQTT-3.2.2-6], no properties. */
+function writeConnack5(code: u32, out: usize): u32 {
+  if (code == SILENCE) return 0;
+  store<u32>(out, 0x0320 | (code << 24));
+  store<u8>(out, 0, 4);
+  return 5;
+}
+
+const SILENCE: u32 = 0;
+
+// Return codes of 3.1.1, table 3.1. A CONNECT that breaks the format has none: it is closed without CONNACK [MQTT-3.1.4-1].
+const UNACCEPTABLE_PROTOCOL_VERSION: u32 = 1;
+const IDENTIFIER_REJECTED: u32 = 2;
+const SERVER_UNAVAILABLE: u32 = 3;
+
+// Reason codes of 5.0, table 3-1.
+const MALFORMED_PACKET: u32 = 0x81;
+const PROTOCOL_ERROR: u32 = 0x82;
+const UNSUPPORTED_PROTOCOL_VERSION: u32 = 0x84;
+const CLIENT_IDENTIFIER_NOT_VALID: u32 = 0x85;
+const SERVER_UNAVAILABLE_5: u32 = 0x88;
+const TOPIC_NAME_INVALID: u32 = 0x90;
+const PACKET_TOO_LARGE: u32 = 0x95;
+const QUOTA_EXCEEDED: u32 = 0x97;
+
+/** Both answers to each reason, for 3.1.1 in the low byte and for 5.0 above it. Reasons that aren't here get neither. */
+function answersTo(reason: u32): u32 {
+  switch (reason) {
+    case REASON_PROTOCOL_VERSION: return answers(UNACCEPTABLE_PROTOCOL_VERSION, UNSUPPORTED_PROTOCOL_VERSION);
+    case REASON_CLIENT_ID_REQUIRED: return answers(IDENTIFIER_REJECTED, CLIENT_IDENTIFIER_NOT_VALID);
+    case REASON_CONNECT_TOO_LARGE: return answers(SILENCE, PACKET_TOO_LARGE);
+    // 1.5.4, 2.2.2.2, 3.1.2.3 and 3.1.2.6 of 5.0 name these malformed; lengths that disagree are so by definition, 1.2.
+    case REASON_REMAINING_LENGTH:
+    case REASON_RESERVED_FLAG:
+    case REASON_WILL_FLAGS:
+    case REASON_PASSWORD_WITHOUT_USERNAME:
+    case REASON_UTF8:
+    case REASON_NULL_CHARACTER:
+    case REASON_FIELD_TOO_LONG:
+    case REASON_TRAILING_BYTES:
+    case REASON_PROPERTY_UNKNOWN:
+    case REASON_PROPERTY_LENGTH: return answers(SILENCE, MALFORMED_PACKET);
+    // 3.1.2.11 and 3.1.3.2 of 5.0 name these protocol errors.
+    case REASON_PROPERTY_DUPLICATE:
+    case REASON_PROPERTY_VALUE: return answers(SILENCE, PROTOCOL_ERROR);
+    case REASON_WILL_TOPIC: return answers(SILENCE, TOPIC_NAME_INVALID);
+    case REASON_CONNECTIONS_MAX: return answers(SERVER_UNAVAILABLE, QUOTA_EXCEEDED);
+    case REASON_NO_BACKEND:
+    case REASON_SHUTDOWN:
+    case REASON_INTERNAL: return answers(SERVER_UNAVAILABLE, SERVER_UNAVAILABLE_5);
+    default: return answers(SILENCE, SILENCE);
+  }
+}
+
+function answers(code3: u32, code5: u32): u32 {
+  return code3 | (code5 << 8);
+}

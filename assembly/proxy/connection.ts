@@ -1,0 +1,131 @@
+// The life of a connection as both engines live it: open, decide, dial, next, close. How bytes are moved in between is
+// each engine's own (proxy.ts here, portable.ts in TypeScript).
+import { NONE, REASON_NONE, VERDICT_DIAL, VERDICT_REFUSE } from "../layout";
+import { Cold } from "../memory";
+import { writeRefusal } from "../mqtt/connack";
+import { chooseBackend, decide, dropBackend } from "../route/decide";
+import { listenerEntry, member, observeSnapshot, pool } from "../snapshot";
+import { attachClientIds, forgetClientId } from "./client-id";
+import { writeRecord } from "./records";
+import {
+  attachTable, backendCounters, cold, count, freeSlot, header, hot, PHASE_ACCEPTING, PHASE_DIALLING, PHASE_FREE, PHASE_OPEN,
+  PHASE_READING, takeSlot,
+} from "./table";
+
+/** A slot in phase READING for a client of that listener, or NONE when the table is full. */
+export function connectionOpen(listener: u32): u32 {
+  const slot = takeSlot();
+  if (slot == NONE) return NONE;
+  beginLife(slot, listener);
+  return slot;
+}
+
+/** The client is there; its address is written by the engine. */
+export function beginLife(slot: u32, listener: u32): void {
+  const line = cold(slot);
+  line.bytesFromClient = 0;
+  line.bytesToClient = 0;
+  line.openedMs = header().clockMs + header().wallMs;
+  line.keyHash = 0;
+  line.tried = 0;
+  line.listener = listener;
+  line.pool = NONE;
+  line.backend = NONE;
+  line.member = NONE;
+  line.reason = REASON_NONE;
+  line.keepAlive = 0;
+  line.version = 0;
+  line.clientIdBytes = 0;
+  hot(slot).phase = PHASE_READING;
+  count().accepted++;
+  count().slotsUsed++;
+}
+
+/** VERDICT_* for the bytes that came so far, in one piece from the connection's first. */
+export function connectionDecide(slot: u32, bytes: usize, length: u32): u32 {
+  assert(hot(slot).phase == PHASE_READING);
+  const verdict = decide(slot, bytes, length);
+  if (verdict == VERDICT_DIAL) hot(slot).phase = PHASE_DIALLING;
+  return verdict;
+}
+
+/** The dial failed: VERDICT_DIAL with another member chosen, or VERDICT_REFUSE. */
+export function connectionNext(slot: u32): u32 {
+  const line = cold(slot);
+  assert(line.backend != NONE);
+  backendCounters(line.backend).failures++;
+  dropBackend(line);
+  const verdict = chooseBackend(slot);
+  assert(verdict == VERDICT_DIAL || verdict == VERDICT_REFUSE);
+  return verdict;
+}
+
+/** The backend has taken the CONNECT. */
+export function connectionDialled(slot: u32): void {
+  backendCounters(cold(slot).backend).connects++;
+  hot(slot).phase = PHASE_OPEN;
+}
+
+/** The refusal that fits the reason and the client's version, at most REFUSAL_BYTES_MAX; 0: close without a word. */
+export function connectionRefusal(slot: u32, out: usize): u32 {
+  return writeRefusal(cold(slot).reason, cold(slot).version, out);
+}
+
+export function connectionMoved(slot: u32, fromClient: u32, toClient: u32): void {
+  cold(slot).bytesFromClient += fromClient;
+  cold(slot).bytesToClient += toClient;
+}
+
+/** Ends the life: one access record, then the slot is free. The first reason given stands. */
+export function connectionClose(slot: u32, reason: u32): void {
+  const line = cold(slot);
+  if (line.reason == REASON_NONE) line.reason = reason;
+  endLife(line);
+  freeSlot(slot);
+}
+
+export function endLife(line: Cold): void {
+  const totals = count();
+  totals.closed++;
+  totals.slotsUsed--;
+  totals.bytesFromClients += line.bytesFromClient;
+  totals.bytesToClients += line.bytesToClient;
+  if (line.backend != NONE) {
+    const backend = backendCounters(line.backend);
+    backend.bytesTo += line.bytesFromClient;
+    backend.bytesFrom += line.bytesToClient;
+  }
+  writeRecord(line);
+  dropBackend(line);
+  forgetClientId(line);
+}
+
+/** Milliseconds from accept to a complete CONNECT. */
+export function connectTimeoutMs(slot: u32): u32 {
+  return listenerEntry(cold(slot).listener).connectTimeoutMs;
+}
+
+/** Milliseconds for one dial. */
+export function dialTimeoutMs(slot: u32): u32 {
+  return pool(cold(slot).pool).connectTimeoutMs;
+}
+
+/** The member to dial; the address holds until the next snapshot is observed. */
+export function memberAddress(slot: u32): usize {
+  return changetype<usize>(member(pool(cold(slot).pool), cold(slot).member));
+}
+
+/** Ends every connection of a worker that died: called by the main thread over that worker's memory. */
+export function sweep(reason: u32): void {
+  attachTable();
+  attachClientIds();
+  observeSnapshot();
+  for (let slot: u32 = 0; slot < header().connectionsMax; slot++) {
+    const phase = hot(slot).phase;
+    if (phase == PHASE_FREE || phase == PHASE_ACCEPTING) continue;
+    hot(slot).phase = PHASE_FREE;
+    const line = cold(slot);
+    if (line.reason == REASON_NONE) line.reason = reason;
+    endLife(line);
+  }
+}

@@ -1,0 +1,560 @@
+// The life of a connection on the rings, in the order in which it is lived: accepted, read, dialled, greeted, open,
+// closing. armX asks the kernel for something, onX receives the answer. Every answer does the same: clear the bit;
+// closing? then join; handle the error; go on.
+import {
+  COLD_KEY_HASH, IOVECS_MAX, NONE, REASON_BACKEND_CLOSED, REASON_BACKEND_RESET, REASON_BACKEND_STALLED,
+  REASON_CLIENT_CLOSED, REASON_CLIENT_LEFT_EARLY, REASON_CLIENT_RESET, REASON_CLIENT_STALLED, REASON_CONNECT_TIMEOUT,
+  REASON_NONE, REASON_SHUTDOWN, SCRATCH_BYTES, VERDICT_DIAL, VERDICT_MORE, HEADER_ACCEPTING, HEADER_LISTENER_FDS,
+  HEADER_OFFSET,
+} from "../layout";
+import { Member } from "../memory";
+import {
+  EBADF, ECANCELED, ECONNABORTED, ENOBUFS, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE,
+} from "../uring/abi";
+import {
+  addPiece, identity, isOfGeneration, operationOf, OP_ACCEPT, OP_CANCEL, OP_CLOSE, OP_DIAL, OP_RECEIVE, OP_SEND,
+  OP_SHUTDOWN, OP_WAKE, pieceAddress, prepAccept, prepCancel, prepClose, prepDial, prepReceive, prepSend,
+  prepSendMessage, prepShutdown, prepWake, slotOf,
+} from "../uring/ops";
+import {
+  appendBuffer, buffersFree, consume, dropAll, gather, giveBackBuffer, holdsLittle, holdsTooMuch, note, takeBuffer,
+} from "./buffers";
+import {
+  beginLife, connectionDecide, connectionDialled, connectionNext, connectionRefusal, connectTimeoutMs, dialTimeoutMs,
+  endLife, memberAddress,
+} from "./connection";
+import {
+  BACKEND, CLIENT, cold, count, direction, FLAG_CONNECT_WHOLE, freeSlot, header, hot, PHASE_ACCEPTING, PHASE_CLOSING,
+  PHASE_DIALLING, PHASE_FREE, PHASE_GREETING, PHASE_OPEN, PHASE_READING, PHASE_REFUSING, slotAvailable, slotsEnd,
+  takeSlot,
+} from "./table";
+import { clearTimer, setTimer } from "./timers";
+
+// Hot.pending: a bit for each operation (uring/ops.ts), and one for each list that a slot may stand in.
+const PENDING_STARVED: u32 = 1 << 30;
+const PENDING_DIRTY: u32 = 1 << 31;
+
+// Hot.flags; those of two are shifted by the side.
+const FLAG_ENDED: u32 = 1 << 4; // the side sends no more
+const FLAG_RESET: u32 = 1 << 6; // the side is gone altogether
+const FLAG_THROTTLED: u32 = 1 << 8; // not read while the other side is slow
+const FLAG_STARVED: u32 = 1 << 10; // not read for want of a buffer
+const FLAG_DIRTY: u32 = 1 << 12; // bytes of this side wait for the end of the turn
+const FLAG_SHUT: u32 = 1 << 14; // the end was passed on to the other side
+const FLAG_GOODBYE: u32 = 1 << 16; // the client's last bytes were DISCONNECT: its broker will close by itself
+const FLAG_CLIENT_FILE: u32 = 1 << 17;
+const FLAG_BACKEND_FILE: u32 = 1 << 18;
+
+/** How long a broker may take to close after the client's DISCONNECT, before it is told that the client has gone. */
+const GOODBYE_MS: u32 = 1000;
+/** How long a client that is still sending is listened to after its refusal, so that a reset doesn't overtake it. */
+const LINGER_MS: u32 = 500;
+/** A refusal that can't be sent. */
+const REFUSAL_MS: u32 = 2000;
+/** Without a byte for so long, a side that stopped reading, or that was told of the other's end, is given up. */
+const STALL_MS: u32 = 60000;
+/** After an accept that failed for want of something, such as file handles of the whole system. */
+const ACCEPT_PAUSE_MS: f64 = 100;
+
+let accepting: bool = false;
+let acceptsInFlight: u32 = 0;
+let acceptPauseEndMs: f64 = 0;
+let starvedHead: u32 = NONE;
+let starvedTail: u32 = NONE;
+let dirtyHead: u32 = NONE;
+
+export function startProxy(): void {
+  accepting = true;
+  acceptsInFlight = 0;
+  acceptPauseEndMs = 0;
+  starvedHead = starvedTail = dirtyHead = NONE;
+  prepWake(header().wakeFd);
+}
+
+export function onCompletion(userData: u64, result: i32, flags: u32): void {
+  const op = operationOf(userData);
+  if (op >= OP_CANCEL) return onUnawaited(op, result);
+  const slot = slotOf(userData);
+  assert(slot < slotsEnd() && isOfGeneration(userData, hot(slot).generation));
+  if (op == OP_RECEIVE || op == OP_RECEIVE + 1) onReceive(slot, op - OP_RECEIVE, result, flags);
+  else if (op == OP_SEND || op == OP_SEND + 1) onSend(slot, op - OP_SEND, result);
+  else if (op == OP_ACCEPT) onAccept(slot, result);
+  else if (op == OP_DIAL) onDial(slot, result);
+  else onShutdown(slot, op - OP_SHUTDOWN, result);
+}
+
+function onUnawaited(op: u32, result: i32): void {
+  if (op == OP_WAKE) prepWake(header().wakeFd);
+  // A backend's place can be empty, when not even a socket could be made for it.
+  else if (op == OP_CLOSE) assert(result == -EBADF);
+}
+
+// ---- Accepted --------------------------------------------------------------------------------------------------------
+
+/** Keeps acceptsInFlight accepts waiting on each listener, as long as there are slots to accept into. */
+export function armAccepts(): void {
+  if (!accepting || acceptsInFlight == header().listenerCount * header().acceptsInFlight) return;
+  if (header().clockMs < acceptPauseEndMs) return;
+  for (let listener: u32 = 0; listener < header().listenerCount; listener++) {
+    const inFlight = acceptCount(listener);
+    while (load<u32>(inFlight) < header().acceptsInFlight && slotAvailable()) {
+      store<u32>(inFlight, load<u32>(inFlight) + 1);
+      acceptsInFlight++;
+      armAccept(listener, takeSlot());
+    }
+  }
+}
+
+function armAccept(listener: u32, slot: u32): void {
+  hot(slot).phase = PHASE_ACCEPTING;
+  cold(slot).listener = listener;
+  const fd = load<u32>(<usize>(HEADER_OFFSET + HEADER_LISTENER_FDS) + <usize>listener * 4);
+  prepAccept(fd, slot, cold(slot), awaited(slot, OP_ACCEPT));
+}
+
+function onAccept(slot: u32, result: i32): void {
+  answered(slot, OP_ACCEPT);
+  const listener = cold(slot).listener;
+  const inFlight = acceptCount(listener);
+  store<u32>(inFlight, load<u32>(inFlight) - 1);
+  acceptsInFlight--;
+  if (result < 0) return onAcceptError(slot, result);
+  beginLife(slot, listener);
+  hot(slot).flags |= FLAG_CLIENT_FILE;
+  setTimer(slot, connectTimeoutMs(slot));
+  armReceive(slot, CLIENT);
+}
+
+function onAcceptError(slot: u32, result: i32): void {
+  freeSlot(slot);
+  if (result == -ECANCELED || result == -ECONNABORTED) return;
+  count().acceptErrors++;
+  acceptPauseEndMs = header().clockMs + ACCEPT_PAUSE_MS;
+}
+
+// @ts-ignore: decorator
+@inline function acceptCount(listener: u32): usize {
+  return <usize>(HEADER_OFFSET + HEADER_ACCEPTING) + <usize>listener * 4;
+}
+
+// ---- Received --------------------------------------------------------------------------------------------------------
+
+function armReceive(slot: u32, side: u32): void {
+  const line = hot(slot);
+  if (line.pending & (1 << (OP_RECEIVE + side))) return;
+  if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
+  prepReceive(slot, side, awaited(slot, OP_RECEIVE + side));
+}
+
+function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
+  const line = hot(slot);
+  if (!(flags & IORING_CQE_F_MORE)) answered(slot, OP_RECEIVE + side);
+  let buffer: u32 = NONE;
+  if (flags & IORING_CQE_F_BUFFER) {
+    buffer = flags >> IORING_CQE_BUFFER_SHIFT;
+    takeBuffer(buffer, max<i32>(result, 0));
+  }
+  if (line.phase == PHASE_CLOSING || line.phase == PHASE_REFUSING || result <= 0) {
+    if (buffer != NONE) giveBackBuffer(buffer);
+    if (line.phase == PHASE_CLOSING) return join(slot);
+    if (result <= 0) return onReceiveEnd(slot, side, result);
+  } else {
+    assert(buffer != NONE);
+    onBytes(slot, side, buffer, result);
+  }
+  armReceive(slot, side);
+}
+
+function onBytes(slot: u32, side: u32, buffer: u32, length: u32): void {
+  const line = hot(slot);
+  if (side == CLIENT) {
+    cold(slot).bytesFromClient += length;
+    noteGoodbye(slot, buffer, length);
+  }
+  // Nobody is left to send it to.
+  if (line.flags & (FLAG_RESET << (1 - side))) return giveBackBuffer(buffer);
+  const bytes = direction(slot, side);
+  appendBuffer(bytes, buffer);
+  if (line.phase == PHASE_READING) return readConnect(slot);
+  markDirty(slot, side);
+  if (holdsTooMuch(bytes)) throttle(slot, side);
+}
+
+// DISCONNECT of MQTT 3.1.1, and of 5.0 without reason and properties, is always these two bytes, usually in a segment of
+// their own. A payload that ends with them only delays what a half-close would do, by GOODBYE_MS.
+function noteGoodbye(slot: u32, buffer: u32, length: u32): void {
+  const line = hot(slot);
+  if (length >= 2 && load<u16>(pieceAddress(buffer, length - 2)) == 0x00e0) line.flags |= FLAG_GOODBYE;
+  else line.flags &= ~FLAG_GOODBYE;
+}
+
+function onReceiveEnd(slot: u32, side: u32, result: i32): void {
+  const line = hot(slot);
+  if (result == -ENOBUFS) return onStarved(slot, side);
+  if (result == -ECANCELED) return armReceive(slot, side); // throttled; if it has been lifted meanwhile, read on
+  if (result < 0) return onReset(slot, side);
+  line.flags |= FLAG_ENDED << side;
+  if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
+  if (line.phase == PHASE_REFUSING) return onRefusedEnd(slot);
+  noteReason(slot, side == CLIENT ? REASON_CLIENT_CLOSED : REASON_BACKEND_CLOSED);
+  settle(slot, side);
+}
+
+/** The side is gone. What it had sent before still goes to the other one; what waits for it is dropped. */
+function onReset(slot: u32, side: u32): void {
+  const line = hot(slot);
+  const reason = side == CLIENT ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
+  if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
+  if (line.phase != PHASE_OPEN) return closeConnection(slot, reason);
+  noteReason(slot, reason);
+  line.flags |= (FLAG_ENDED | FLAG_RESET) << side;
+  if (!(line.pending & (1 << (OP_SEND + 1 - side)))) dropAll(direction(slot, 1 - side));
+  settle(slot, side);
+}
+
+function throttle(slot: u32, side: u32): void {
+  const line = hot(slot);
+  if (line.flags & (FLAG_THROTTLED << side)) return;
+  line.flags |= FLAG_THROTTLED << side;
+  if (line.pending & (1 << (OP_RECEIVE + side))) prepCancel(identityOf(slot, OP_RECEIVE + side), slot);
+  if (line.phase == PHASE_OPEN && line.deadlineTick == 0) watchProgress(slot);
+}
+
+function liftThrottle(slot: u32, side: u32): void {
+  if (!(hot(slot).flags & (FLAG_THROTTLED << side)) || !holdsLittle(direction(slot, side))) return;
+  hot(slot).flags &= ~(FLAG_THROTTLED << side);
+  armReceive(slot, side);
+}
+
+// A receive that found no buffer ends. It is armed again when buffers have come back: at once it would fail at once.
+function onStarved(slot: u32, side: u32): void {
+  const line = hot(slot);
+  count().buffersStarved++;
+  line.flags |= FLAG_STARVED << side;
+  if (line.pending & PENDING_STARVED) return;
+  line.pending |= PENDING_STARVED;
+  const link = direction(slot, CLIENT);
+  link.link = NONE;
+  if (starvedTail == NONE) starvedHead = slot;
+  else direction(starvedTail, CLIENT).link = slot;
+  starvedTail = slot;
+}
+
+/** Reads on from those that found no buffer, one for each buffer that is free now. */
+export function feedStarved(): void {
+  let buffers = buffersFree();
+  while (starvedHead != NONE && buffers > 0) {
+    const slot = starvedHead;
+    starvedHead = direction(slot, CLIENT).link;
+    if (starvedHead == NONE) starvedTail = NONE;
+    buffers -= min<u32>(buffers, 2);
+    const line = hot(slot);
+    line.pending &= ~PENDING_STARVED;
+    if (line.phase == PHASE_CLOSING) {
+      join(slot);
+      continue;
+    }
+    const flags = line.flags;
+    line.flags &= ~(FLAG_STARVED | (FLAG_STARVED << 1));
+    if (flags & FLAG_STARVED) armReceive(slot, CLIENT);
+    if (flags & (FLAG_STARVED << 1)) armReceive(slot, BACKEND);
+  }
+}
+
+// ---- Read ------------------------------------------------------------------------------------------------------------
+
+// A CONNECT that came in pieces is put together and parsed again from its first byte: it is small.
+function readConnect(slot: u32): void {
+  const bytes = direction(slot, CLIENT);
+  const first = note(bytes.head);
+  let at = pieceAddress(bytes.head, 0);
+  let length = first.end;
+  if (bytes.head != bytes.tail) {
+    at = header().scratch;
+    length = gather(bytes, at, SCRATCH_BYTES);
+  }
+  const verdict = connectionDecide(slot, at, length);
+  if (verdict == VERDICT_MORE) return;
+  clearTimer(slot);
+  if (verdict == VERDICT_DIAL) armDial(slot);
+  else refuse(slot);
+}
+
+// ---- Dialled ---------------------------------------------------------------------------------------------------------
+
+function armDial(slot: u32): void {
+  const line = hot(slot);
+  line.phase = PHASE_DIALLING;
+  line.flags |= FLAG_BACKEND_FILE;
+  setTimer(slot, dialTimeoutMs(slot));
+  prepDial(slot, changetype<Member>(memberAddress(slot)), awaited(slot, OP_DIAL));
+}
+
+function onDial(slot: u32, result: i32): void {
+  answered(slot, OP_DIAL);
+  if (hot(slot).phase == PHASE_CLOSING) return join(slot);
+  if (result < 0) return tryNext(slot);
+  hot(slot).phase = PHASE_GREETING;
+  armSend(slot, CLIENT);
+}
+
+function onGreeted(slot: u32, result: i32): void {
+  if (result <= 0) return tryNext(slot);
+  clearTimer(slot);
+  connectionDialled(slot);
+  armReceive(slot, BACKEND);
+  onSent(slot, CLIENT, result);
+}
+
+// The client has noticed nothing yet, and its bytes are still here.
+function tryNext(slot: u32): void {
+  clearTimer(slot);
+  if (connectionNext(slot) == VERDICT_DIAL) armDial(slot);
+  else refuse(slot);
+}
+
+// ---- Refused ---------------------------------------------------------------------------------------------------------
+
+function refuse(slot: u32): void {
+  const line = hot(slot);
+  line.phase = PHASE_REFUSING;
+  dropAll(direction(slot, CLIENT));
+  // The key's hash has done its work: its place holds the few bytes until they are sent.
+  const out = changetype<usize>(cold(slot)) + COLD_KEY_HASH;
+  const length = connectionRefusal(slot, out);
+  if (length == 0) return closeConnection(slot, cold(slot).reason);
+  setTimer(slot, REFUSAL_MS);
+  prepSend(slot, CLIENT, out, length, awaited(slot, OP_SEND + BACKEND));
+}
+
+function onRefused(slot: u32, result: i32): void {
+  const line = hot(slot);
+  cold(slot).bytesToClient += max<i32>(result, 0);
+  if (result <= 0 || line.flags & (FLAG_CONNECT_WHOLE | FLAG_ENDED)) return closeConnection(slot, cold(slot).reason);
+  setTimer(slot, LINGER_MS);
+}
+
+function onRefusedEnd(slot: u32): void {
+  if (!(hot(slot).pending & (1 << (OP_SEND + BACKEND)))) closeConnection(slot, cold(slot).reason);
+}
+
+// ---- Open ------------------------------------------------------------------------------------------------------------
+
+// All that arrives for one side in a turn goes out in one send at the turn's end.
+function markDirty(slot: u32, side: u32): void {
+  const line = hot(slot);
+  line.flags |= FLAG_DIRTY << side;
+  if (line.pending & PENDING_DIRTY) return;
+  line.pending |= PENDING_DIRTY;
+  direction(slot, BACKEND).link = dirtyHead;
+  dirtyHead = slot;
+}
+
+export function sendDirty(): void {
+  while (dirtyHead != NONE) {
+    const slot = dirtyHead;
+    dirtyHead = direction(slot, BACKEND).link;
+    const line = hot(slot);
+    line.pending &= ~PENDING_DIRTY;
+    const flags = line.flags;
+    line.flags &= ~(FLAG_DIRTY | (FLAG_DIRTY << 1));
+    if (line.phase == PHASE_CLOSING) {
+      join(slot);
+      continue;
+    }
+    if (line.phase != PHASE_OPEN) continue; // still dialling: what waits goes with the CONNECT
+    if (flags & FLAG_DIRTY) armSend(slot, CLIENT);
+    if (flags & (FLAG_DIRTY << 1)) armSend(slot, BACKEND);
+  }
+}
+
+// Never two sends on one socket at once: partial progress of the first would let the second overtake it.
+function armSend(slot: u32, from: u32): void {
+  const bytes = direction(slot, from);
+  if (bytes.head == NONE || hot(slot).pending & (1 << (OP_SEND + from))) return;
+  const userData = awaited(slot, OP_SEND + from);
+  const to = 1 - from;
+  const first = note(bytes.head);
+  if (bytes.head == bytes.tail) {
+    prepSend(slot, to, pieceAddress(bytes.head, first.start), first.end - first.start, userData);
+    return;
+  }
+  const message = prepSendMessage(slot, to, userData);
+  let buffer = bytes.head;
+  for (let pieces = 0; buffer != NONE && pieces < IOVECS_MAX; pieces++) {
+    addPiece(message, pieceAddress(buffer, note(buffer).start), note(buffer).end - note(buffer).start);
+    buffer = note(buffer).next;
+  }
+}
+
+function onSend(slot: u32, from: u32, result: i32): void {
+  answered(slot, OP_SEND + from);
+  const phase = hot(slot).phase;
+  if (phase == PHASE_CLOSING) return join(slot);
+  if (phase == PHASE_REFUSING) return onRefused(slot, result);
+  if (phase == PHASE_GREETING) return onGreeted(slot, result);
+  assert(phase == PHASE_OPEN);
+  if (result <= 0) return onSendError(slot, from);
+  onSent(slot, from, result);
+}
+
+function onSent(slot: u32, from: u32, length: u32): void {
+  if (from == BACKEND) cold(slot).bytesToClient += length;
+  const bytes = direction(slot, from);
+  consume(bytes, length);
+  liftThrottle(slot, from);
+  if (bytes.head != NONE) markDirty(slot, from);
+  else settle(slot, from);
+}
+
+function onSendError(slot: u32, from: u32): void {
+  const to = 1 - from;
+  dropAll(direction(slot, from));
+  if (hot(slot).flags & (FLAG_RESET << to)) return settle(slot, to);
+  onReset(slot, to);
+}
+
+/** Called when something came to its end: passes the end of a side on, once all that it sent has gone to the other. */
+function settle(slot: u32, side: u32): void {
+  const line = hot(slot);
+  if (line.phase != PHASE_OPEN || !(line.flags & (FLAG_ENDED << side)) || !isDrained(slot, side)) return;
+  const other = 1 - side;
+  if (line.flags & (FLAG_RESET << side)) return closeConnection(slot, cold(slot).reason);
+  if (line.flags & (FLAG_ENDED << other)) {
+    if (isDrained(slot, other)) closeConnection(slot, cold(slot).reason);
+    return;
+  }
+  if (line.flags & (FLAG_SHUT << side)) return;
+  if (side == CLIENT && line.flags & FLAG_GOODBYE) return setTimer(slot, GOODBYE_MS);
+  passEnd(slot, side);
+}
+
+function passEnd(slot: u32, side: u32): void {
+  hot(slot).flags |= FLAG_SHUT << side;
+  prepShutdown(slot, 1 - side, awaited(slot, OP_SHUTDOWN + side));
+  watchProgress(slot);
+}
+
+function onShutdown(slot: u32, side: u32, result: i32): void {
+  answered(slot, OP_SHUTDOWN + side);
+  if (hot(slot).phase == PHASE_CLOSING) return join(slot);
+  if (result < 0) closeConnection(slot, cold(slot).reason);
+}
+
+function isDrained(slot: u32, side: u32): bool {
+  return direction(slot, side).head == NONE && !(hot(slot).pending & (1 << (OP_SEND + side)));
+}
+
+// ---- Deadlines -------------------------------------------------------------------------------------------------------
+
+export function onTimer(slot: u32): void {
+  const phase = hot(slot).phase;
+  if (phase == PHASE_READING) {
+    cold(slot).reason = REASON_CONNECT_TIMEOUT;
+    refuse(slot);
+  } else if (phase == PHASE_DIALLING) {
+    prepCancel(identityOf(slot, OP_DIAL), slot); // its answer, ECANCELED, leads to the next candidate
+  } else if (phase == PHASE_GREETING) {
+    prepCancel(identityOf(slot, OP_SEND + CLIENT), slot);
+  } else if (phase == PHASE_REFUSING) {
+    closeConnection(slot, cold(slot).reason);
+  } else if (phase == PHASE_OPEN) {
+    onOpenTimer(slot);
+  }
+}
+
+function onOpenTimer(slot: u32): void {
+  const line = hot(slot);
+  if (line.flags & FLAG_ENDED && !(line.flags & (FLAG_SHUT | (FLAG_ENDED << 1)))) {
+    // The broker was to close after DISCONNECT and didn't; or the client's last bytes still wait for it.
+    if (isDrained(slot, CLIENT)) return passEnd(slot, CLIENT);
+  }
+  if (progress(slot) != line.progress) return watchProgress(slot);
+  if (line.flags & (FLAG_ENDED | (FLAG_ENDED << 1))) return closeConnection(slot, cold(slot).reason);
+  if (line.flags & FLAG_THROTTLED) return closeConnection(slot, REASON_BACKEND_STALLED);
+  if (line.flags & (FLAG_THROTTLED << 1)) return closeConnection(slot, REASON_CLIENT_STALLED);
+}
+
+function watchProgress(slot: u32): void {
+  hot(slot).progress = progress(slot);
+  setTimer(slot, STALL_MS);
+}
+
+// Any number that changes whenever bytes were taken from or by either side.
+function progress(slot: u32): u32 {
+  const line = cold(slot);
+  return <u32>line.bytesFromClient + <u32>line.bytesToClient;
+}
+
+// ---- Closing ---------------------------------------------------------------------------------------------------------
+
+function noteReason(slot: u32, reason: u32): void {
+  if (cold(slot).reason == REASON_NONE) cold(slot).reason = reason;
+}
+
+/** Asked for once, with a reason; the rest is waiting for what the kernel still holds. */
+function closeConnection(slot: u32, reason: u32): void {
+  const line = hot(slot);
+  assert(line.phase != PHASE_CLOSING && line.phase != PHASE_FREE);
+  noteReason(slot, reason);
+  line.phase = PHASE_CLOSING;
+  clearTimer(slot);
+  for (let op = OP_RECEIVE; op <= OP_DIAL; op++) {
+    if (line.pending & (1 << op)) prepCancel(identityOf(slot, op), slot);
+  }
+  join(slot);
+}
+
+function join(slot: u32): void {
+  const line = hot(slot);
+  if (line.pending != 0) return;
+  if (line.flags & FLAG_CLIENT_FILE) prepClose(slot, CLIENT);
+  if (line.flags & FLAG_BACKEND_FILE) prepClose(slot, BACKEND);
+  dropAll(direction(slot, CLIENT));
+  dropAll(direction(slot, BACKEND));
+  endLife(cold(slot));
+  freeSlot(slot);
+}
+
+/** Accepts nobody any more; who is there may finish. */
+export function stopAccepting(): void {
+  if (!accepting) return;
+  accepting = false;
+  for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
+    if (hot(slot).phase == PHASE_ACCEPTING) prepCancel(identityOf(slot, OP_ACCEPT), slot);
+  }
+}
+
+export function closeAll(): void {
+  for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
+    const phase = hot(slot).phase;
+    if (phase == PHASE_FREE || phase == PHASE_ACCEPTING || phase == PHASE_CLOSING) continue;
+    closeConnection(slot, REASON_SHUTDOWN);
+  }
+}
+
+export function nobodyLeft(): bool {
+  return acceptsInFlight == 0 && count().slotsUsed == 0;
+}
+
+// ---- Identity --------------------------------------------------------------------------------------------------------
+
+// @ts-ignore: decorator
+@inline function identityOf(slot: u32, op: u32): u64 {
+  return identity(op, slot, hot(slot).generation);
+}
+
+// @ts-ignore: decorator
+@inline function awaited(slot: u32, op: u32): u64 {
+  const line = hot(slot);
+  assert((line.pending & (1 << op)) == 0);
+  line.pending |= 1 << op;
+  return identityOf(slot, op);
+}
+
+// @ts-ignore: decorator
+@inline function answered(slot: u32, op: u32): void {
+  const line = hot(slot);
+  assert((line.pending & (1 << op)) != 0);
+  line.pending &= ~(1 << op);
+}

@@ -1,0 +1,58 @@
+// The access records of ended connections: a ring with one writer, this worker, and one reader, the log thread.
+// The reader that falls behind loses records, which are counted, and never holds up the traffic.
+import {
+  CLIENT_ID_KEPT_BYTES_MAX, COUNTERS_REASONS, HEADER_OFFSET, HEADER_RECORDS_READ, HEADER_RECORDS_WRITTEN,
+  REASON_NONE, REASONS_MAX, RECORD_CLIENT_ID, RECORD_SKIP,
+} from "../layout";
+import { AccessRecord, Cold } from "../memory";
+import { observe, publish } from "../shared";
+import { snapshot } from "../snapshot";
+import { copyClientId } from "./client-id";
+import { count, counters, header } from "./table";
+
+const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + 7) & ~7;
+const WRITTEN: usize = HEADER_OFFSET + HEADER_RECORDS_WRITTEN;
+const READ: usize = HEADER_OFFSET + HEADER_RECORDS_READ;
+
+/** Writes the one record of a connection's life. */
+export function writeRecord(line: Cold): void {
+  assert(line.reason != REASON_NONE && line.reason < <u32>REASONS_MAX);
+  const reason = counters + COUNTERS_REASONS + <usize>line.reason * 8;
+  store<u64>(reason, load<u64>(reason) + 1);
+  const address = placeRecord();
+  if (address == 0) {
+    count().recordsDropped++;
+    return;
+  }
+  const record = changetype<AccessRecord>(address);
+  record.reason = line.reason;
+  record.openedMs = line.openedMs;
+  record.closedMs = header().clockMs + header().wallMs;
+  record.bytesFromClient = line.bytesFromClient;
+  record.bytesToClient = line.bytesToClient;
+  record.backend = line.backend;
+  record.listener = line.listener;
+  record.version = line.version;
+  record.keepAlive = line.keepAlive;
+  record.attempts = <u32>popcnt<u64>(line.tried);
+  record.clientIdBytes = line.clientIdBytes;
+  memory.copy(address + offsetof<AccessRecord>("_peer0"), changetype<usize>(line) + offsetof<Cold>("_peer0"), 28);
+  record.epoch = snapshot().epoch;
+  const kept = copyClientId(line, address + RECORD_CLIENT_ID);
+  record.bytesTotal = (RECORD_CLIENT_ID + kept + 7) & ~7;
+  publish(WRITTEN, observe(WRITTEN) + record.bytesTotal);
+}
+
+/** Where the next record may be written in one piece, 0 when the ring is full. */
+function placeRecord(): usize {
+  const ringBytes = header().recordsBytes;
+  const base = <usize>header().records;
+  let written = observe(WRITTEN);
+  const free = ringBytes - (written - observe(READ));
+  const untilEnd = ringBytes - (written & (ringBytes - 1));
+  if (untilEnd >= RECORD_BYTES_MAX) return free >= RECORD_BYTES_MAX ? base + (written & (ringBytes - 1)) : 0;
+  if (free < untilEnd + RECORD_BYTES_MAX) return 0;
+  store<u32>(base + (written & (ringBytes - 1)), RECORD_SKIP | untilEnd);
+  publish(WRITTEN, written + untilEnd);
+  return base;
+}

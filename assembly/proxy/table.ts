@@ -1,0 +1,158 @@
+// The connection table: for each slot one hot line, which every turn may touch, and one cold line, which only the
+// beginning and the end of a life touch. Memory of slots never used stays untouched.
+import { COLD_BYTES, HEADER_OFFSET, HOT_BYTES, NONE } from "../layout";
+import { BackendCounters, Cold, Counters, Header } from "../memory";
+
+/** One side's bytes on their way to the other: a list of buffers, oldest first. */
+@unmanaged export class Direction {
+  head: u32;
+  tail: u32;
+  bufferCount: u32;
+  /** Of the client's direction: next free or starved slot; of the backend's: next dirty slot. */
+  link: u32;
+}
+if (offsetof<Direction>() != 16) ERROR("Direction changed its size");
+
+@unmanaged export class Hot {
+  generation: u32;
+  /** One bit for each operation that the kernel holds; the slot is free only when it is 0. */
+  pending: u32;
+  phase: u32;
+  flags: u32;
+  // Direction of the client's bytes, then of the backend's: reached through direction().
+  _fromClient0: u64;
+  _fromClient8: u64;
+  _fromBackend0: u64;
+  _fromBackend8: u64;
+  // Timer lists hold slot + 1, so that zeroed memory is an empty list.
+  timerNext: u32;
+  timerPrevious: u32;
+  deadlineTick: u32;
+  /** What was moved when progress was last looked at. */
+  progress: u32;
+}
+if (offsetof<Hot>() != HOT_BYTES) ERROR("Hot changed its size");
+
+// A connection's phases. The portable engine walks the same ones without ACCEPTING, REFUSING and CLOSING.
+//
+//   FREE -> ACCEPTING -> READING -> DIALLING <-> GREETING -> OPEN
+//               |           |           |           |          |
+//               |           +-> REFUSING <----------+          |
+//               |           |        |                         |
+//               +-----------+--------+--> CLOSING <------------+      CLOSING -> FREE when nothing is pending
+//
+export const PHASE_FREE: u32 = 0;
+export const PHASE_ACCEPTING: u32 = 1;
+/** Waits for a whole CONNECT. */
+export const PHASE_READING: u32 = 2;
+export const PHASE_DIALLING: u32 = 3;
+/** The backend is connected, the CONNECT is on its way to it: the last moment for another candidate. */
+export const PHASE_GREETING: u32 = 4;
+export const PHASE_OPEN: u32 = 5;
+export const PHASE_REFUSING: u32 = 6;
+export const PHASE_CLOSING: u32 = 7;
+
+/** The side that bytes come from, and the index of its direction. */
+export const CLIENT: u32 = 0;
+export const BACKEND: u32 = 1;
+
+// Flags that both engines use; the uring engine's own stand in proxy.ts.
+export const FLAG_KEYED: u32 = 1 << 0;
+export const FLAG_CONNECT_WHOLE: u32 = 1 << 1;
+
+export let counters: usize = 0;
+let backendCountersBase: usize = 0;
+export let healthBase: usize = 0;
+export let backendCountersRegion: usize = 0;
+let hotBase: usize = 0;
+let coldBase: usize = 0;
+let slotsMax: u32 = 0;
+let slotsTouched: u32 = 0;
+let freeHead: u32 = NONE;
+
+// @ts-ignore: decorator
+@inline export function header(): Header {
+  return changetype<Header>(HEADER_OFFSET);
+}
+
+// @ts-ignore: decorator
+@inline export function count(): Counters {
+  return changetype<Counters>(counters);
+}
+
+// @ts-ignore: decorator
+@inline export function backendCounters(backend: u32): BackendCounters {
+  return changetype<BackendCounters>(backendCountersBase + <usize>backend * offsetof<BackendCounters>());
+}
+
+// @ts-ignore: decorator
+@inline export function hot(slot: u32): Hot {
+  return changetype<Hot>(hotBase + <usize>slot * HOT_BYTES);
+}
+
+// @ts-ignore: decorator
+@inline export function cold(slot: u32): Cold {
+  return changetype<Cold>(coldBase + <usize>slot * COLD_BYTES);
+}
+
+// @ts-ignore: decorator
+@inline export function direction(slot: u32, side: u32): Direction {
+  return changetype<Direction>(hotBase + <usize>slot * HOT_BYTES + offsetof<Hot>("_fromClient0") + <usize>side * offsetof<Direction>());
+}
+
+export function attachTable(): void {
+  const head = header();
+  counters = head.counters;
+  backendCountersBase = head.backendCounters;
+  backendCountersRegion = backendCountersBase;
+  healthBase = head.health;
+  hotBase = head.hot;
+  coldBase = head.cold;
+  slotsMax = head.connectionsMax;
+  slotsTouched = 0;
+  freeHead = NONE;
+}
+
+/** How many slots were ever used: what a walk over all connections has to look at. */
+export function slotsEnd(): u32 {
+  return slotsTouched;
+}
+
+export function slotAvailable(): bool {
+  return freeHead != NONE || slotsTouched < slotsMax;
+}
+
+/** A slot in phase FREE with empty lists, or NONE when the table is full. */
+export function takeSlot(): u32 {
+  let slot = freeHead;
+  if (slot != NONE) {
+    freeHead = direction(slot, CLIENT).link;
+  } else {
+    if (slotsTouched == slotsMax) return NONE;
+    slot = slotsTouched++;
+  }
+  const line = hot(slot);
+  assert(line.phase == PHASE_FREE && line.pending == 0);
+  line.flags = 0;
+  emptyDirection(direction(slot, CLIENT));
+  emptyDirection(direction(slot, BACKEND));
+  return slot;
+}
+
+/** The next life of the slot has another generation, so that a late answer to this one is recognised. */
+export function freeSlot(slot: u32): void {
+  const line = hot(slot);
+  assert(line.pending == 0 && line.deadlineTick == 0);
+  line.generation++;
+  line.phase = PHASE_FREE;
+  line.flags = 0;
+  direction(slot, CLIENT).link = freeHead;
+  freeHead = slot;
+}
+
+function emptyDirection(bytes: Direction): void {
+  bytes.head = NONE;
+  bytes.tail = NONE;
+  bytes.bufferCount = 0;
+  bytes.link = NONE;
+}

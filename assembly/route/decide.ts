@@ -1,0 +1,87 @@
+// First bytes to verdict: the one decision that every engine asks for.
+import {
+  AF_INET6,
+} from "../uring/abi";
+import {
+  HEADER_CONNECT, HEADER_OFFSET, HEADER_RANDOM_STATE, KEY_CLIENT_ID, KEY_USERNAME, METHOD_HASH, NONE,
+  PARSE_PARTIAL, PARSE_REFUSED, REASON_NO_BACKEND, VERDICT_DIAL, VERDICT_MORE, VERDICT_REFUSE,
+} from "../layout";
+import { Cold, Connect, Pool } from "../memory";
+import { parseConnect } from "../mqtt/connect";
+import { keepClientId } from "../proxy/client-id";
+import { backendCounters, backendCountersRegion, cold, FLAG_CONNECT_WHOLE, FLAG_KEYED, healthBase, hot } from "../proxy/table";
+import { listenerEntry, member, pool, snapshot } from "../snapshot";
+import { choose } from "./choose";
+import { hashKey } from "./table";
+
+/** `bytes` are all that the client sent so far. On VERDICT_REFUSE the cold line's reason says why. */
+export function decide(slot: u32, bytes: usize, length: u32): u32 {
+  const found = changetype<Connect>(HEADER_OFFSET + HEADER_CONNECT);
+  const state = parseConnect(bytes, length, snapshot().connectMaxBytes, found);
+  const line = cold(slot);
+  line.version = found.version;
+  if (state == PARSE_PARTIAL) return VERDICT_MORE;
+  if (state == PARSE_REFUSED) {
+    line.reason = found.reason;
+    return VERDICT_REFUSE;
+  }
+  hot(slot).flags |= FLAG_CONNECT_WHOLE;
+  line.keepAlive = found.keepAlive;
+  keepClientId(line, bytes + found.clientId, found.clientIdBytes);
+  line.pool = listenerEntry(line.listener).pool;
+  takeKey(slot, line, pool(line.pool), found, bytes);
+  return chooseBackend(slot);
+}
+
+/** The best candidate not yet tried; on VERDICT_REFUSE none is left. */
+export function chooseBackend(slot: u32): u32 {
+  const line = cold(slot);
+  const members = pool(line.pool);
+  const keyed = (hot(slot).flags & FLAG_KEYED) != 0;
+  const random = HEADER_OFFSET + HEADER_RANDOM_STATE;
+  const index = choose(members, keyed, line.keyHash, line.tried, healthBase, backendCountersRegion, random);
+  if (index == NONE) {
+    line.reason = REASON_NO_BACKEND;
+    return VERDICT_REFUSE;
+  }
+  line.tried |= (<u64>1) << index;
+  line.member = index;
+  line.backend = member(members, index).backend;
+  const chosen = backendCounters(line.backend);
+  chosen.active++;
+  chosen.chosen++;
+  return VERDICT_DIAL;
+}
+
+/** The chosen backend could not be dialled: it no longer counts this connection. */
+export function dropBackend(line: Cold): void {
+  if (line.backend == NONE) return;
+  backendCounters(line.backend).active--;
+  line.backend = NONE;
+}
+
+function takeKey(slot: u32, line: Cold, members: Pool, found: Connect, bytes: usize): void {
+  if (members.method != METHOD_HASH) return;
+  let key = bytes + found.clientId;
+  let length = found.clientIdBytes;
+  if (members.key == KEY_USERNAME) {
+    key = bytes + found.username;
+    length = found.usernameBytes;
+  } else if (members.key != KEY_CLIENT_ID) {
+    key = peerAddress(line);
+    length = peerAddressBytes(line);
+  }
+  if (length == 0) return; // a client that lets the broker name it must not hash: all of them would meet on one broker
+  line.keyHash = hashKey(members, key, length);
+  hot(slot).flags |= FLAG_KEYED;
+}
+
+// struct sockaddr_in has its address at 4, sockaddr_in6 at 8; only the address counts, the port changes.
+function peerAddress(line: Cold): usize {
+  const peer = changetype<usize>(line) + offsetof<Cold>("_peer0");
+  return peer + (load<u16>(peer) == AF_INET6 ? 8 : 4);
+}
+
+function peerAddressBytes(line: Cold): u32 {
+  return load<u16>(changetype<usize>(line) + offsetof<Cold>("_peer0")) == AF_INET6 ? 16 : 4;
+}

@@ -1,0 +1,176 @@
+// One function fills one submission entry. An operation's identity travels in user_data and comes back with its answer:
+//
+//   63        32 31         8 7       0
+//   |   slot    | generation |   op   |
+//
+// Files are direct descriptors with fixed places: slot * 2 for the client, slot * 2 + 1 for the backend, so no table of
+// the kernel's ever has to be searched, and a full one can't happen while a slot was free.
+import { HEADER_OFFSET, HEADER_OPTION_ON, HEADER_WAKE_VALUE, SOCKADDR_BYTES_MAX } from "../layout";
+import { Cold, Member } from "../memory";
+import { bufferAddress, entryMessage, kernelAddress, nextEntry, reserve } from "./ring";
+import {
+  IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE, IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_RECV,
+  IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_SHUTDOWN, IORING_OP_SOCKET, IORING_OP_URING_CMD, IORING_RECV_MULTISHOT,
+  IOSQE_BUFFER_SELECT, IOSQE_CQE_SKIP_SUCCESS, IOSQE_FIXED_FILE, IOSQE_IO_LINK, IOVEC_BYTES, IPPROTO_TCP, MSGHDR_BYTES,
+  MSGHDR_IOV, MSGHDR_IOVLEN, MSG_NOSIGNAL, MSG_WAITALL, SHUT_WR, SOCKET_URING_OP_SETSOCKOPT, SOCK_STREAM, SQE_ADDR,
+  SQE_BUF_GROUP, SQE_FD, SQE_FILE_INDEX, SQE_FLAGS, SQE_IOPRIO, SQE_LEN, SQE_OFF, SQE_OPCODE, SQE_OPTNAME, SQE_OPTVAL,
+  SQE_OP_FLAGS, SQE_USER_DATA, TCP_NODELAY,
+} from "./abi";
+
+// Operations that a connection waits for, each a bit of Hot.pending; + CLIENT or BACKEND where there is one for a side.
+export const OP_ACCEPT: u32 = 0;
+export const OP_RECEIVE: u32 = 1; // and 2
+export const OP_SEND: u32 = 3; // and 4: the direction from that side
+export const OP_DIAL: u32 = 5;
+export const OP_SHUTDOWN: u32 = 6; // and 7
+// Operations that nobody waits for.
+export const OP_CANCEL: u32 = 16;
+export const OP_CLOSE: u32 = 17;
+export const OP_WAKE: u32 = 18;
+
+const GENERATION_MASK: u32 = 0xffffff;
+
+// @ts-ignore: decorator
+@inline export function identity(op: u32, slot: u32, generation: u32): u64 {
+  return (<u64>slot << 32) | <u64>((generation & GENERATION_MASK) << 8) | <u64>op;
+}
+
+// @ts-ignore: decorator
+@inline export function operationOf(userData: u64): u32 {
+  return <u32>userData & 0xff;
+}
+
+// @ts-ignore: decorator
+@inline export function slotOf(userData: u64): u32 {
+  return <u32>(userData >> 32);
+}
+
+// @ts-ignore: decorator
+@inline export function isOfGeneration(userData: u64, generation: u32): bool {
+  return (<u32>userData >> 8) == (generation & GENERATION_MASK);
+}
+
+// @ts-ignore: decorator
+@inline function file(slot: u32, side: u32): u32 {
+  return slot * 2 + side;
+}
+
+function prep(opcode: u32, flags: u32, userData: u64): usize {
+  const entry = nextEntry();
+  store<u8>(entry, <u8>opcode, SQE_OPCODE);
+  store<u8>(entry, <u8>flags, SQE_FLAGS);
+  store<u64>(entry, userData, SQE_USER_DATA);
+  return entry;
+}
+
+/** Accepts the next client into the slot's place; its address is written to the cold line. */
+export function prepAccept(listenerFd: u32, slot: u32, line: Cold, userData: u64): void {
+  line.peerBytes = SOCKADDR_BYTES_MAX;
+  const peer = changetype<usize>(line) + offsetof<Cold>("_peer0");
+  const entry = prep(IORING_OP_ACCEPT, 0, userData);
+  store<u32>(entry, listenerFd, SQE_FD);
+  store<u64>(entry, kernelAddress(peer, SOCKADDR_BYTES_MAX), SQE_ADDR);
+  store<u64>(entry, kernelAddress(peer + SOCKADDR_BYTES_MAX, 4), SQE_OFF);
+  store<u32>(entry, file(slot, 0) + 1, SQE_FILE_INDEX);
+}
+
+/** Receives into provided buffers until it is cancelled or fails. */
+export function prepReceive(slot: u32, side: u32, userData: u64): void {
+  const entry = prep(IORING_OP_RECV, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT, userData);
+  store<u32>(entry, file(slot, side), SQE_FD);
+  store<u16>(entry, IORING_RECV_MULTISHOT, SQE_IOPRIO);
+  store<u16>(entry, 0, SQE_BUF_GROUP);
+}
+
+/** Sends one piece of memory, all of it unless the connection fails. */
+export function prepSend(slot: u32, side: u32, offset: usize, length: u32, userData: u64): void {
+  const entry = prep(IORING_OP_SEND, IOSQE_FIXED_FILE, userData);
+  store<u32>(entry, file(slot, side), SQE_FD);
+  store<u64>(entry, kernelAddress(offset, length), SQE_ADDR);
+  store<u32>(entry, length, SQE_LEN);
+  store<u32>(entry, MSG_NOSIGNAL | MSG_WAITALL, SQE_OP_FLAGS);
+}
+
+/** As prepSend for several pieces, which addPiece then names; the answer is the return value. */
+export function prepSendMessage(slot: u32, side: u32, userData: u64): usize {
+  const entry = prep(IORING_OP_SENDMSG, IOSQE_FIXED_FILE, userData);
+  const message = entryMessage();
+  memory.fill(message, 0, MSGHDR_BYTES);
+  store<u64>(message, kernelAddress(message + MSGHDR_BYTES, IOVEC_BYTES), MSGHDR_IOV);
+  store<u32>(entry, file(slot, side), SQE_FD);
+  store<u64>(entry, kernelAddress(message, MSGHDR_BYTES), SQE_ADDR);
+  store<u32>(entry, 1, SQE_LEN);
+  store<u32>(entry, MSG_NOSIGNAL | MSG_WAITALL, SQE_OP_FLAGS);
+  return message;
+}
+
+export function addPiece(message: usize, offset: usize, length: u32): void {
+  const pieces = load<u64>(message, MSGHDR_IOVLEN);
+  const piece = message + MSGHDR_BYTES + <usize>pieces * IOVEC_BYTES;
+  store<u64>(piece, kernelAddress(offset, length));
+  store<u64>(piece, length, 8);
+  store<u64>(message, pieces + 1, MSGHDR_IOVLEN);
+}
+
+/**
+ * Socket, TCP_NODELAY, connect, as one chain with one answer: that of the connect, or of the first that failed (a link
+ * that fails with CQE_SKIP_SUCCESS set answers and silences the rest). A socket left in the place by an earlier attempt
+ * is replaced, which closes it.
+ */
+export function prepDial(slot: u32, to: Member, userData: u64): void {
+  reserve(3);
+  const sockaddr = changetype<usize>(to) + offsetof<Member>("_sockaddr0");
+  const link = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+  const socket = prep(IORING_OP_SOCKET, link, userData);
+  store<u32>(socket, load<u16>(sockaddr), SQE_FD);
+  store<u64>(socket, SOCK_STREAM, SQE_OFF);
+  store<u32>(socket, IPPROTO_TCP, SQE_LEN);
+  store<u32>(socket, file(slot, 1) + 1, SQE_FILE_INDEX);
+  const option = prep(IORING_OP_URING_CMD, link | IOSQE_FIXED_FILE, userData);
+  store<u32>(option, file(slot, 1), SQE_FD);
+  store<u32>(option, SOCKET_URING_OP_SETSOCKOPT, SQE_OFF);
+  store<u32>(option, IPPROTO_TCP, SQE_ADDR);
+  store<u32>(option, TCP_NODELAY, SQE_OPTNAME);
+  store<u32>(option, 4, SQE_FILE_INDEX);
+  store<u64>(option, kernelAddress(HEADER_OFFSET + HEADER_OPTION_ON, 4), SQE_OPTVAL);
+  const connect = prep(IORING_OP_CONNECT, IOSQE_FIXED_FILE, userData);
+  store<u32>(connect, file(slot, 1), SQE_FD);
+  // The snapshot that the address stands in may be replaced before this is submitted.
+  const copy = entryMessage();
+  memory.copy(copy, sockaddr, SOCKADDR_BYTES_MAX);
+  store<u64>(connect, kernelAddress(copy, to.sockaddrBytes), SQE_ADDR);
+  store<u64>(connect, to.sockaddrBytes, SQE_OFF);
+}
+
+/** Always runs on a kernel thread of its own: for a true half-close only. */
+export function prepShutdown(slot: u32, side: u32, userData: u64): void {
+  const entry = prep(IORING_OP_SHUTDOWN, IOSQE_FIXED_FILE, userData);
+  store<u32>(entry, file(slot, side), SQE_FD);
+  store<u32>(entry, SHUT_WR, SQE_LEN);
+}
+
+/** Asks for the end of an operation, whose own answer then comes; this one answers only when there was nothing to end. */
+export function prepCancel(target: u64, slot: u32): void {
+  const entry = prep(IORING_OP_ASYNC_CANCEL, IOSQE_CQE_SKIP_SUCCESS, identity(OP_CANCEL, slot, 0));
+  store<i32>(entry, -1, SQE_FD);
+  store<u64>(entry, target, SQE_ADDR);
+}
+
+/** Runs while it is submitted, so before any later entry can fill the place again. */
+export function prepClose(slot: u32, side: u32): void {
+  const entry = prep(IORING_OP_CLOSE, IOSQE_CQE_SKIP_SUCCESS, identity(OP_CLOSE, slot, 0));
+  store<u32>(entry, file(slot, side) + 1, SQE_FILE_INDEX);
+}
+
+/** Reads the eventfd with which the main thread interrupts a wait. */
+export function prepWake(wakeFd: u32): void {
+  const entry = prep(IORING_OP_READ, 0, identity(OP_WAKE, 0, 0));
+  store<u32>(entry, wakeFd, SQE_FD);
+  store<u64>(entry, kernelAddress(HEADER_OFFSET + HEADER_WAKE_VALUE, 8), SQE_ADDR);
+  store<u32>(entry, 8, SQE_LEN);
+  store<i64>(entry, -1, SQE_OFF);
+}
+
+export function pieceAddress(buffer: u32, start: u32): usize {
+  return bufferAddress(buffer) + start;
+}

@@ -1,0 +1,210 @@
+// The kernel's rings, which lie inside this memory. Every address that the kernel is given is computed here, checked
+// against the region that it must stay in: the kernel writes wherever it points.
+//
+//   rings region, each part on a page of its own:
+//   heads and completions | submissions | provided buffers | buffer notes | messages
+import {
+  BUFFER_NOTE_BYTES, COMPLETION_BYTES, HEADER_ENTER_ARGUMENT, HEADER_OFFSET, HEADER_RING_PARAMS, HEADER_TIMEOUT,
+  MESSAGE_BYTES, PAGE_BYTES, PROVIDED_BUFFER_BYTES, RING_HEADS_BYTES, SUBMISSION_BYTES,
+} from "../layout";
+import { Header } from "../memory";
+import { observe, publish, publish16 } from "../shared";
+import {
+  BUF_ADDR, BUF_BID, BUF_LEN, BUF_RING_TAIL, CQE_FLAGS, CQE_RES, CQE_USER_DATA, EAGAIN, EBUSY, EINTR,
+  GETEVENTS_MIN_WAIT_USEC, GETEVENTS_SIGMASK, GETEVENTS_SIGMASK_SZ, GETEVENTS_TS, IORING_ENTER_EXT_ARG,
+  IORING_ENTER_GETEVENTS, PARAMS_CQ_CQES, PARAMS_CQ_HEAD, PARAMS_CQ_TAIL, PARAMS_SQ_HEAD, PARAMS_SQ_TAIL,
+} from "./abi";
+
+/** io_uring_enter for this worker's ring: entries taken, or -errno. It also writes Header.clockMs before it returns. */
+@external("env", "enter")
+declare function enter(submit: u32, minComplete: u32, flags: u32): i32;
+
+const PARAMS: usize = HEADER_OFFSET + HEADER_RING_PARAMS;
+const REFUSALS_MAX = 1000;
+
+let heads: usize = 0;
+let submissions: usize = 0;
+let provided: usize = 0;
+let notes: usize = 0;
+let messages: usize = 0;
+let base: u64 = 0;
+let end: usize = 0;
+
+let submissionHead: usize = 0;
+let submissionTailAt: usize = 0;
+let completionHeadAt: usize = 0;
+let completionTailAt: usize = 0;
+let completions: usize = 0;
+let submissionMask: u32 = 0;
+let completionMask: u32 = 0;
+let bufferMask: u32 = 0;
+
+let submissionTail: u32 = 0;
+let submitted: u32 = 0;
+let completionHead: u32 = 0;
+let providedTail: u16 = 0;
+let providedPublished: u16 = 0;
+
+// @ts-ignore: decorator
+@inline function header(): Header {
+  return changetype<Header>(HEADER_OFFSET);
+}
+
+/** Splits the rings region. The host asks for the three parts below, sets the ring up there, then calls startRing. */
+export function placeRings(): void {
+  const head = header();
+  base = head.memoryBase;
+  end = head.end;
+  heads = head.rings;
+  submissions = pageAfter(heads + RING_HEADS_BYTES + <usize>head.completionEntries * COMPLETION_BYTES);
+  provided = pageAfter(submissions + <usize>head.submissionEntries * SUBMISSION_BYTES);
+  notes = pageAfter(provided + <usize>head.bufferCount * PROVIDED_BUFFER_BYTES);
+  messages = pageAfter(notes + <usize>head.bufferCount * BUFFER_NOTE_BYTES);
+  assert(pageAfter(messages + <usize>head.submissionEntries * MESSAGE_BYTES) <= <usize>head.buffers);
+  assert(isPowerOfTwo(head.submissionEntries) && isPowerOfTwo(head.completionEntries) && isPowerOfTwo(head.bufferCount));
+}
+
+export function ringHeads(): usize {
+  return heads;
+}
+
+export function ringSubmissions(): usize {
+  return submissions;
+}
+
+export function ringProvided(): usize {
+  return provided;
+}
+
+/** After the kernel has filled the parameters: finds the heads, and provides every buffer. */
+export function startRing(): void {
+  submissionHead = heads + load<u32>(PARAMS + PARAMS_SQ_HEAD);
+  submissionTailAt = heads + load<u32>(PARAMS + PARAMS_SQ_TAIL);
+  completionHeadAt = heads + load<u32>(PARAMS + PARAMS_CQ_HEAD);
+  completionTailAt = heads + load<u32>(PARAMS + PARAMS_CQ_TAIL);
+  completions = heads + load<u32>(PARAMS + PARAMS_CQ_CQES);
+  assert(completions + <usize>header().completionEntries * COMPLETION_BYTES <= submissions);
+  submissionMask = header().submissionEntries - 1;
+  completionMask = header().completionEntries - 1;
+  bufferMask = header().bufferCount - 1;
+  submissionTail = observe(submissionTailAt);
+  submitted = submissionTail;
+  completionHead = observe(completionHeadAt);
+  providedTail = 0;
+  for (let buffer: u32 = 0; buffer < header().bufferCount; buffer++) provideBuffer(buffer);
+  publishBuffers();
+}
+
+// ---- Submissions -----------------------------------------------------------------------------------------------------
+
+/** Makes sure that the next `count` entries come in one batch, as a chain of linked ones must. */
+export function reserve(count: u32): void {
+  if (submissionTail - submitted + count > submissionMask + 1) submit();
+}
+
+/** A zeroed submission entry. When the ring is full, what waits in it is submitted first. */
+export function nextEntry(): usize {
+  reserve(1);
+  const entry = submissions + <usize>(submissionTail & submissionMask) * SUBMISSION_BYTES;
+  submissionTail++;
+  memory.fill(entry, 0, SUBMISSION_BYTES);
+  return entry;
+}
+
+/** Room for the message that belongs to the entry last taken: stable until it is submitted, which is all it must be. */
+export function entryMessage(): usize {
+  return messages + <usize>((submissionTail - 1) & submissionMask) * MESSAGE_BYTES;
+}
+
+function submit(): void {
+  publish(submissionTailAt, submissionTail);
+  let refusals = 0;
+  while (submitted != submissionTail) {
+    const taken = enter(submissionTail - submitted, 0, 0);
+    if (taken >= 0) {
+      submitted += taken;
+      continue;
+    }
+    assert(taken == -EINTR || taken == -EAGAIN || taken == -EBUSY);
+    assert(++refusals < REFUSALS_MAX);
+  }
+}
+
+/** One system call: submits all, waits for `minComplete` completions or until the time is over. */
+export function submitAndWait(minComplete: u32, minWaitMicroseconds: u32, timeoutMs: u32): void {
+  publishBuffers();
+  publish(submissionTailAt, submissionTail);
+  writeWait(minWaitMicroseconds, timeoutMs);
+  const taken = enter(submissionTail - submitted, minComplete, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG);
+  // Nothing is lost when fewer were taken: the rest stays in the ring and goes with the next call. An error such as
+  // ETIME or EINTR speaks of the wait, and then everything had been taken; the ring's own head knows.
+  submitted = observe(submissionHead);
+  assert(taken >= 0 || submitted == submissionTail || taken == -EAGAIN || taken == -EBUSY || taken == -EINTR);
+}
+
+function writeWait(minWaitMicroseconds: u32, timeoutMs: u32): void {
+  const argument: usize = HEADER_OFFSET + HEADER_ENTER_ARGUMENT;
+  const timeout: usize = HEADER_OFFSET + HEADER_TIMEOUT;
+  store<u64>(argument, 0, GETEVENTS_SIGMASK);
+  store<u32>(argument, 0, GETEVENTS_SIGMASK_SZ);
+  store<u32>(argument, minWaitMicroseconds, GETEVENTS_MIN_WAIT_USEC);
+  store<u64>(argument, kernelAddress(timeout, 16), GETEVENTS_TS);
+  store<u64>(timeout, timeoutMs / 1000);
+  store<u64>(timeout, (timeoutMs % 1000) * 1000000, 8);
+}
+
+// ---- Completions -----------------------------------------------------------------------------------------------------
+
+/** Hands every completion that is there to `onCompletion` and returns how many those were. */
+export function drainCompletions(onCompletion: (userData: u64, result: i32, flags: u32) => void): u32 {
+  const tail = observe(completionTailAt);
+  const drained = tail - completionHead;
+  while (completionHead != tail) {
+    const entry = completions + <usize>(completionHead & completionMask) * COMPLETION_BYTES;
+    completionHead++;
+    onCompletion(load<u64>(entry, CQE_USER_DATA), load<i32>(entry, CQE_RES), load<u32>(entry, CQE_FLAGS));
+  }
+  publish(completionHeadAt, completionHead);
+  return drained;
+}
+
+// ---- Provided buffers ------------------------------------------------------------------------------------------------
+
+/** Gives the buffer to the kernel; it sees it at the next publishBuffers. */
+export function provideBuffer(buffer: u32): void {
+  const entry = provided + <usize>(providedTail & <u16>bufferMask) * PROVIDED_BUFFER_BYTES;
+  const bytes = header().bufferBytes;
+  store<u64>(entry, kernelAddress(bufferAddress(buffer), bytes), BUF_ADDR);
+  store<u32>(entry, bytes, BUF_LEN);
+  store<u16>(entry, <u16>buffer, BUF_BID);
+  providedTail++;
+}
+
+export function publishBuffers(): void {
+  if (providedPublished == providedTail) return;
+  providedPublished = providedTail;
+  publish16(provided + BUF_RING_TAIL, providedTail);
+}
+
+export function bufferNotes(): usize {
+  return notes;
+}
+
+export function bufferAddress(buffer: u32): usize {
+  assert(buffer < header().bufferCount);
+  return <usize>header().buffers + <usize>buffer * header().bufferBytes;
+}
+
+/** The address of [offset, offset + length) as the kernel knows it. Our own static data below the header is refused. */
+export function kernelAddress(offset: usize, length: u32): u64 {
+  assert(offset >= <usize>HEADER_OFFSET && offset + length <= end && offset + length >= offset);
+  return base + <u64>offset;
+}
+
+function pageAfter(offset: usize): usize {
+  return (offset + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+}
+
+function isPowerOfTwo(value: u32): bool {
+  return value != 0 && (value & (value - 1)) == 0;
+}

@@ -1,0 +1,238 @@
+// The commands of the contract: what each takes, what it prints, and the exit code. Modules behind a command are loaded
+// when it runs, so that `version` and --help answer at once.
+import { once } from 'node:events';
+import { parseArgs } from 'node:util';
+import type { Config, PoolConfig } from './config.ts';
+import { formatAddress } from './config/address.ts';
+import { TidegateError, UsageError } from './errors.ts';
+import { nearestName } from './nearest-name.ts';
+import { version } from './version.ts';
+
+/** sysexits' EX_SOFTWARE: a mistake of ours, told apart from the codes that ask for a person's hand. */
+const EXIT_INTERNAL = 70;
+
+interface Command {
+  summary: string;
+  usage: string;
+  options: readonly string[];
+  /** Whether words beside the options mean something. */
+  takesWords?: boolean;
+  details?: string;
+  run(values: Record<string, string>, words: readonly string[]): Promise<void>;
+}
+
+const OPTION_HELP: Record<string, string> = {
+  config: '--config FILE   a YAML file, or a folder whose *.yaml are read as one',
+  pool: '--pool NAME     a pool of the configuration whose method is hash',
+  help: '--help          this text',
+};
+
+const COMMANDS: Record<string, Command> = {
+  run: {
+    summary: 'run the balancer until SIGTERM or SIGINT',
+    usage: 'run --config FILE',
+    options: ['config'],
+    details: `Signals:
+  SIGTERM, SIGINT   take nobody new and stop when all clients have left, at the latest after shutdown_timeout;
+                    a second one stops at once
+  SIGUSR1           reopen the access log, after it was rotated
+
+Exit codes: 0 asked to stop, 1 bad configuration, 2 could not start.`,
+    run: async ({ config }) => (await import('./service.ts')).serve(required('run', 'config', config)),
+  },
+  check: {
+    summary: 'validate a configuration',
+    usage: 'check --config FILE',
+    options: ['config'],
+    details: 'Exits with 0, or with 1 after one line for each fault: file:line:column: key: what is expected.',
+    run: async ({ config }) => check(required('check', 'config', config)),
+  },
+  route: {
+    summary: 'show which backend a key is routed to',
+    usage: 'route --config FILE --pool NAME [KEY...]',
+    options: ['config', 'pool'],
+    takesWords: true,
+    details: `Prints KEY, a tab and the backend for each key, as they are chosen while all backends are up. Without a KEY the
+keys are read from standard input, one per line. An empty key is never hashed: it shows "-". Keys that begin with a
+dash come after "--".`,
+    run: async ({ config, pool }, keys) =>
+      route(required('route', 'config', config), required('route', 'pool', pool), keys),
+  },
+  schema: {
+    summary: 'print the JSON Schema of the configuration, for editors',
+    usage: 'schema',
+    options: [],
+    run: async () => print(`${JSON.stringify((await import('./config.ts')).schema(), null, 2)}\n`),
+  },
+  version: {
+    summary: 'print the version',
+    usage: 'version',
+    options: [],
+    run: async () => print(`tidegate ${version()}\n`),
+  },
+};
+
+/** Runs one command and leaves the process with its exit code. */
+export async function main(args: readonly string[]): Promise<void> {
+  // Whoever read our output may leave before its end, as `head` does; that is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    if (args[0] !== 'run') process.exit(0);
+  });
+  try {
+    await dispatch(args);
+    process.exitCode = 0;
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+  // Standard output may be a pipe that still drains: only `run` must not wait for what a library left open.
+  if (args[0] === 'run') process.exit();
+}
+
+async function dispatch([name, ...rest]: readonly string[]): Promise<void> {
+  if (name === '--help' || name === '-h' || name === 'help') return print(generalHelp());
+  if (name === '--version') return COMMANDS['version']?.run({}, []);
+  const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name ?? ''] : undefined;
+  if (name === undefined || command === undefined) throw unknownCommand(name);
+  const { values, words } = readArguments(name, command, rest);
+  if ('help' in values) return print(commandHelp(command));
+  await command.run(values, words);
+}
+
+function report(error: unknown): number {
+  if (!(error instanceof TidegateError)) {
+    process.stderr.write(`tidegate: internal error: ${error instanceof Error ? error.stack : error}\n`);
+    return EXIT_INTERNAL;
+  }
+  const isFault = error.code === 'BAD_CONFIGURATION'; // its lines begin with the file, as editors like them
+  process.stderr.write(isFault ? `${error.message}\n` : `tidegate: ${error.message}\n`);
+  return error.exitCode;
+}
+
+// ---- Arguments and help ----------------------------------------------------------------------------------------------
+
+function readArguments(name: string, command: Command, args: readonly string[]) {
+  const options = Object.fromEntries(command.options.map((option) => [option, { type: 'string' as const }]));
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: { ...options, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+    });
+    const [word] = positionals;
+    if (word !== undefined && command.takesWords !== true) throw new UsageError(`${name} takes no "${word}"${seeHelp(name)}`);
+    return { values: values as Record<string, string>, words: positionals };
+  } catch (error) {
+    throw error instanceof UsageError ? error : new UsageError(`${argumentProblem(error as Error)}${seeHelp(name)}`);
+  }
+}
+
+/** The first sentence of what parseArgs says; the rest explains its own workings. */
+function argumentProblem(error: Error): string {
+  const [sentence = ''] = error.message.split(/\.\s|\n/);
+  return sentence.charAt(0).toLowerCase() + sentence.slice(1);
+}
+
+function required(command: string, option: string, value: string | undefined): string {
+  if (value === undefined) throw new UsageError(`${command} needs --${option}${seeHelp(command)}`);
+  return value;
+}
+
+function seeHelp(command: string): string {
+  return `; see tidegate ${command} --help`;
+}
+
+function unknownCommand(name: string | undefined): UsageError {
+  if (name === undefined) return new UsageError('no command given; see tidegate --help');
+  const nearest = nearestName(name, Object.keys(COMMANDS));
+  const kind = name.startsWith('-') ? 'option' : 'command';
+  return new UsageError(`unknown ${kind} ${name}${nearest === null ? '' : `, did you mean ${nearest}?`}; see tidegate --help`);
+}
+
+function generalHelp(): string {
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
+  return `Tidegate, an MQTT load balancer.
+
+Usage: tidegate COMMAND [OPTIONS]
+
+Commands:
+${commands.join('\n')}
+
+tidegate COMMAND --help tells more.
+`;
+}
+
+function commandHelp({ summary, usage, options, details }: Command): string {
+  const optionLines = [...options, 'help'].map((option) => `  ${OPTION_HELP[option]}`);
+  return `Usage: tidegate ${usage}
+
+${summary.charAt(0).toUpperCase()}${summary.slice(1)}.
+
+Options:
+${optionLines.join('\n')}
+${details === undefined ? '' : `\n${details}\n`}`;
+}
+
+async function print(text: string): Promise<void> {
+  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+}
+
+// ---- check -----------------------------------------------------------------------------------------------------------
+
+async function check(path: string): Promise<void> {
+  const { loadConfig } = await import('./config.ts');
+  await print(`${summary(path, await loadConfig(path)).join('\n')}\n`);
+}
+
+function summary(path: string, { listeners, pools, notices }: Config): string[] {
+  return [
+    `${path}: valid`,
+    ...listeners.map(({ name, bind, pool }) => `listener ${name}: ${formatAddress(bind)} to pool ${pool}`),
+    ...pools.map((pool) => `pool ${pool.name}: ${methodText(pool)}, ${backendsText(pool)}`),
+    ...notices,
+  ];
+}
+
+function methodText({ balance }: PoolConfig): string {
+  return balance.method === 'hash' ? `hash of ${balance.key} by ${balance.algorithm}` : balance.method;
+}
+
+function backendsText({ backends }: PoolConfig): string {
+  return backends.length === 1 ? '1 backend' : `${backends.length} backends`;
+}
+
+// ---- route -----------------------------------------------------------------------------------------------------------
+
+async function route(path: string, poolName: string, keys: readonly string[]): Promise<void> {
+  const { loadConfig } = await import('./config.ts');
+  const { createTable } = await import('./core.ts');
+  const { balance, backends } = hashPool(await loadConfig(path), poolName);
+  const members = backends.map(({ address, weight, backup }) => ({ name: address, weight, backup }));
+  const table = createTable({ algorithm: balance.algorithm, members, rows: balance.rows, secret: balance.secret });
+  const line = (key: string) => `${key}\t${key === '' ? '-' : table.lookup(key)}\n`;
+  if (keys.length > 0) return print(keys.map(line).join(''));
+  for await (const lines of inputLines()) await print(lines.map(line).join(''));
+}
+
+function hashPool({ pools }: Config, name: string): PoolConfig {
+  const pool = pools.find((candidate) => candidate.name === name);
+  const names = pools.map((candidate) => candidate.name).join(', ');
+  if (pool === undefined) throw new UsageError(`there is no pool ${name}; choose one of ${names}`);
+  const { method } = pool.balance;
+  if (method !== 'hash') throw new UsageError(`pool ${name} balances by ${method}: only method hash ties a key to a backend`);
+  const taking = pool.backends.some(({ weight }) => weight > 0);
+  if (!taking) throw new UsageError(`pool ${name} has no backend with a weight above 0: no key is routed anywhere`);
+  return pool;
+}
+
+/** Whole lines of standard input, as many as each chunk completes. A ClientId may hold what readline splits at. */
+async function* inputLines(): AsyncGenerator<string[]> {
+  let rest = '';
+  process.stdin.setEncoding('utf8');
+  for await (const chunk of process.stdin) {
+    const lines = (rest + chunk).split(/\r?\n/);
+    rest = lines.pop() ?? '';
+    yield lines;
+  }
+  if (rest !== '') yield [rest];
+}

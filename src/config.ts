@@ -1,0 +1,197 @@
+// The configuration: YAML in a file or a folder, validated whole, and normalised to what the rest of the program reads.
+// Loading this module loads the YAML parser and zod (120 ms), so the command line imports it only when it needs it.
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Address, parseAddress } from './config/address.ts';
+import { checkDocuments, checkTables } from './config/checks.ts';
+import { readDocument, type SourceDocument } from './config/document.ts';
+import { isMapping, schemaFaults } from './config/faults.ts';
+import { configSchema, jsonSchema, type ListenerSettings, NOT_IN_THIS_VERSION, type PoolSettings, type Settings } from './config/schema.ts';
+import { ConfigError, type Fault } from './errors.ts';
+
+export interface Config {
+  workers: number | 'auto';
+  engine: 'auto' | 'uring' | 'portable';
+  /** Of one worker. */
+  connectionsMax: number | 'auto';
+  connectMaxBytes: number;
+  listeners: ListenerConfig[];
+  pools: PoolConfig[];
+  accessLog: {
+    /** "-" for standard output, "off" for none. */
+    path: string;
+    /** `text`, `json` or a template. */
+    format: string;
+  };
+  admin: Address | null;
+  shutdownTimeoutMs: number;
+  /** A line for each key that is accepted but does nothing in this version. */
+  notices: string[];
+}
+
+export interface ListenerConfig {
+  name: string;
+  bind: Address;
+  pool: string;
+  /** From accept to a complete CONNECT packet. */
+  connectTimeoutMs: number;
+}
+
+export interface PoolConfig {
+  name: string;
+  balance: BalanceConfig;
+  backends: BackendConfig[];
+  /** Of one connect to a backend. */
+  connectTimeoutMs: number;
+}
+
+export interface BalanceConfig {
+  method: 'hash' | 'round_robin' | 'least_conn' | 'random_two';
+  key: 'client_id' | 'username' | 'remote_addr';
+  algorithm: 'rendezvous' | 'ketama';
+  rows: number;
+  /** Empty for none. */
+  secret: string;
+}
+
+export interface BackendConfig {
+  /** As written: this text is what is hashed and logged. */
+  address: string;
+  host: string;
+  port: number;
+  weight: number;
+  backup: boolean;
+  /** 0: never passed over. */
+  maxFails: number;
+  failTimeoutMs: number;
+}
+
+/** Reads a file, or the `*.yaml` of a folder as one. Throws a ConfigError that holds every fault found. */
+export async function loadConfig(path: string): Promise<Config> {
+  const files = await configFiles(path);
+  return build(await Promise.all(files.map(async (file) => readDocument(await readText(file), file))));
+}
+
+/** The same for a text; `file` is only its name in messages. */
+export function parseConfig(text: string, file: string): Config {
+  return build([readDocument(text, file)]);
+}
+
+/** JSON Schema of one configuration file, for editors. */
+export function schema(): object {
+  return jsonSchema();
+}
+
+async function configFiles(path: string): Promise<string[]> {
+  const found = await stat(path).catch((error) => unreadable(path, error));
+  if (!found.isDirectory()) return [path];
+  const names = await readdir(path).catch((error) => unreadable(path, error));
+  const files = names.filter((name) => name.endsWith('.yaml') && !name.startsWith('.')).sort();
+  if (files.length === 0) throw fileError(path, 'expected a folder with at least one *.yaml file, found none');
+  return files.map((name) => join(path, name));
+}
+
+async function readText(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((error) => unreadable(file, error));
+}
+
+function unreadable(file: string, error: NodeJS.ErrnoException): never {
+  const why = error.code === 'ENOENT' ? 'there is none of this name' : error.message;
+  throw fileError(file, `expected a readable configuration file or folder: ${why}`);
+}
+
+function fileError(file: string, expected: string): ConfigError {
+  return new ConfigError([{ file, path: '', expected }]);
+}
+
+function build(documents: readonly SourceDocument[]): Config {
+  refuse(documents, [
+    ...documents.flatMap((document) => document.faults),
+    ...documents.flatMap(schemaFaults),
+    ...checkDocuments(documents),
+  ]);
+  const config = normalise(configSchema.parse(merge(documents)));
+  refuse(documents, checkTables(documents, config.pools));
+  return config;
+}
+
+/** In the order of the text, one fault for a key: the schema and the checks between keys may see the same one. */
+function refuse(documents: readonly SourceDocument[], faults: readonly Fault[]): void {
+  const byPath = new Map([...faults].reverse().map((fault) => [`${fault.file} ${fault.path || fault.line}`, fault]));
+  const order = (fault: Fault) => documents.findIndex(({ file }) => file === fault.file);
+  const [first, ...others] = [...byPath.values()].sort(
+    (a, b) => order(a) - order(b) || (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
+  );
+  if (first !== undefined) throw new ConfigError([first, ...others]);
+}
+
+/** Once the checks have passed nothing stands twice but the two that add up. */
+function merge(documents: readonly SourceDocument[]): object {
+  const values = documents.map(({ value }) => value).filter(isMapping);
+  return {
+    ...Object.assign({}, ...values),
+    listeners: values.flatMap(({ listeners }) => listeners ?? []),
+    pools: Object.assign({}, ...values.map(({ pools }) => pools)),
+  };
+}
+
+function normalise(settings: Settings): Config {
+  const { listeners = [], pools = {} } = settings;
+  const [onlyPool = ''] = Object.keys(pools);
+  return {
+    workers: settings.workers,
+    engine: settings.engine,
+    connectionsMax: settings.connections_max,
+    connectMaxBytes: settings.connect_max_bytes,
+    listeners: listeners.map((listener) => normaliseListener(listener, onlyPool)),
+    pools: Object.entries(pools).map(([name, pool]) => normalisePool(name, pool)),
+    accessLog: settings.access_log,
+    admin: settings.admin === undefined ? null : addressOf(settings.admin.bind),
+    shutdownTimeoutMs: settings.shutdown_timeout,
+    notices: notices(settings),
+  };
+}
+
+function normaliseListener(listener: ListenerSettings, onlyPool: string): ListenerConfig {
+  return {
+    name: listener.name ?? listener.bind,
+    bind: addressOf(listener.bind),
+    pool: listener.pool ?? onlyPool,
+    connectTimeoutMs: listener.connect_timeout,
+  };
+}
+
+function normalisePool(name: string, pool: PoolSettings): PoolConfig {
+  return {
+    name,
+    balance: { ...pool.balance, rows: pool.balance.rows as number, secret: pool.balance.secret ?? '' },
+    backends: pool.backends.map(normaliseBackend),
+    connectTimeoutMs: pool.connect_timeout,
+  };
+}
+
+function normaliseBackend(backend: PoolSettings['backends'][number]): BackendConfig {
+  return {
+    address: backend.address,
+    ...addressOf(backend.address),
+    weight: backend.weight,
+    backup: backend.backup,
+    maxFails: backend.max_fails,
+    failTimeoutMs: backend.fail_timeout,
+  };
+}
+
+function notices(settings: Settings): string[] {
+  const health = Object.values(settings.pools ?? {}).some((pool) => pool.health !== undefined && pool.health.type !== 'none');
+  const judged = 'a backend is judged by its connects (max_fails, fail_timeout)';
+  return [
+    ...(health ? [`health: active checks are ${NOT_IN_THIS_VERSION}; ${judged}`] : []),
+    ...(settings.admin === undefined ? [] : [`admin: the API is ${NOT_IN_THIS_VERSION}; nothing listens on ${settings.admin.bind}`]),
+  ];
+}
+
+function addressOf(text: string): Address {
+  const address = parseAddress(text);
+  if (address === null) throw new Error(`${text} has passed the checks as an address`);
+  return address;
+}

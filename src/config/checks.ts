@@ -1,0 +1,250 @@
+// What must hold between keys, within a file and over all files of a folder. It reads the plain values, so that it
+// finds its faults also while others are left; whatever has a wrong type is passed over here and reported by the schema.
+import {
+  BACKENDS_MAX,
+  LISTENERS_MAX,
+  MEMBER_BYTES,
+  POINT_BYTES,
+  POINTS_MAX,
+  POINTS_PER_WEIGHT,
+  POOL_BYTES,
+  POOLS_MAX,
+  ROW_BYTES,
+  SNAPSHOT_BLOCKS,
+  SNAPSHOT_HALF_BYTES,
+} from '../../assembly/layout.ts';
+import type { PoolConfig } from '../config.ts';
+import type { Fault } from '../errors.ts';
+import { nearestName } from '../nearest-name.ts';
+import { canonicalAddress, parseAddress } from './address.ts';
+import type { Path, SourceDocument } from './document.ts';
+import { found, isMapping } from './faults.ts';
+
+const KETAMA_WEIGHT_MAX = Math.floor(POINTS_MAX / POINTS_PER_WEIGHT);
+
+/** A listener or a pool as it stands in its file. */
+interface Entry {
+  document: SourceDocument;
+  path: Path;
+  value: Record<string, unknown>;
+}
+
+export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
+  const listeners = documents.flatMap(listenersOf);
+  const pools = documents.flatMap(poolsOf);
+  return [
+    ...checkSettingsOnce(documents),
+    ...checkPresence(documents, 'listeners', 'at least one listener'),
+    ...checkPresence(documents, 'pools', 'at least one pool'),
+    ...checkListenerNames(listeners),
+    ...checkBinds(listeners),
+    ...checkPoolReferences(listeners, pools),
+    ...checkPoolNames(pools),
+    ...pools.flatMap(checkBalance),
+    ...pools.flatMap(checkBackendAddresses),
+    ...checkCount(listeners, LISTENERS_MAX, 'listeners'),
+    ...checkCount(pools, POOLS_MAX, 'pools'),
+    ...checkBackendCount(pools),
+  ];
+}
+
+/** What the tables need; `pools` are valid ones, in the order of the documents. */
+export function checkTables(documents: readonly SourceDocument[], pools: readonly PoolConfig[]): Fault[] {
+  const entries = documents.flatMap(poolsOf);
+  const points = pools.flatMap((pool, index) => checkPoints(pool, entries[index]));
+  return points.length > 0 ? points : checkTableSpace(pools, entries);
+}
+
+function checkPoints({ balance, backends }: PoolConfig, entry: Entry | undefined): Fault[] {
+  const weight = weightOf(backends);
+  const ketama = balance.method === 'hash' && balance.algorithm === 'ketama';
+  if (!ketama || entry === undefined || weight <= KETAMA_WEIGHT_MAX) return [];
+  const expected = `expected weights that add up to at most ${KETAMA_WEIGHT_MAX} for algorithm: ketama, found ${weight}`;
+  return [entry.document.fault([...entry.path, 'backends'], expected, 'key')];
+}
+
+/** The tables of all pools lie in one snapshot of fixed size. */
+function checkTableSpace(pools: readonly PoolConfig[], entries: readonly Entry[]): Fault[] {
+  let bytes = SNAPSHOT_BLOCKS;
+  const over = pools.findIndex((pool) => {
+    bytes += poolBytesMax(pool);
+    return bytes > SNAPSHOT_HALF_BYTES;
+  });
+  const entry = entries[over];
+  if (entry === undefined) return [];
+  const room = `expected the hash tables of all pools to fit into ${SNAPSHOT_HALF_BYTES >> 20} MiB`;
+  const advice = 'with this pool they need more: lower rows, for ketama the weights, or the number of pools';
+  return [entry.document.fault(entry.path, `${room}; ${advice}`, 'key')];
+}
+
+function poolBytesMax({ backends, balance }: PoolConfig): number {
+  const alignment = 16;
+  const members = POOL_BYTES + backends.length * MEMBER_BYTES + alignment;
+  if (balance.method !== 'hash') return members;
+  const points = weightOf(backends) * POINTS_PER_WEIGHT * POINT_BYTES;
+  return members + (balance.algorithm === 'ketama' ? points : balance.rows * ROW_BYTES);
+}
+
+function weightOf(backends: PoolConfig['backends']): number {
+  return backends.reduce((sum, { weight }) => sum + weight, 0);
+}
+
+function listenersOf(document: SourceDocument): Entry[] {
+  return list(mapping(document.value)['listeners']).flatMap((value, index) =>
+    isMapping(value) ? [{ document, path: ['listeners', index], value }] : [],
+  );
+}
+
+function poolsOf(document: SourceDocument): Entry[] {
+  return Object.entries(mapping(mapping(document.value)['pools'])).map(([name, value]) => ({
+    document,
+    path: ['pools', name],
+    value: mapping(value),
+  }));
+}
+
+// ---- Over all files --------------------------------------------------------------------------------------------------
+
+/** Listeners and pools of several files add up; a setting has one place, or nobody could tell which one counts. */
+function checkSettingsOnce(documents: readonly SourceDocument[]): Fault[] {
+  const settings = documents.flatMap((document) =>
+    Object.keys(mapping(document.value))
+      .filter((key) => key !== 'listeners' && key !== 'pools')
+      .map((key) => ({ key, at: document.fault([key], '', 'key') })),
+  );
+  return repeated(settings, ({ key }) => key).map(({ item, first }) => ({
+    ...item.at,
+    expected: `expected this key in one file only, found it also at ${place(first.at)}`,
+  }));
+}
+
+function checkPresence(documents: readonly SourceDocument[], key: string, what: string): Fault[] {
+  const readable = documents.every(({ value }) => isMapping(value));
+  if (!readable || documents.some(({ value }) => key in mapping(value))) return [];
+  return documents.slice(0, 1).map((document) => document.fault([key], `expected ${what}, found nothing`));
+}
+
+function checkListenerNames(listeners: readonly Entry[]): Fault[] {
+  const named = listeners.flatMap((entry) => {
+    const name = entry.value['name'] ?? entry.value['bind'];
+    return typeof name === 'string' ? [{ name, at: entry.document.fault([...entry.path, 'name'], '') }] : [];
+  });
+  return repeated(named, ({ name }) => name)
+    .filter(({ item, first }) => pathKey(item.at) !== pathKey(first.at))
+    .map(({ item, first }) => ({
+      ...item.at,
+      expected: `expected a name of its own, found ${JSON.stringify(item.name)}, which is taken at ${place(first.at)}`,
+    }));
+}
+
+function checkBinds(listeners: readonly Entry[]): Fault[] {
+  const binds = listeners.flatMap(({ document, path, value }) => {
+    const address = parseAddress(String(value['bind']));
+    const anyPort = address === null || address.port === 0;
+    return anyPort ? [] : [{ bind: canonicalAddress(address), at: document.fault([...path, 'bind'], '') }];
+  });
+  return repeated(binds, ({ bind }) => bind).map(({ item, first }) => ({
+    ...item.at,
+    expected: `expected an address of its own, found ${item.bind}, which is taken at ${place(first.at)}`,
+  }));
+}
+
+function checkPoolReferences(listeners: readonly Entry[], pools: readonly Entry[]): Fault[] {
+  const names = [...new Set(pools.map(({ path }) => String(path[1])))];
+  if (names.length === 0) return [];
+  return listeners.flatMap(({ document, path, value }) => {
+    const reference = value['pool'];
+    const known = typeof reference === 'string' ? names.includes(reference) : reference !== undefined || names.length === 1;
+    if (known) return [];
+    const nearest = typeof reference === 'string' ? nearestName(reference, names) : null;
+    const guess = nearest === null ? '' : `, did you mean ${nearest}?`;
+    const expected = `expected the name of a pool (there is ${names.join(', ')})`;
+    return [document.fault([...path, 'pool'], found(expected, reference, path) + guess)];
+  });
+}
+
+/** Twice in one file is a fault of the YAML already. */
+function checkPoolNames(pools: readonly Entry[]): Fault[] {
+  const keys = pools.map(({ document, path }) => ({ name: String(path[1]), at: document.fault(path, '', 'key') }));
+  const inherited = keys.filter(({ name }) => name === '__proto__'); // the one name that the schema never sees
+  const twice = repeated(keys, ({ name }) => name).map(({ item, first }) => ({
+    ...item.at,
+    expected: `expected a name of its own, found one that is taken at ${place(first.at)}`,
+  }));
+  return [...inherited.map(({ at }) => ({ ...at, expected: 'expected another name for a pool' })), ...twice];
+}
+
+function checkCount(entries: readonly Entry[], countMax: number, what: string): Fault[] {
+  const documents = new Set(entries.map(({ document }) => document));
+  const over = documents.size > 1 ? entries[countMax] : undefined; // within one file the schema says it
+  return over === undefined
+    ? []
+    : [over.document.fault(over.path, `expected at most ${countMax} ${what} in all files, found ${entries.length}`, 'key')];
+}
+
+function checkBackendCount(pools: readonly Entry[]): Fault[] {
+  let count = 0;
+  const over = pools.find(({ value }) => {
+    count += list(value['backends']).length;
+    return count > BACKENDS_MAX;
+  });
+  if (over === undefined) return [];
+  return [over.document.fault(over.path, `expected at most ${BACKENDS_MAX} backends in all pools, found more`, 'key')];
+}
+
+// ---- Within a pool ---------------------------------------------------------------------------------------------------
+
+/** A key that would do nothing is refused: whoever wrote it expects something of it. */
+function checkBalance({ document, path, value }: Entry): Fault[] {
+  const balance = mapping(value['balance']);
+  const { method, algorithm } = balance;
+  const misplaced = (keys: string[], owner: string, instead: string) =>
+    keys
+      .filter((key) => key in balance)
+      .map((key) => document.fault([...path, 'balance', key], `expected only with ${owner}, found with ${instead}`, 'key'));
+  if (method === 'round_robin' || method === 'least_conn' || method === 'random_two') {
+    return misplaced(['key', 'algorithm', 'rows', 'secret'], 'method: hash', `method: ${method}`);
+  }
+  return algorithm === 'ketama' ? misplaced(['rows', 'secret'], 'algorithm: rendezvous', 'algorithm: ketama') : [];
+}
+
+function checkBackendAddresses({ document, path, value }: Entry): Fault[] {
+  const backends = list(value['backends']).flatMap((backend, index) => {
+    const short = typeof backend === 'string';
+    const address = parseAddress(String(short ? backend : mapping(backend)['address']));
+    const at = document.fault([...path, 'backends', index, ...(short ? [] : ['address'])], '');
+    return address === null ? [] : [{ address: canonicalAddress(address), at }];
+  });
+  return repeated(backends, ({ address }) => address).map(({ item, first }) => ({
+    ...item.at,
+    expected: `expected each backend once in a pool, found ${item.address} also at ${place(first.at)}`,
+  }));
+}
+
+// ---- Helpers ---------------------------------------------------------------------------------------------------------
+
+/** Every item whose key an earlier one has, with that earlier one. */
+function repeated<Item>(items: readonly Item[], keyOf: (item: Item) => string): { item: Item; first: Item }[] {
+  const firsts = new Map<string, Item>();
+  return items.flatMap((item) => {
+    const first = firsts.get(keyOf(item));
+    if (first === undefined) firsts.set(keyOf(item), item);
+    return first === undefined ? [] : [{ item, first }];
+  });
+}
+
+function place({ file, line, column }: Fault): string {
+  return `${file}:${line}:${column}`;
+}
+
+function pathKey(at: Fault): string {
+  return `${at.file} ${at.path}`;
+}
+
+function mapping(value: unknown): Record<string, unknown> {
+  return isMapping(value) ? value : {};
+}
+
+function list(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}

@@ -1,0 +1,296 @@
+// The configuration's shape, one file's worth: every key, its type, its default and what it means. The same
+// declaration validates and is printed as the JSON Schema. What holds between keys is in checks.ts.
+//
+// A message that begins with "expected" is completed with what was found, one that begins with "known:" lists the keys
+// beside an unknown one (see faults.ts); any other stands as it is.
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { CONNECT_BYTES_LIMIT, LISTENERS_MAX, MEMBERS_MAX, POOLS_MAX, ROWS_DEFAULT, ROWS_MAX, WEIGHT_MAX } from '../../assembly/layout.ts';
+import { compileFormat } from '../control/record-format.ts';
+import { ADDRESS_PATTERN, type Address, parseAddress } from './address.ts';
+
+export const NOT_IN_THIS_VERSION = 'not in this version';
+export const KNOWN_KEYS = 'known: ';
+
+const MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const DURATION_PATTERN = /^(\d{1,9})(ms|s|m|h)$/;
+const DURATION_MS_MAX = 24 * 3_600_000;
+const BYTES: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20 };
+const SIZE_PATTERN = /^(\d{1,9})(KiB|MiB)?$/;
+const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const NAME_EXPECTED = 'expected a name of up to 64 letters, digits, ".", "_" or "-"';
+const SECRET_BYTES_MAX = 256;
+const WORKERS_MAX = 256;
+const CONNECTIONS_MAX = 1 << 20;
+const COUNT_MAX = 1_000_000;
+
+// ---- Kinds of value --------------------------------------------------------------------------------------------------
+
+function mapping<Shape extends z.ZodRawShape>(shape: Shape, what: string) {
+  const known = KNOWN_KEYS + Object.keys(shape).join(', ');
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? known : `expected ${what}`),
+  });
+}
+
+function listOf<Item extends z.ZodType>(item: Item, what: string, countMax: number) {
+  const error = `expected a list of 1 to ${countMax} ${what}`;
+  return z.array(item, { error }).min(1, { error }).max(countMax, { error: `expected at most ${countMax} ${what}` });
+}
+
+function oneOf<const Values extends readonly [string, ...string[]]>(values: Values, later: readonly string[] = []) {
+  return z.enum(values, {
+    error: ({ input }) =>
+      later.includes(String(input)) ? `${input} is ${NOT_IN_THIS_VERSION}` : `expected ${alternatives(values)}`,
+  });
+}
+
+function integer(min: number, max: number) {
+  const error = `expected a whole number from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+function autoOrInteger(min: number, max: number) {
+  return z.union([z.literal('auto'), integer(min, max)], {
+    error: `expected auto or a whole number from ${min} to ${max}`,
+  });
+}
+
+function text(what: string, lengthMax: number) {
+  const error = `expected ${what}`;
+  return z.string({ error }).min(1, { error }).max(lengthMax, { error });
+}
+
+function name() {
+  return z.string({ error: NAME_EXPECTED }).regex(NAME_PATTERN, { error: NAME_EXPECTED });
+}
+
+/** Milliseconds. */
+function duration(minMs: number) {
+  const error = `expected a duration ${minMs > 0 ? 'above 0 and ' : ''}up to 24h, such as 5s, 250ms, 1m or 1h`;
+  return z
+    .string({ error })
+    .regex(DURATION_PATTERN, { error })
+    .transform(durationMs)
+    .pipe(z.number().min(minMs, { error }).max(DURATION_MS_MAX, { error }));
+}
+
+/** Bytes. */
+function size(min: number, max: number) {
+  const error = `expected a size from ${min} bytes to ${max / 1024}KiB, such as 64KiB`;
+  return z
+    .union([z.int(), z.string().regex(SIZE_PATTERN)], { error })
+    .transform((value) => sizeBytes(String(value)))
+    .pipe(z.number().min(min, { error }).max(max, { error }));
+}
+
+function address(error: string, accepts: (address: Address) => boolean) {
+  return z
+    .string({ error })
+    .regex(ADDRESS_PATTERN, { error })
+    .refine((value) => acceptsAddress(value, accepts), { error });
+}
+
+function acceptsAddress(value: string, accepts: (address: Address) => boolean): boolean {
+  const parsed = parseAddress(value);
+  return parsed !== null && accepts(parsed);
+}
+
+function bindAddress() {
+  const error = 'expected an IP address and port such as 0.0.0.0:1883 or "[::]:1883"';
+  return address(error, ({ host }) => isIP(host) !== 0);
+}
+
+function backendAddress() {
+  const error = 'expected host:port such as 10.0.0.11:1883, broker1.example.net:1883 or "[2001:db8::1]:1883"';
+  return address(error, ({ port }) => port !== 0);
+}
+
+function notYet(description: string) {
+  return z.never({ error: NOT_IN_THIS_VERSION }).optional().describe(description);
+}
+
+function durationMs(value: string): number {
+  const [, count, unit = ''] = DURATION_PATTERN.exec(value) ?? [];
+  return Number(count) * (MS[unit] ?? Number.NaN);
+}
+
+function sizeBytes(value: string): number {
+  const [, count, unit = ''] = SIZE_PATTERN.exec(value) ?? [];
+  return Number(count) * (BYTES[unit] ?? Number.NaN);
+}
+
+function formatProblem(value: string): string | null {
+  const named = value === 'text' || value === 'json';
+  if (!named && !value.includes('$')) return 'expected text, json, or a template with variables such as $remote_addr';
+  try {
+    compileFormat(value);
+    return null;
+  } catch (error) {
+    if (error instanceof RangeError) return error.message;
+    throw error;
+  }
+}
+
+function alternatives(values: readonly string[]): string {
+  return values.length < 2 ? values.join() : `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`;
+}
+
+function powersOfTwo(min: number, max: number): number[] {
+  return min > max ? [] : [min, ...powersOfTwo(min * 2, max)];
+}
+
+// ---- The keys --------------------------------------------------------------------------------------------------------
+
+const balance = mapping(
+  {
+    method: oneOf(['hash', 'round_robin', 'least_conn', 'random_two'])
+      .default('hash')
+      .describe('How a backend is chosen. hash brings a client back to the same backend every time.'),
+    key: oneOf(['client_id', 'username', 'remote_addr'], ['tls_sni', 'tls_client_cn'])
+      .default('client_id')
+      .describe('What is hashed. A client whose key is empty is spread by weighted round robin. For method hash only.'),
+    algorithm: oneOf(['rendezvous', 'ketama'])
+      .default('rendezvous')
+      .describe(
+        'rendezvous moves no client that need not move. ketama chooses as NGINX does with "hash ... consistent". For method hash only.',
+      ),
+    rows: z
+      .literal(powersOfTwo(ROWS_DEFAULT, ROWS_MAX), {
+        error: `expected a power of two from ${ROWS_DEFAULT} to ${ROWS_MAX}`,
+      })
+      .default(ROWS_DEFAULT)
+      .describe('Rows of the rendezvous table: more rows spread clients more evenly. For algorithm rendezvous only.'),
+    secret: text(`a text of 1 to ${SECRET_BYTES_MAX} characters`, SECRET_BYTES_MAX)
+      .optional()
+      .describe(
+        'Keys the hash, so that nobody can choose ClientIds that all meet one backend. The same on every instance. For algorithm rendezvous only. Default: none.',
+      ),
+  },
+  'a mapping with method, key and algorithm',
+);
+
+const backend = mapping(
+  {
+    address: backendAddress().describe('host:port. This text is what is hashed and logged.'),
+    weight: integer(0, WEIGHT_MAX).default(1).describe('Share of the clients beside the other backends; 0 takes nobody.'),
+    backup: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe('Takes clients only while no other backend can.'),
+    max_fails: integer(0, COUNT_MAX)
+      .default(1)
+      .describe('Failed connects within fail_timeout after which the backend is passed over; 0 never.'),
+    fail_timeout: duration(1)
+      .prefault('10s')
+      .describe('The time in which max_fails are counted, and for which the backend is then passed over.'),
+  },
+  'host:port, or a mapping with address',
+);
+
+const shortBackend = backendAddress().transform((address) => backend.parse({ address }));
+
+const health = mapping(
+  {
+    type: oneOf(['mqtt', 'tcp', 'http', 'raw', 'none']).default('mqtt').describe('What a check speaks.'),
+    interval: duration(1).prefault('5s').describe('From one check to the next.'),
+    timeout: duration(1).prefault('2s').describe('A check that takes longer has failed.'),
+    rise: integer(1, COUNT_MAX).default(2).describe('Checks in a row that must succeed before a backend is up again.'),
+    fall: integer(1, COUNT_MAX).default(3).describe('Checks in a row that must fail before a backend is down.'),
+  },
+  'a mapping with type, interval, timeout, rise and fall',
+).describe(`Active checks of the backends. Validated, but ${NOT_IN_THIS_VERSION}.`);
+
+const pool = mapping(
+  {
+    balance: balance.prefault({}).describe('How a backend is chosen for a client.'),
+    backends: listOf(
+      z.union([shortBackend, backend]).describe('A backend: host:port alone, or a mapping.'),
+      'backends',
+      MEMBERS_MAX,
+    ).describe('The brokers of this pool.'),
+    connect_timeout: duration(1)
+      .prefault('5s')
+      .describe('For one connect to a backend; then the next candidate is tried.'),
+    proxy_protocol: oneOf(['off'], ['v1', 'v2'])
+      .default('off')
+      .describe(`PROXY protocol header towards the backends. v1 and v2 are ${NOT_IN_THIS_VERSION}.`),
+    health: health.optional(),
+    source_addresses: z
+      .array(z.string(), { error: 'expected a list of IP addresses' })
+      .max(0, { error: NOT_IN_THIS_VERSION })
+      .default([])
+      .describe('Addresses that connections to backends are made from. Empty: the system chooses.'),
+  },
+  'a mapping with backends',
+);
+
+const listener = mapping(
+  {
+    name: name().optional().describe('Shown in logs. Default: the bind address.'),
+    bind: bindAddress().describe('IP address and port to listen on, an IPv6 address in brackets. Port 0: a free one.'),
+    pool: name().optional().describe('The pool that serves its clients. Default: the only pool.'),
+    connect_timeout: duration(1)
+      .prefault('5s')
+      .describe('From accept to a complete CONNECT packet; then the client is closed.'),
+    tls: notYet(`TLS towards clients: ${NOT_IN_THIS_VERSION}.`),
+    websocket: notYet(`MQTT over WebSocket: ${NOT_IN_THIS_VERSION}.`),
+  },
+  'a mapping with bind and pool',
+);
+
+const accessLog = mapping(
+  {
+    path: text('a file path, "-" for standard output or "off"', 4096)
+      .default('-')
+      .describe('A file, "-" for standard output, "off" for none.'),
+    format: text('text, json or a template', 4096)
+      .superRefine((value, context) => {
+        const message = formatProblem(value);
+        if (message !== null) context.addIssue({ code: 'custom', message });
+      })
+      .default('text')
+      .describe("text, json, or a template with NGINX's variable names such as $remote_addr and $upstream_addr."),
+  },
+  'a mapping with path and format',
+);
+
+const admin = mapping(
+  { bind: bindAddress().describe('IP address and port of the admin API.') },
+  'a mapping with bind',
+).describe(`The admin API. Validated, but ${NOT_IN_THIS_VERSION}.`);
+
+export const configSchema = mapping(
+  {
+    workers: autoOrInteger(1, WORKERS_MAX).default('auto').describe('Worker threads. auto: one for each core.'),
+    engine: oneOf(['auto', 'uring', 'portable'])
+      .default('auto')
+      .describe('What moves the bytes. auto: uring where a probe at start shows that io_uring works, else portable.'),
+    connections_max: autoOrInteger(1, CONNECTIONS_MAX)
+      .default('auto')
+      .describe('Client connections that one worker holds at once. auto: as many as the descriptor limit lets it.'),
+    connect_max_bytes: size(64, CONNECT_BYTES_LIMIT)
+      .prefault('64KiB')
+      .describe('A longer CONNECT packet is refused.'),
+    listeners: listOf(listener, 'listeners', LISTENERS_MAX).optional().describe('Where clients connect.'),
+    pools: z
+      .record(name(), pool, { error: ({ code }) => (code === 'invalid_key' ? NAME_EXPECTED : 'expected a mapping from names to pools') })
+      .refine((pools) => Object.keys(pools).length <= POOLS_MAX, { error: `expected at most ${POOLS_MAX} pools` })
+      .optional()
+      .describe('The brokers, by name of the pool.'),
+    access_log: accessLog.prefault({}).describe('One line for each connection, at its end.'),
+    admin: admin.optional(),
+    shutdown_timeout: duration(0)
+      .prefault('30s')
+      .describe('How long connections may go on after SIGTERM or SIGINT.'),
+  },
+  'a mapping of settings',
+).describe('Configuration of Tidegate, an MQTT load balancer');
+
+export type Settings = z.output<typeof configSchema>;
+export type PoolSettings = z.output<typeof pool>;
+export type ListenerSettings = z.output<typeof listener>;
+
+export function jsonSchema(): object {
+  return z.toJSONSchema(configSchema, { io: 'input' });
+}

@@ -1,0 +1,136 @@
+// Counters as the main thread sees them: every worker's, summed, and never falling, since what a dead worker had
+// counted is kept. Each number is read with one 64-bit load, so none is seen half written.
+import {
+  BACKEND_COUNTERS_ACTIVE, BACKEND_COUNTERS_BYTES, BACKEND_COUNTERS_BYTES_FROM, BACKEND_COUNTERS_BYTES_TO,
+  BACKEND_COUNTERS_CHOSEN, BACKEND_COUNTERS_CONNECTS, BACKEND_COUNTERS_FAILURES, BACKENDS_MAX,
+  COUNTERS_ACCEPT_ERRORS, COUNTERS_ACCEPTED, COUNTERS_ARENA_USED, COUNTERS_BUFFERS_HELD, COUNTERS_BUFFERS_STARVED,
+  COUNTERS_BYTES, COUNTERS_BYTES_FROM_CLIENTS, COUNTERS_BYTES_TO_CLIENTS, COUNTERS_CLOSED, COUNTERS_COMPLETIONS,
+  COUNTERS_REASONS, COUNTERS_RECORDS_DROPPED, COUNTERS_SLOTS_USED, COUNTERS_TURNS, HEADER_REGION_BACKEND_COUNTERS,
+  HEADER_REGION_COUNTERS,
+} from '../../assembly/layout.ts';
+import { reasons } from '../reasons.ts';
+import { regionOffset } from './memory-map.ts';
+
+/** Numbers that only grow, by the names under which they are shown. */
+const SUMS: Record<string, number> = {
+  accepted: COUNTERS_ACCEPTED,
+  closed: COUNTERS_CLOSED,
+  bytesFromClients: COUNTERS_BYTES_FROM_CLIENTS,
+  bytesToClients: COUNTERS_BYTES_TO_CLIENTS,
+  recordsDropped: COUNTERS_RECORDS_DROPPED,
+  buffersStarved: COUNTERS_BUFFERS_STARVED,
+  turns: COUNTERS_TURNS,
+  completions: COUNTERS_COMPLETIONS,
+  acceptErrors: COUNTERS_ACCEPT_ERRORS,
+};
+/** Numbers of this moment: a dead worker has none. */
+const GAUGES: Record<string, number> = {
+  buffersHeld: COUNTERS_BUFFERS_HELD,
+  arenaUsed: COUNTERS_ARENA_USED,
+};
+
+export interface BackendTotals {
+  active: number;
+  chosen: number;
+  connects: number;
+  failures: number;
+  bytesTo: number;
+  bytesFrom: number;
+}
+
+/** Views over one worker's counters, made once: the judge reads them fifty times a second. */
+export class WorkerCounters {
+  readonly counters: BigUint64Array;
+  readonly backends: BigUint64Array;
+  readonly #gauges: Uint32Array;
+
+  constructor(memory: WebAssembly.Memory) {
+    const backends = regionOffset(memory, HEADER_REGION_BACKEND_COUNTERS);
+    this.counters = new BigUint64Array(memory.buffer, regionOffset(memory, HEADER_REGION_COUNTERS), COUNTERS_BYTES / 8);
+    this.backends = new BigUint64Array(memory.buffer, backends, (BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 8);
+    this.#gauges = new Uint32Array(memory.buffer, backends, (BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 4);
+  }
+
+  /** Connections that hold a slot now. */
+  connections(): number {
+    return Number(this.counters[COUNTERS_SLOTS_USED / 8]!);
+  }
+
+  activeOf(backend: number): number {
+    return this.#gauges[(backend * BACKEND_COUNTERS_BYTES + BACKEND_COUNTERS_ACTIVE) / 4]!;
+  }
+}
+
+export class Totals {
+  readonly #living = new Set<WorkerCounters>();
+  readonly #retired = new BigUint64Array(COUNTERS_BYTES / 8);
+  readonly #retiredBackends = new BigUint64Array((BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 8);
+
+  add(worker: WorkerCounters): void {
+    this.#living.add(worker);
+  }
+
+  /** Keeps what it had counted; its memory is free to go. */
+  retire(worker: WorkerCounters): void {
+    if (!this.#living.delete(worker)) return;
+    for (const [index, value] of worker.counters.entries()) this.#retired[index]! += value;
+    for (const [index, value] of worker.backends.entries()) {
+      if (value !== 0n) this.#retiredBackends[index]! += value;
+    }
+  }
+
+  connections(): number {
+    let sum = 0;
+    for (const worker of this.#living) sum += worker.connections();
+    return sum;
+  }
+
+  backend(id: number): BackendTotals {
+    let active = 0;
+    for (const worker of this.#living) active += worker.activeOf(id);
+    return {
+      active,
+      chosen: this.#backendSum(id, BACKEND_COUNTERS_CHOSEN),
+      connects: this.#backendSum(id, BACKEND_COUNTERS_CONNECTS),
+      failures: this.#backendSum(id, BACKEND_COUNTERS_FAILURES),
+      bytesTo: this.#backendSum(id, BACKEND_COUNTERS_BYTES_TO),
+      bytesFrom: this.#backendSum(id, BACKEND_COUNTERS_BYTES_FROM),
+    };
+  }
+
+  /** Only what the judge needs. */
+  connectCounts(id: number): { connects: number; failures: number } {
+    return {
+      connects: this.#backendSum(id, BACKEND_COUNTERS_CONNECTS),
+      failures: this.#backendSum(id, BACKEND_COUNTERS_FAILURES),
+    };
+  }
+
+  /** Everything by name, each reason under its own. */
+  named(): Record<string, number> {
+    const named: Record<string, number> = {};
+    for (const [name, offset] of Object.entries(SUMS)) named[name] = this.#sum(offset);
+    for (const [name, offset] of Object.entries(GAUGES)) named[name] = this.#gauge(offset);
+    for (const [index, reason] of reasons.entries()) {
+      if (reason?.name) named[reason.name] = this.#sum(COUNTERS_REASONS + index * 8);
+    }
+    return named;
+  }
+
+  #sum(offset: number): number {
+    return Number(this.#retired[offset / 8]!) + this.#gauge(offset);
+  }
+
+  #gauge(offset: number): number {
+    let sum = 0;
+    for (const worker of this.#living) sum += Number(worker.counters[offset / 8]!);
+    return sum;
+  }
+
+  #backendSum(id: number, offset: number): number {
+    const index = (id * BACKEND_COUNTERS_BYTES + offset) / 8;
+    let sum = Number(this.#retiredBackends[index]!);
+    for (const worker of this.#living) sum += Number(worker.backends[index]!);
+    return sum;
+  }
+}

@@ -1,0 +1,154 @@
+// The only place that places regions: from a worker's settings to a memory of exactly their size, header written.
+// Pages that are never touched cost nothing, so everything is reserved for the worst case.
+import { randomInt } from 'node:crypto';
+import {
+  ARENA_CHUNK_BYTES, BACKEND_COUNTERS_BYTES, BACKENDS_MAX, BUFFER_NOTE_BYTES, COLD_BYTES, COMPLETION_BYTES,
+  COUNTERS_BYTES, HEADER_ACCEPTS_IN_FLIGHT, HEADER_ARENA_CHUNKS, HEADER_BUFFER_BYTES, HEADER_BUFFER_COUNT,
+  HEADER_BYTES, HEADER_COMPLETION_ENTRIES, HEADER_CONNECTIONS_MAX, HEADER_LAYOUT_VERSION, HEADER_LISTENER_COUNT,
+  HEADER_OFFSET, HEADER_RANDOM_SEED, HEADER_RECORDS_BYTES, HEADER_REGION_ARENA, HEADER_REGION_BACKEND_COUNTERS,
+  HEADER_REGION_BUFFERS, HEADER_REGION_COLD, HEADER_REGION_COUNTERS, HEADER_REGION_END, HEADER_REGION_HEALTH,
+  HEADER_REGION_HOT, HEADER_REGION_RECORDS, HEADER_REGION_RINGS, HEADER_REGION_SCRATCH, HEADER_REGION_SNAPSHOTS,
+  HEADER_REGION_WHEEL, HEADER_RING_FD, HEADER_SUBMISSION_ENTRIES, HEADER_WAKE_FD, HEADER_WORKER_INDEX, HOT_BYTES,
+  LAYOUT_VERSION, MESSAGE_BYTES, NONE, PAGE_BYTES, PROVIDED_BUFFER_BYTES, REGIONS_OFFSET, RING_HEADS_BYTES,
+  SCRATCH_BYTES, SNAPSHOT_HALF_BYTES, SUBMISSION_BYTES, WHEEL_BYTES,
+} from '../../assembly/layout.ts';
+import { TidegateError } from '../errors.ts';
+
+const WASM_PAGE_BYTES = 65536;
+const WASM_PAGES_MAX = 65536;
+
+export interface MemorySettings {
+  connectionsMax: number;
+  listenerCount: number;
+  bufferCount: number;
+  bufferBytes: number;
+  submissionEntries: number;
+  completionEntries: number;
+  recordsBytes: number;
+  arenaChunks: number;
+  acceptsInFlight: number;
+}
+
+export interface Region {
+  /** HEADER_REGION_* */
+  field: number;
+  offset: number;
+  bytes: number;
+}
+
+/**
+ * Buffers are lent for as long as a send takes, so a busy sixteenth of a large table needs them at once; each buffer
+ * that was ever used stays resident, hence fewer for a small table. The completion ring must hold what a burst
+ * brings between two turns: a few entries for every connection.
+ */
+export function defaultSettings(connectionsMax: number, listenerCount: number): MemorySettings {
+  return {
+    connectionsMax,
+    listenerCount,
+    bufferCount: powerOfTwo(connectionsMax * 4, 256, 16384),
+    bufferBytes: 4096,
+    submissionEntries: 4096,
+    completionEntries: powerOfTwo(connectionsMax * 8, 8192, 65536),
+    recordsBytes: 4 << 20,
+    arenaChunks: connectionsMax,
+    // An accept that waits holds a slot, and a small table has few.
+    acceptsInFlight: Math.max(1, Math.min(16, Math.floor(connectionsMax / 2 / listenerCount))),
+  };
+}
+
+/** A new worker's memory, zero but for its header. `wakeFd` is its eventfd, or NONE. */
+export function createMemory(settings: MemorySettings, workerIndex: number, wakeFd: number): WebAssembly.Memory {
+  const { regions, end } = placeRegions(settings);
+  const pages = Math.ceil(end / WASM_PAGE_BYTES);
+  const memory = allocate(pages, settings);
+  const header = headerWords(memory);
+  const write = (field: number, value: number): void => {
+    header[field / 4] = value;
+  };
+  write(HEADER_LAYOUT_VERSION, LAYOUT_VERSION);
+  write(HEADER_RING_FD, NONE);
+  write(HEADER_CONNECTIONS_MAX, settings.connectionsMax);
+  write(HEADER_BUFFER_COUNT, settings.bufferCount);
+  write(HEADER_BUFFER_BYTES, settings.bufferBytes);
+  write(HEADER_SUBMISSION_ENTRIES, settings.submissionEntries);
+  write(HEADER_COMPLETION_ENTRIES, settings.completionEntries);
+  write(HEADER_RECORDS_BYTES, settings.recordsBytes);
+  write(HEADER_ARENA_CHUNKS, settings.arenaChunks);
+  write(HEADER_WORKER_INDEX, workerIndex);
+  write(HEADER_WAKE_FD, wakeFd);
+  write(HEADER_LISTENER_COUNT, settings.listenerCount);
+  write(HEADER_RANDOM_SEED, randomInt(1, 2 ** 32));
+  write(HEADER_ACCEPTS_IN_FLIGHT, settings.acceptsInFlight);
+  for (const region of regions) write(region.field, region.offset);
+  write(HEADER_REGION_END, end);
+  return memory;
+}
+
+/** Every region in the order of HEADER_REGIONS, each on a page of its own, and where the last one ends. */
+export function placeRegions(settings: MemorySettings): { regions: Region[]; end: number } {
+  let end = REGIONS_OFFSET;
+  const regions = regionSizes(settings).map(([field, bytes]) => {
+    const region = { field, offset: end, bytes };
+    end += pageAligned(bytes);
+    return region;
+  });
+  return { regions, end };
+}
+
+/** Words of the header: index with HEADER_* / 4. */
+export function headerWords(memory: WebAssembly.Memory): Uint32Array {
+  return new Uint32Array(memory.buffer, HEADER_OFFSET, HEADER_BYTES / 4);
+}
+
+export function regionOffset(memory: WebAssembly.Memory, field: number): number {
+  return headerWords(memory)[field / 4]!;
+}
+
+function regionSizes(settings: MemorySettings): [field: number, bytes: number][] {
+  return [
+    [HEADER_REGION_COUNTERS, COUNTERS_BYTES],
+    [HEADER_REGION_BACKEND_COUNTERS, BACKENDS_MAX * BACKEND_COUNTERS_BYTES],
+    [HEADER_REGION_HEALTH, BACKENDS_MAX * 4],
+    [HEADER_REGION_SNAPSHOTS, 2 * SNAPSHOT_HALF_BYTES],
+    [HEADER_REGION_RECORDS, settings.recordsBytes],
+    [HEADER_REGION_HOT, settings.connectionsMax * HOT_BYTES],
+    [HEADER_REGION_COLD, settings.connectionsMax * COLD_BYTES],
+    [HEADER_REGION_ARENA, settings.arenaChunks * ARENA_CHUNK_BYTES],
+    [HEADER_REGION_WHEEL, WHEEL_BYTES],
+    [HEADER_REGION_RINGS, ringsBytes(settings)],
+    [HEADER_REGION_BUFFERS, settings.bufferCount * settings.bufferBytes],
+    [HEADER_REGION_SCRATCH, SCRATCH_BYTES],
+  ];
+}
+
+/** Its inner split is drawn in layout.ts; each part starts on a page. */
+function ringsBytes(settings: MemorySettings): number {
+  return (
+    pageAligned(settings.completionEntries * COMPLETION_BYTES + RING_HEADS_BYTES) +
+    pageAligned(settings.submissionEntries * SUBMISSION_BYTES) +
+    pageAligned(settings.bufferCount * PROVIDED_BUFFER_BYTES) +
+    pageAligned(settings.bufferCount * BUFFER_NOTE_BYTES) +
+    pageAligned(settings.submissionEntries * MESSAGE_BYTES)
+  );
+}
+
+function allocate(pages: number, settings: MemorySettings): WebAssembly.Memory {
+  if (pages > WASM_PAGES_MAX) {
+    const message = `${settings.connectionsMax} connections per worker need more than a worker's 4 GiB: lower connections_max`;
+    throw new TidegateError('CONNECTIONS_MAX', message);
+  }
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch (cause) {
+    const message = `a worker's memory of ${pages / 16} MiB can't be had: lower connections_max or workers`;
+    throw new TidegateError('ENOMEM', message, undefined, { cause });
+  }
+}
+
+function pageAligned(bytes: number): number {
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+}
+
+function powerOfTwo(wanted: number, least: number, most: number): number {
+  return Math.min(most, Math.max(least, 2 ** Math.ceil(Math.log2(wanted))));
+}

@@ -1,0 +1,362 @@
+// The lives of the workers. Each is a thread with a memory of its own that runs one task without end; when the task
+// ends unasked, the memory is buried (its connections get their access records, its counts are kept, its ring is
+// closed) and the worker starts again on a new one. The listening sockets aren't touched by any of this.
+//
+//   starting ──► running ──► waiting (back-off) ──► starting      running ──► draining ──► stopped
+//
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Piscina } from 'piscina';
+import {
+  BACKENDS_MAX, CONTROL_DRAIN, CONTROL_RUN, CONTROL_STOP, HEADER_CLOCK_MS, HEADER_CONTROL, HEADER_LISTENER_FDS,
+  HEADER_OFFSET, HEADER_REGION_HEALTH, HEADER_RING_FD, HEADER_STATE, HEADER_THREAD_ID, HEADER_WALL_MS, NONE,
+  REASON_WORKER_DIED, STATE_DRAINING, STATE_RUNNING, STATE_STOPPED,
+} from '../../assembly/layout.ts';
+import { loadDataPlane } from '../core.ts';
+import type { EngineName, WorkerStart } from '../engine/engine.ts';
+import { close, dup, eventfd, writeEventfd } from '../engine/libc.ts';
+import { TidegateError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import type { AccessLog } from './access-log.ts';
+import { Totals, WorkerCounters } from './counters.ts';
+import { createMemory, headerWords, type MemorySettings, regionOffset } from './memory-map.ts';
+import { mayPublish, publishSnapshot } from './snapshot.ts';
+
+const START_TIMEOUT_MS = 10_000;
+/** From the stop command to the last task's end; whoever takes longer is terminated. */
+const STOP_TIMEOUT_MS = 5_000;
+const POLL_MS = 5;
+const BACKOFF_FIRST_MS = 50;
+const BACKOFF_MAX_MS = 5_000;
+/** A worker that lived this long isn't crashing over and over: it starts again at once. */
+const STEADY_MS = 10_000;
+
+export interface SupervisorOptions {
+  engine: EngineName;
+  workerCount: number;
+  settings: MemorySettings;
+  module: WebAssembly.Module;
+  /** For each worker its listening sockets, which stay ours. */
+  listenerFds: readonly number[][];
+  snapshot: Uint8Array;
+  accessLog: AccessLog;
+  log: Logger;
+}
+
+export type WorkerState = 'starting' | 'running' | 'draining' | 'waiting' | 'stopped';
+
+export interface WorkerStatus {
+  index: number;
+  state: WorkerState;
+  restarts: number;
+}
+
+/** One life: from a new memory to its burial. */
+interface Life {
+  memory: WebAssembly.Memory;
+  header: Uint32Array;
+  counters: WorkerCounters;
+  wakeFd: number;
+  startedMs: number;
+}
+
+interface Worker {
+  index: number;
+  life: Life | null;
+  restarts: number;
+  /** Crashes one soon after the other. */
+  crashes: number;
+  ended: boolean;
+}
+
+export class Supervisor {
+  readonly totals = new Totals();
+  readonly #options: SupervisorOptions;
+  readonly #threads: Piscina<WorkerStart, void>;
+  readonly #workers: Worker[];
+  readonly #health = new Uint32Array(BACKENDS_MAX);
+  /** Ends every pause. */
+  readonly #stop = new AbortController();
+  #runs: Promise<void>[] = [];
+  #detached: Promise<void>[] = [];
+  #snapshot: Uint8Array;
+  #epoch = 1;
+  #control = CONTROL_RUN;
+  #starting = true;
+  #startFailure: unknown = null;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#snapshot = options.snapshot;
+    this.#workers = Array.from({ length: options.workerCount }, (_, index) => newWorker(index));
+    this.#threads = createThreads(options.workerCount);
+    this.#threads.on('error', (error) => options.log.error({ error: String(error) }, 'a worker thread failed'));
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Resolves when every worker serves; rejects with a TidegateError when one can't, and then nothing is left running. */
+  async start(): Promise<void> {
+    this.#runs = this.#workers.map((worker) => this.#keepRunning(worker));
+    while (this.#startFailure === null && !this.#workers.every(isRunning)) await sleep(POLL_MS);
+    this.#starting = false;
+    if (this.#startFailure === null) return;
+    await this.stop();
+    throw startError(this.#startFailure);
+  }
+
+  /** Hands a new snapshot to every worker, each when it has left the half that it goes into. */
+  async publish(snapshot: Uint8Array): Promise<void> {
+    const epoch = this.#epoch + 1;
+    const lives = this.#workers.flatMap(({ life }) => life ?? []);
+    // A life that begins from here on gets the new one from the start.
+    this.#snapshot = snapshot;
+    this.#epoch = epoch;
+    for (const life of lives) {
+      while (this.#isAlive(life) && !mayPublish(life.memory, epoch)) await sleep(POLL_MS);
+      if (!this.#isAlive(life)) continue;
+      publishSnapshot(life.memory, snapshot, epoch);
+      wake(life);
+    }
+  }
+
+  setHealth(backend: number, health: number): void {
+    this.#health[backend] = health;
+    for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, health);
+  }
+
+  statuses(): WorkerStatus[] {
+    return this.#workers.map((worker) => ({ index: worker.index, state: stateOf(worker), restarts: worker.restarts }));
+  }
+
+  /**
+   * No new clients; resolves when the last one has left, after `timeoutMs`, or when the signal says so. Calls
+   * `onDeaf` once no worker touches the listening sockets any more: who comes now shall be refused, not kept waiting.
+   */
+  async drain(timeoutMs: number, hasten: AbortSignal, onDeaf: () => void): Promise<void> {
+    this.#command(CONTROL_DRAIN);
+    const deadlineMs = performance.now() + timeoutMs;
+    let deaf = false;
+    while (performance.now() < deadlineMs && !hasten.aborted && !this.#isDrained()) {
+      if (!deaf && !this.#workers.some(mayAccept)) {
+        deaf = true;
+        onDeaf();
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** Closes every connection and ends every thread. May be called twice. */
+  async stop(): Promise<void> {
+    this.#command(CONTROL_STOP);
+    this.#stop.abort();
+    const ended = Promise.all(this.#runs);
+    const late = Symbol('late');
+    const timeout = new AbortController();
+    const winner = await Promise.race([ended, sleep(STOP_TIMEOUT_MS, late, { signal: timeout.signal }).catch(() => late)]);
+    timeout.abort();
+    if (winner === late) this.#options.log.error({}, 'a worker did not stop when told to: it is terminated');
+    await this.#endThreads();
+    await ended;
+    await Promise.all(this.#detached);
+  }
+
+  /** For a process that exits without waiting: a thread that is blocked in the kernel would keep it for ever. */
+  release(): void {
+    this.#command(CONTROL_STOP);
+  }
+
+  /** Ends a worker's thread as a crash would; it is back soon. */
+  async terminate(index: number): Promise<void> {
+    const life = this.#workers[index]?.life;
+    const thread = life && this.#threads.threads.find(({ threadId }) => threadId === life.header[HEADER_THREAD_ID / 4]);
+    if (!life || !thread) return;
+    const ended = thread.terminate();
+    wake(life);
+    await ended;
+  }
+
+  async #keepRunning(worker: Worker): Promise<void> {
+    while (this.#control === CONTROL_RUN) {
+      const failure = await this.#runOnce(worker);
+      if (this.#control !== CONTROL_RUN) break;
+      if (this.#starting) {
+        this.#startFailure ??= failure;
+        break;
+      }
+      worker.restarts += 1;
+      const pauseMs = backoffMs(worker.crashes);
+      const fields = { worker: worker.index, restarts: worker.restarts, error: describe(failure) };
+      this.#options.log.error(fields, `worker ${worker.index} died and starts again in ${pauseMs} ms`);
+      if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => {});
+    }
+    worker.ended = true;
+  }
+
+  /** Returns why the life ended. */
+  async #runOnce(worker: Worker): Promise<unknown> {
+    let life: Life | null = null;
+    const giveUp = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    let failure: unknown = new Error('the worker ended without being told to');
+    try {
+      life = this.#beginLife(worker);
+      const { header } = life;
+      timer = setTimeout(() => {
+        if (Atomics.load(header, HEADER_STATE / 4) !== STATE_RUNNING) giveUp.abort();
+      }, START_TIMEOUT_MS);
+      await this.#threads.run(this.#startOf(worker, life), { signal: giveUp.signal });
+    } catch (error) {
+      failure = giveUp.signal.aborted ? new Error(`the worker did not start within ${START_TIMEOUT_MS} ms`) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+    if (life !== null) this.#endLife(worker, life);
+    return failure;
+  }
+
+  #beginLife(worker: Worker): Life {
+    const { engine, settings, accessLog, listenerFds } = this.#options;
+    const wakeFd = engine === 'uring' ? eventfd() : NONE;
+    const memory = createMemory(settings, worker.index, wakeFd);
+    const header = headerWords(memory);
+    header.set(listenerFds[worker.index]!, HEADER_LISTENER_FDS / 4);
+    header[HEADER_CONTROL / 4] = this.#control;
+    healthWords(memory).set(this.#health);
+    publishSnapshot(memory, this.#snapshot, this.#epoch);
+    accessLog.attach(memory, worker.index);
+    const life = { memory, header, counters: new WorkerCounters(memory), wakeFd, startedMs: performance.now() };
+    this.totals.add(life.counters);
+    worker.life = life;
+    return life;
+  }
+
+  /** node:net closes the descriptor that it listens on, so it gets a copy; a ring only borrows ours. */
+  #startOf(worker: Worker, { memory }: Life): WorkerStart {
+    const { engine, module, listenerFds } = this.#options;
+    const fds = listenerFds[worker.index]!;
+    return { engine, index: worker.index, memory, module, listenerFds: engine === 'uring' ? fds : fds.map(dup) };
+  }
+
+  #endLife(worker: Worker, life: Life): void {
+    worker.life = null;
+    // A thread that was given up may still sit in the kernel, and holds the ring open while it does.
+    wake(life);
+    worker.crashes = performance.now() - life.startedMs < STEADY_MS ? worker.crashes + 1 : 0;
+    // The ring belongs to the process and outlives its thread: until it is closed its clients hang, and the kernel
+    // goes on writing into the memory.
+    const ringFd = Atomics.exchange(life.header, HEADER_RING_FD / 4, NONE);
+    if (ringFd !== NONE) close(ringFd);
+    if (life.counters.connections() > 0) this.#sweep(worker, life);
+    this.totals.retire(life.counters);
+    this.#detached.push(this.#options.accessLog.detach(life.memory));
+    if (life.wakeFd !== NONE) close(life.wakeFd);
+  }
+
+  /** Ends what a crash left in the connection table. */
+  #sweep(worker: Worker, { memory }: Life): void {
+    try {
+      const clock = new Float64Array(memory.buffer, HEADER_OFFSET);
+      // Each thread's performance clock has an origin of its own.
+      clock[HEADER_CLOCK_MS / 8] = performance.timeOrigin + performance.now() - clock[HEADER_WALL_MS / 8]!;
+      loadDataPlane(memory, this.#options.module, { enter: neverEntered }).sweep(REASON_WORKER_DIED);
+    } catch (error) {
+      const fields = { worker: worker.index, error: describe(error) };
+      this.#options.log.error(fields, `the connections of worker ${worker.index} could not be logged`);
+    }
+  }
+
+  #command(control: number): void {
+    this.#control = control;
+    for (const { life } of this.#workers) {
+      if (life === null) continue;
+      Atomics.store(life.header, HEADER_CONTROL / 4, control);
+      wake(life);
+    }
+  }
+
+  #isAlive(life: Life): boolean {
+    return this.#workers.some((worker) => worker.life === life);
+  }
+
+  #isDrained(): boolean {
+    return this.totals.connections() === 0 || this.#workers.every(({ ended }) => ended);
+  }
+
+  async #endThreads(): Promise<void> {
+    const destroyed = this.#threads.destroy();
+    for (const { life } of this.#workers) if (life !== null) wake(life);
+    await destroyed;
+  }
+}
+
+function newWorker(index: number): Worker {
+  return { index, life: null, restarts: 0, crashes: 0, ended: false };
+}
+
+/** As many threads as tasks, for ever: a thread that dies is replaced at once. */
+function createThreads(count: number): Piscina<WorkerStart, void> {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return new Piscina({
+    filename: fileURLToPath(new URL(`../engine/worker.${extension}`, import.meta.url)),
+    minThreads: count,
+    maxThreads: count,
+    concurrentTasksPerWorker: 1,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    recordTiming: false,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
+}
+
+/** A ring waits for its eventfd, the portable engine for its control word. */
+function wake(life: Life): void {
+  Atomics.notify(new Int32Array(life.memory.buffer), (HEADER_OFFSET + HEADER_CONTROL) / 4);
+  if (life.wakeFd !== NONE) writeEventfd(life.wakeFd);
+}
+
+function healthWords(memory: WebAssembly.Memory): Uint32Array {
+  return new Uint32Array(memory.buffer, regionOffset(memory, HEADER_REGION_HEALTH), BACKENDS_MAX);
+}
+
+function isRunning({ life }: Worker): boolean {
+  return life !== null && Atomics.load(life.header, HEADER_STATE / 4) === STATE_RUNNING;
+}
+
+function mayAccept({ life }: Worker): boolean {
+  const state = life === null ? STATE_STOPPED : Atomics.load(life.header, HEADER_STATE / 4);
+  return state !== STATE_DRAINING && state !== STATE_STOPPED;
+}
+
+function stateOf(worker: Worker): WorkerState {
+  if (worker.ended) return 'stopped';
+  if (worker.life === null) return 'waiting';
+  if (isRunning(worker)) return 'running';
+  return mayAccept(worker) ? 'starting' : 'draining';
+}
+
+/** The first crash costs no pause. */
+function backoffMs(crashes: number): number {
+  return crashes <= 1 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** (crashes - 2));
+}
+
+function describe(failure: unknown): string {
+  return failure instanceof Error ? failure.message : String(failure);
+}
+
+function neverEntered(): never {
+  throw new Error('the main thread has no ring to enter');
+}
+
+/** An error loses its code on its way out of a thread, but its message begins with the call and the errno's name. */
+function startError(failure: unknown): TidegateError {
+  if (failure instanceof TidegateError) return failure;
+  const message = describe(failure);
+  if (/\bENOMEM\b/.test(message)) return new TidegateError('RLIMIT_MEMLOCK', MEMLOCK_ADVICE, undefined, { cause: failure });
+  return new TidegateError('WORKER', `a worker could not start: ${message}`, undefined, { cause: failure });
+}
+
+const MEMLOCK_ADVICE =
+  "the rings' memory is over the locked-memory limit, RLIMIT_MEMLOCK: raise it (ulimit -l unlimited, or " +
+  'LimitMEMLOCK=infinity in the systemd unit), give the process CAP_IPC_LOCK, or set engine to portable';

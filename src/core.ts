@@ -1,0 +1,534 @@
+// The only place that touches WebAssembly: typed functions over the two modules that `npm run build:wasm` makes.
+// Published as `tidegate/core`.
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import {
+  ALGORITHM_KETAMA,
+  ALGORITHM_RENDEZVOUS,
+  CONNECT_BYTES,
+  CONNECT_BYTES_LIMIT,
+  CONNECT_CLIENT_ID,
+  CONNECT_FLAG_CLEAN_START,
+  CONNECT_FLAG_WILL,
+  CONNECT_FLAG_WILL_QOS,
+  CONNECT_FLAG_WILL_RETAIN,
+  CONNECT_FLAGS,
+  CONNECT_KEEP_ALIVE,
+  CONNECT_MAXIMUM_PACKET_SIZE,
+  CONNECT_PACKET_BYTES,
+  CONNECT_PASSWORD,
+  CONNECT_PROPERTIES,
+  CONNECT_REASON,
+  CONNECT_REASON_OFFSET,
+  CONNECT_RECEIVE_MAXIMUM,
+  CONNECT_SESSION_EXPIRY,
+  CONNECT_TOPIC_ALIAS_MAXIMUM,
+  CONNECT_USERNAME,
+  CONNECT_VERSION,
+  CONNECT_WILL_PAYLOAD,
+  CONNECT_WILL_PROPERTIES,
+  CONNECT_WILL_TOPIC,
+  MEMBER_BACKEND,
+  MEMBER_BACKUP,
+  MEMBER_BYTES,
+  MEMBER_WEIGHT,
+  MEMBERS_MAX,
+  METHOD_HASH,
+  METHOD_LEAST_CONN,
+  METHOD_RANDOM_TWO,
+  METHOD_ROUND_ROBIN,
+  NONE,
+  PARSE_COMPLETE,
+  PARSE_PARTIAL,
+  POINTS_MAX,
+  POINTS_PER_WEIGHT,
+  POOL_ALGORITHM,
+  POOL_BLOCK_BYTES,
+  POOL_BYTES,
+  POOL_ENTRY_COUNT,
+  POOL_MEMBER_COUNT,
+  POOL_METHOD,
+  POOL_SECRET,
+  REFUSAL_BYTES_MAX,
+  ROWS_DEFAULT,
+  ROWS_MAX,
+  ROWS_MIN,
+  TABLE_BUILT,
+  TABLE_MEMBER_COUNT,
+  TABLE_MEMBER_TWICE,
+  TABLE_MEMBER_WEIGHT,
+  TABLE_POINTS,
+  TABLE_ROWS,
+  WEIGHT_MAX,
+} from '../assembly/layout.ts';
+import { reasons } from './reasons.ts';
+
+const SECRET_BYTES = 16;
+const WASM_PAGE_BYTES = 65536;
+
+// ---- CONNECT ---------------------------------------------------------------------------------------------------------
+
+export interface ParseOptions {
+  /** Longest packet that is accepted, in bytes, fixed header included. Default and most: CONNECT_BYTES_LIMIT, 512 KiB. */
+  packetBytesMax?: number;
+}
+
+export interface Will {
+  topic: string;
+  payload: Uint8Array;
+  qos: 0 | 1 | 2;
+  retain: boolean;
+  /** MQTT 5.0 will properties as sent, without their length; null for older versions. */
+  properties: Uint8Array | null;
+}
+
+export interface CompleteConnect {
+  state: 'complete';
+  /** Length of the packet, fixed header included; bytes behind it belong to the next packet. */
+  packetBytes: number;
+  /** Protocol level: 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0. */
+  version: number;
+  /** Clean session before 5.0. */
+  cleanStart: boolean;
+  /** Seconds, 0 for none. */
+  keepAlive: number;
+  /** May be empty: the broker then names the client. */
+  clientId: string;
+  username: string | null;
+  password: Uint8Array | null;
+  will: Will | null;
+  /** MQTT 5.0 properties as sent, without their length; null for older versions. */
+  properties: Uint8Array | null;
+  /** Seconds; 0xffffffff never expires. */
+  sessionExpiry: number;
+  receiveMaximum: number;
+  /** Bytes; null when the client named no limit. */
+  maximumPacketSize: number | null;
+  topicAliasMaximum: number;
+}
+
+export interface RefusedConnect {
+  state: 'refused';
+  /** A stable name, as in logs and metrics. */
+  reason: string;
+  /** Where in the packet the fault stands, in bytes. */
+  offset: number;
+  /** The protocol level that the client asked for, 0 if the packet ended before it. */
+  version: number;
+  /** What to send before closing: a CONNACK of the client's version, or nothing. */
+  reply: Uint8Array;
+}
+
+export type ParsedConnect = CompleteConnect | { state: 'partial' } | RefusedConnect;
+
+/**
+ * Reads a CONNECT packet of MQTT 3.1, 3.1.1 or 5.0 from the first byte of `bytes`. `partial` asks for the same call again
+ * with more bytes behind these. Byte fields of the result are views of `bytes`. Bad input is a result, never an exception;
+ * throws RangeError for a `packetBytesMax` out of range.
+ */
+export function parseConnect(bytes: Uint8Array, options: ParseOptions = {}): ParsedConnect {
+  const packetBytesMax = options.packetBytesMax ?? CONNECT_BYTES_LIMIT;
+  if (!Number.isInteger(packetBytesMax) || packetBytesMax < 1 || packetBytesMax > CONNECT_BYTES_LIMIT) {
+    throw new RangeError(`packetBytesMax must be a whole number from 1 to ${CONNECT_BYTES_LIMIT}, not ${packetBytesMax}`);
+  }
+  parser ??= openParser();
+  const { core, found, packet } = parser;
+  const length = Math.min(bytes.length, CONNECT_BYTES_LIMIT);
+  new Uint8Array(core.memory.buffer, packet, length).set(bytes.subarray(0, length));
+  const state = core.parse_connect(packet, length, packetBytesMax, found.byteOffset);
+  if (state === PARSE_PARTIAL) return { state: 'partial' };
+  return state === PARSE_COMPLETE ? readComplete(found, bytes) : readRefused(parser);
+}
+
+interface Parser {
+  core: CoreExports;
+  found: DataView;
+  reply: Uint8Array;
+  packet: number;
+}
+
+let parser: Parser | undefined;
+
+function openParser(): Parser {
+  const core = openCore(CONNECT_BYTES + REFUSAL_BYTES_MAX + CONNECT_BYTES_LIMIT);
+  const found = core.heap_base();
+  const reply = found + CONNECT_BYTES;
+  return {
+    core,
+    found: new DataView(core.memory.buffer, found, CONNECT_BYTES),
+    reply: new Uint8Array(core.memory.buffer, reply, REFUSAL_BYTES_MAX),
+    packet: reply + REFUSAL_BYTES_MAX,
+  };
+}
+
+// ignoreBOM keeps a leading U+FEFF: MQTT forbids to strip it [MQTT-1.5.4-3].
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+function readComplete(found: DataView, bytes: Uint8Array): CompleteConnect {
+  const number = (offset: number) => found.getUint32(offset, true);
+  // Each field is an offset followed by a length; an absent one has offset 0.
+  const span = (offset: number) => {
+    const start = number(offset);
+    return start === 0 ? null : bytes.subarray(start, start + number(offset + 4));
+  };
+  const text = (offset: number) => utf8.decode(span(offset) ?? new Uint8Array(0));
+  const flags = number(CONNECT_FLAGS);
+  return {
+    state: 'complete',
+    packetBytes: number(CONNECT_PACKET_BYTES),
+    version: number(CONNECT_VERSION),
+    cleanStart: (flags & CONNECT_FLAG_CLEAN_START) !== 0,
+    keepAlive: number(CONNECT_KEEP_ALIVE),
+    clientId: text(CONNECT_CLIENT_ID),
+    username: span(CONNECT_USERNAME) && text(CONNECT_USERNAME),
+    password: span(CONNECT_PASSWORD),
+    will: (flags & CONNECT_FLAG_WILL) === 0 ? null : {
+      topic: text(CONNECT_WILL_TOPIC),
+      payload: span(CONNECT_WILL_PAYLOAD) ?? new Uint8Array(0),
+      qos: ((flags & CONNECT_FLAG_WILL_QOS) >> 3) as 0 | 1 | 2,
+      retain: (flags & CONNECT_FLAG_WILL_RETAIN) !== 0,
+      properties: span(CONNECT_WILL_PROPERTIES),
+    },
+    properties: span(CONNECT_PROPERTIES),
+    sessionExpiry: number(CONNECT_SESSION_EXPIRY),
+    receiveMaximum: number(CONNECT_RECEIVE_MAXIMUM),
+    maximumPacketSize: number(CONNECT_MAXIMUM_PACKET_SIZE) || null,
+    topicAliasMaximum: number(CONNECT_TOPIC_ALIAS_MAXIMUM),
+  };
+}
+
+function readRefused({ core, found, reply }: Parser): RefusedConnect {
+  const reason = found.getUint32(CONNECT_REASON, true);
+  const version = found.getUint32(CONNECT_VERSION, true);
+  const replyBytes = core.write_refusal(reason, version, reply.byteOffset);
+  return {
+    state: 'refused',
+    reason: reasons[reason]?.name ?? 'internal',
+    offset: found.getUint32(CONNECT_REASON_OFFSET, true),
+    version,
+    reply: reply.slice(0, replyBytes),
+  };
+}
+
+// ---- Tables ----------------------------------------------------------------------------------------------------------
+
+export type Algorithm = 'rendezvous' | 'ketama';
+export type Method = 'hash' | 'round_robin' | 'least_conn' | 'random_two';
+
+export interface TableMember {
+  /** The address as configured, such as `10.0.0.11:1883`. Names decide the hash: no two members share one. */
+  name: string;
+  /** Whole number from 0 (takes nobody) to 1000. Default 1. */
+  weight?: number;
+  /** True: chosen only when no other member is left. */
+  backup?: boolean;
+}
+
+export interface TableOptions {
+  algorithm: Algorithm;
+  /** 1 to 64. */
+  members: readonly TableMember[];
+  /** Rows of a rendezvous table, a power of two from 256 to 2^20. Default 2^16. More rows, more even shares. */
+  rows?: number;
+  /** Keys the rendezvous hash, so that nobody can aim ClientIds at one member. Instances must share it. Ketama has none. */
+  secret?: string;
+  /** Methods other than `hash`, the default, need no table: their block holds the members alone. */
+  method?: Method;
+}
+
+export interface Table {
+  /** Name of the key's member. Throws TableError `no_member` when no member has a weight. */
+  lookup(key: string | Uint8Array): string;
+  /** Index of the key's member in `members`, -1 when no member has a weight. */
+  index(key: string | Uint8Array): number;
+  /** All members with a weight, in the order in which they would be tried for this key. */
+  order(key: string | Uint8Array): string[];
+  /** 16 hex digits; equal for tables that send every key the same way, in whatever order members were listed. */
+  digest(): string;
+  /** A copy of the relocatable pool block (see assembly/layout.ts); member i has backend id i until told otherwise. */
+  block(): Uint8Array;
+}
+
+export type TableFault = 'member_count' | 'member_weight' | 'member_twice' | 'rows' | 'points' | 'no_member';
+
+export class TableError extends RangeError {
+  readonly code: TableFault;
+
+  constructor(code: TableFault, message: string) {
+    super(message);
+    this.name = 'TableError';
+    this.code = code;
+  }
+}
+
+/** Builds the table of a pool: some 50 ms for 64 members and 2^16 rows. Throws TableError for what can't be built. */
+export function createTable(options: TableOptions): Table {
+  return new BuiltTable(options);
+}
+
+const ALGORITHMS: Record<Algorithm, number> = { rendezvous: ALGORITHM_RENDEZVOUS, ketama: ALGORITHM_KETAMA };
+const METHODS: Record<Method, number> = {
+  hash: METHOD_HASH,
+  round_robin: METHOD_ROUND_ROBIN,
+  least_conn: METHOD_LEAST_CONN,
+  random_two: METHOD_RANDOM_TWO,
+};
+
+const encoder = new TextEncoder();
+
+// A table has a memory of its own, which goes with it:
+//
+//   heap_base   pool block | health, all up | member order | key, as long as it needs; while building: names, scratch
+//
+class BuiltTable implements Table {
+  readonly #names: readonly string[];
+  readonly #core: CoreExports;
+  readonly #pool: number;
+  readonly #health: number;
+  readonly #order: number;
+  readonly #key: number;
+
+  constructor(options: TableOptions) {
+    checkMembers(options.members);
+    this.#names = options.members.map((member) => member.name);
+    this.#core = openCore(POOL_BYTES + MEMBERS_MAX * MEMBER_BYTES);
+    this.#pool = this.#core.heap_base();
+    writePool(new DataView(this.#core.memory.buffer, this.#pool), options);
+    const fault = this.#core.table_check(this.#pool);
+    if (fault !== TABLE_BUILT) throw tableError(fault, options);
+    this.#health = this.#pool + this.#core.table_block_bytes(this.#pool);
+    this.#order = this.#health + MEMBERS_MAX * 4;
+    this.#key = this.#order + MEMBERS_MAX * 4;
+    this.#build(options);
+  }
+
+  #build(options: TableOptions): void {
+    const names = encodeNames(this.#names);
+    const scratch = this.#key + names.length;
+    grow(this.#core.memory, scratch + this.#core.table_scratch_bytes(this.#pool));
+    new Uint8Array(this.#core.memory.buffer).set(names, this.#key);
+    const fault = this.#core.table_build(this.#pool, this.#key, scratch);
+    if (fault !== TABLE_BUILT) throw tableError(fault, options);
+  }
+
+  lookup(key: string | Uint8Array): string {
+    const name = this.#names[this.index(key)];
+    if (name === undefined) throw new TableError('no_member', 'no member of the table has a weight above 0');
+    return name;
+  }
+
+  index(key: string | Uint8Array): number {
+    const keyBytes = this.#writeKey(key);
+    const index = this.#core.table_lookup(this.#pool, this.#key, keyBytes, this.#health) >>> 0;
+    return index === NONE ? -1 : index;
+  }
+
+  order(key: string | Uint8Array): string[] {
+    const keyHash = this.#core.hash_key(this.#pool, this.#key, this.#writeKey(key));
+    const count = this.#core.table_order(this.#pool, keyHash, this.#health, this.#order);
+    const indexes = new Uint32Array(this.#core.memory.buffer, this.#order, count);
+    return Array.from(indexes, (index) => this.#names[index] as string);
+  }
+
+  digest(): string {
+    return BigInt.asUintN(64, this.#core.table_digest(this.#pool)).toString(16).padStart(16, '0');
+  }
+
+  block(): Uint8Array {
+    const view = new DataView(this.#core.memory.buffer, this.#pool);
+    return new Uint8Array(this.#core.memory.buffer, this.#pool, view.getUint32(POOL_BLOCK_BYTES, true)).slice();
+  }
+
+  #writeKey(key: string | Uint8Array): number {
+    // No character takes more than three bytes of UTF-8 for each unit of its UTF-16.
+    grow(this.#core.memory, this.#key + key.length * 3);
+    const room = new Uint8Array(this.#core.memory.buffer, this.#key);
+    if (typeof key === 'string') return encoder.encodeInto(key, room).written;
+    room.set(key);
+    return key.length;
+  }
+}
+
+// What the core could not see: it reads u32 weights, and has room for MEMBERS_MAX members before it can count them.
+function checkMembers(members: readonly TableMember[]): void {
+  if (members.length < 1 || members.length > MEMBERS_MAX) {
+    throw new TableError('member_count', `a table needs 1 to ${MEMBERS_MAX} members, not ${members.length}`);
+  }
+  const names = new Set<string>();
+  for (const { name, weight = 1 } of members) {
+    if (names.has(name)) throw new TableError('member_twice', `${name} is a member of the table twice`);
+    names.add(name);
+    if (!Number.isInteger(weight) || weight < 0 || weight > WEIGHT_MAX) {
+      throw new TableError('member_weight', `${name}: a weight is a whole number from 0 to ${WEIGHT_MAX}, not ${weight}`);
+    }
+  }
+}
+
+function writePool(view: DataView, options: TableOptions): void {
+  view.setUint32(POOL_METHOD, METHODS[options.method ?? 'hash'], true);
+  view.setUint32(POOL_ALGORITHM, ALGORITHMS[options.algorithm], true);
+  view.setUint32(POOL_MEMBER_COUNT, options.members.length, true);
+  view.setUint32(POOL_ENTRY_COUNT, options.rows ?? ROWS_DEFAULT, true);
+  secretKey(options.secret ?? '').forEach((byte, index) => {
+    view.setUint8(POOL_SECRET + index, byte);
+  });
+  options.members.forEach((member, index) => {
+    const offset = POOL_BYTES + index * MEMBER_BYTES;
+    view.setUint32(offset + MEMBER_BACKEND, index, true);
+    view.setUint32(offset + MEMBER_WEIGHT, member.weight ?? 1, true);
+    view.setUint32(offset + MEMBER_BACKUP, member.backup ? 1 : 0, true);
+  });
+}
+
+/** The operator's text as a key of SipHash: the first 16 bytes of its SHA-256, zeros for no secret. */
+function secretKey(secret: string): Uint8Array {
+  if (secret === '') return new Uint8Array(SECRET_BYTES);
+  return createHash('sha256').update(secret, 'utf8').digest().subarray(0, SECRET_BYTES);
+}
+
+/** For each name u32 offset and u32 length, then the texts, as table_build wants them. */
+function encodeNames(names: readonly string[]): Uint8Array {
+  const texts = names.map((name) => Buffer.from(name));
+  const heads = Buffer.alloc(texts.length * 8);
+  let offset = heads.length;
+  texts.forEach((text, index) => {
+    heads.writeUInt32LE(offset, index * 8);
+    heads.writeUInt32LE(text.length, index * 8 + 4);
+    offset += text.length;
+  });
+  return Buffer.concat([heads, ...texts]);
+}
+
+function tableError(fault: number, options: TableOptions): TableError {
+  switch (fault) {
+    case TABLE_MEMBER_COUNT:
+      return new TableError('member_count', `a table needs 1 to ${MEMBERS_MAX} members`);
+    case TABLE_MEMBER_WEIGHT:
+      return new TableError('member_weight', `a weight is a whole number from 0 to ${WEIGHT_MAX}`);
+    case TABLE_MEMBER_TWICE:
+      return new TableError('member_twice', 'two members of a table have the same name');
+    case TABLE_ROWS:
+      return new TableError('rows', `rows is a power of two from ${ROWS_MIN} to ${ROWS_MAX}, not ${options.rows}`);
+    case TABLE_POINTS: {
+      const weightMax = Math.floor(POINTS_MAX / POINTS_PER_WEIGHT);
+      return new TableError('points', `the weights of a ketama table can't add up to more than ${weightMax}`);
+    }
+    default:
+      throw new Error(`table_build returned ${fault}, which is no TABLE_*`);
+  }
+}
+
+// ---- The core module ---------------------------------------------------------------------------------------------------
+
+interface CoreExports {
+  memory: WebAssembly.Memory;
+  heap_base(): number;
+  parse_connect(bytes: number, length: number, packetBytesMax: number, out: number): number;
+  write_refusal(reason: number, version: number, out: number): number;
+  hash_key(pool: number, bytes: number, length: number): bigint;
+  table_check(pool: number): number;
+  table_block_bytes(pool: number): number;
+  table_scratch_bytes(pool: number): number;
+  table_build(pool: number, names: number, scratch: number): number;
+  table_lookup(pool: number, bytes: number, length: number, health: number): number;
+  table_order(pool: number, keyHash: bigint, health: number, out: number): number;
+  table_digest(pool: number): bigint;
+}
+
+let coreModule: WebAssembly.Module | undefined;
+
+/** A new instance with a memory of its own, at least `heapBytes` of it free. */
+function openCore(heapBytes: number): CoreExports {
+  coreModule ??= compile('core.wasm');
+  const memory = new WebAssembly.Memory({ initial: 1 });
+  const core = new WebAssembly.Instance(coreModule, { env: { memory } }).exports as unknown as CoreExports;
+  grow(memory, core.heap_base() + heapBytes);
+  return core;
+}
+
+function grow(memory: WebAssembly.Memory, bytes: number): void {
+  const missing = bytes - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / WASM_PAGE_BYTES));
+}
+
+// build/ stands beside src/ in a checkout and beside dist/ in the package.
+function compile(name: string): WebAssembly.Module {
+  const file = new URL(`../build/${name}`, import.meta.url);
+  try {
+    return new WebAssembly.Module(readFileSync(file));
+  } catch (error) {
+    throw new Error(`can't load ${file.pathname}: run "npm run build:wasm" to make it`, { cause: error });
+  }
+}
+
+// ---- The data plane ----------------------------------------------------------------------------------------------------
+
+/** What the data plane exports to the control plane and to the portable engine. Addresses are offsets in its memory. */
+export interface DataPlane {
+  /** After header, settings and regions are written. 0, or an error number. */
+  start(): number;
+  /** A slot, or NONE when the table is full. Sets the time of opening and counts the connection. */
+  connectionOpen(listener: number): number;
+  /** Address of the slot's Cold: the engine writes the peer's sockaddr before it asks for a decision. */
+  coldAddress(slot: number): number;
+  /** VERDICT_*. `bytes` holds all that the client sent so far. */
+  connectionDecide(slot: number, bytes: number, length: number): number;
+  /** After a dial that failed: VERDICT_DIAL or VERDICT_REFUSE. */
+  connectionNext(slot: number): number;
+  /** A dial succeeded. */
+  connectionDialled(slot: number): void;
+  /** Address of the chosen Member, valid until the next observeSnapshot. */
+  memberAddress(slot: number): number;
+  /** From accept to a complete CONNECT. */
+  connectTimeoutMs(slot: number): number;
+  /** For one dial. */
+  dialTimeoutMs(slot: number): number;
+  /** Writes the refusal for the slot's reason to `out`, REFUSAL_BYTES_MAX long; returns its bytes, 0 for none. */
+  connectionRefusal(slot: number, out: number): number;
+  /** Adds to the byte counters. */
+  connectionMoved(slot: number, fromClient: number, toClient: number): void;
+  /** Writes the access record and frees the slot. A reason that a refusal set before wins. */
+  connectionClose(slot: number, reason: number): void;
+  /** Adopts a newer snapshot if there is one. Due at every turn. */
+  observeSnapshot(): void;
+  /** Closes every open slot of a worker that died. */
+  sweep(reason: number): void;
+  /** The uring engine: splits the rings region; the next three then say where its parts lie. */
+  placeRings(): void;
+  ringHeads(): number;
+  ringSubmissions(): number;
+  ringProvided(): number;
+  /** After the ring was set up there. */
+  startRing(): void;
+  /** Returns when stopped or drained: startLoop, then turn until it says false. */
+  run(): void;
+  startLoop(): void;
+  turn(): number;
+}
+
+export interface DataPlaneImports {
+  /** io_uring_enter, for the uring engine; the others pass one that throws. Negative: -errno. */
+  enter(...parameters: number[]): number;
+}
+
+/** The data plane's module, to be compiled once and sent to every worker. */
+export function compileDataPlane(): WebAssembly.Module {
+  return compile('tidegate.wasm');
+}
+
+/** An instance over one worker's memory. Any number of instances may share it: each writes the same constants again. */
+export function loadDataPlane(
+  memory: WebAssembly.Memory,
+  module: WebAssembly.Module,
+  imports: DataPlaneImports,
+): DataPlane {
+  const env = { memory, enter: imports.enter };
+  const plane = new WebAssembly.Instance(module, { env }).exports as unknown as DataPlane;
+  // WebAssembly hands an i32 to JavaScript with a sign; slots and addresses have none.
+  return {
+    ...plane,
+    connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
+    coldAddress: (slot) => plane.coldAddress(slot) >>> 0,
+    memberAddress: (slot) => plane.memberAddress(slot) >>> 0,
+  };
+}

@@ -1,0 +1,435 @@
+// The engine for every machine: node:net carries the bytes, the data plane decides. The life of a connection, in the
+// order in which it is lived:
+//
+//   GATHERING ── dial ──► DIALLING ── CONNECT sent ──► PUMPING ──► CLOSING
+//       │                    │
+//       └───── refused ──────┴──────► CLOSING (the CONNACK lingers)
+//
+// A connection has no closures of its own but the one that waits for the CONNECT to be sent: the handlers are shared,
+// and find their connection on the socket. Memory is bounded by not reading: a side whose bytes the other one doesn't
+// take (write() answers false) is paused until they are gone, so at most a stream's high-water mark and one read
+// (64 KiB each) wait per direction.
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import {
+  COLD_PEER,
+  COLD_PEER_BYTES,
+  CONNECT_BYTES_LIMIT,
+  CONTROL_DRAIN,
+  CONTROL_RUN,
+  COUNTERS_ACCEPT_ERRORS,
+  COUNTERS_BYTES,
+  COUNTERS_REASONS,
+  HEADER_CLOCK_MS,
+  HEADER_CONTROL,
+  HEADER_OFFSET,
+  HEADER_REGION_COUNTERS,
+  HEADER_REGION_SCRATCH,
+  HEADER_STATE,
+  HEADER_WALL_MS,
+  MEMBER_SOCKADDR,
+  NONE,
+  REASON_BACKEND_CLOSED,
+  REASON_BACKEND_RESET,
+  REASON_CLIENT_CLOSED,
+  REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_RESET,
+  REASON_CONNECT_TIMEOUT,
+  REASON_CONNECTIONS_MAX,
+  REASON_INTERNAL,
+  REASON_NONE,
+  REASON_SHUTDOWN,
+  REFUSAL_BYTES_MAX,
+  SOCKADDR_BYTES_MAX,
+  STATE_RUNNING,
+  STATE_STOPPED,
+  VERDICT_DIAL,
+  VERDICT_MORE,
+} from '../../assembly/layout.ts';
+import { type DataPlane, loadDataPlane } from '../core.ts';
+import type { WorkerStart } from './engine.ts';
+import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from './sockaddr.ts';
+
+/** How long a refused client may take to read its CONNACK and close, before it is closed. */
+const LINGER_MS = 1000;
+/** Snapshots must be seen, so that the halves they left can be written again, even while nobody connects. */
+const IDLE_TURN_MS = 100;
+/** While a dial is under way this much is read ahead, since only reading shows that the client has left. */
+const EARLY_BYTES_MAX = 64 * 1024;
+
+const GATHERING = 0; // the CONNECT isn't complete
+const DIALLING = 1; // until the CONNECT was handed to a backend's socket
+const PUMPING = 2;
+const CLOSING = 3; // what the client still sends is dropped
+
+/** Serves the listeners until the control word says otherwise and the last connection is gone. */
+export async function runPortable(start: WorkerStart): Promise<void> {
+  const engine = new PortableEngine(start);
+  const servers = await Promise.all(start.listenerFds.map((fd, listener) => listen(engine, fd, listener)));
+  engine.setState(STATE_RUNNING);
+  await engine.turnWhile(CONTROL_RUN);
+  for (const server of servers) server.close();
+  await engine.turnWhile(CONTROL_DRAIN);
+  for (const connection of engine.connections) close(connection, REASON_SHUTDOWN);
+  while (engine.connections.size > 0) await engine.turn();
+  engine.setState(STATE_STOPPED);
+}
+
+class PortableEngine {
+  readonly plane: DataPlane;
+  readonly connections = new Set<Connection>();
+  /** Offset of the scratch region, where first bytes are gathered for a decision. */
+  readonly scratch: number;
+  readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
+  readonly #clock: Float64Array;
+  readonly #counters: BigUint64Array;
+
+  constructor(start: WorkerStart) {
+    const { buffer } = start.memory;
+    this.plane = loadDataPlane(start.memory, start.module, { enter: neverEntered });
+    this.#bytes = new Uint8Array(buffer);
+    this.#words = new Int32Array(buffer);
+    this.#clock = new Float64Array(buffer, HEADER_OFFSET + HEADER_CLOCK_MS, 1);
+    const counters = this.#words[(HEADER_OFFSET + HEADER_REGION_COUNTERS) >> 2]!;
+    this.#counters = new BigUint64Array(buffer, counters, COUNTERS_BYTES >> 3);
+    this.scratch = this.#words[(HEADER_OFFSET + HEADER_REGION_SCRATCH) >> 2]!;
+    new Float64Array(buffer, HEADER_OFFSET + HEADER_WALL_MS, 1)[0] = performance.timeOrigin;
+    this.readClock();
+    const error = this.plane.start();
+    if (error !== 0) throw new Error(`the data plane refused its memory: error ${error}`);
+  }
+
+  /** Before each call into the data plane that looks at the time. */
+  readClock(): void {
+    this.#clock[0] = performance.now();
+  }
+
+  setState(state: number): void {
+    Atomics.store(this.#words, (HEADER_OFFSET + HEADER_STATE) >> 2, state);
+  }
+
+  /** Returns when the control word is another one, or, once it was CONTROL_DRAIN, when nobody is left. */
+  async turnWhile(control: number): Promise<void> {
+    while (this.#control() === control) {
+      if (control === CONTROL_DRAIN && this.connections.size === 0) return;
+      await this.turn();
+    }
+  }
+
+  /** Sleeps until the control word is notified, or for a moment. */
+  async turn(): Promise<void> {
+    this.readClock();
+    this.plane.observeSnapshot();
+    const index = (HEADER_OFFSET + HEADER_CONTROL) >> 2;
+    await Atomics.waitAsync(this.#words, index, this.#control(), IDLE_TURN_MS).value;
+  }
+
+  #control(): number {
+    return Atomics.load(this.#words, (HEADER_OFFSET + HEADER_CONTROL) >> 2);
+  }
+
+  /** For what has no slot, so that the data plane doesn't see it. `counter` is one of COUNTERS_*. */
+  count(counter: number): void {
+    this.#counters[counter >> 3]! += 1n;
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    this.#bytes.set(bytes, offset);
+  }
+
+  /** A copy: the stream may hold it for long, and the region is used again at once. */
+  read(offset: number, length: number): Buffer {
+    return Buffer.from(this.#bytes.subarray(offset, offset + length));
+  }
+
+  writeWord(offset: number, value: number): void {
+    this.#words[offset >> 2] = value;
+  }
+}
+
+class Connection {
+  readonly engine: PortableEngine;
+  readonly slot: number;
+  readonly client: Side;
+  backend: Side | null = null;
+  phase = GATHERING;
+  reason = REASON_NONE;
+  /** What the client sent before a backend took it: its CONNECT and what followed closely. */
+  early: Buffer = EMPTY;
+  /** Sockets whose 'close' is still to come. */
+  openSockets = 1;
+  /** The one deadline that a phase has: the CONNECT's, a dial's, the lingering CONNACK's. */
+  timer: NodeJS.Timeout | undefined;
+
+  constructor(engine: PortableEngine, slot: number, client: Side) {
+    this.engine = engine;
+    this.slot = slot;
+    this.client = client;
+  }
+}
+
+interface Side extends Socket {
+  connection: Connection;
+}
+
+const EMPTY = Buffer.alloc(0);
+/** A client that has gone already has no address any more. */
+const UNKNOWN_PEER = new Uint8Array(SOCKADDR_IN_BYTES);
+
+function listen(engine: PortableEngine, fd: number, listener: number): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(engine, listener, socket));
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd }, () => {
+      server.off('error', reject);
+      server.on('error', () => engine.count(COUNTERS_ACCEPT_ERRORS));
+      resolve(server);
+    });
+  });
+}
+
+// ---- The client's first bytes ----------------------------------------------------------------------------------------
+
+// A full table resets the newcomer at once, so that it may try elsewhere: node:net can't leave a connection in the
+// kernel's queue but by closing the listener, which would silence the clients that a freed slot could serve.
+function accept(engine: PortableEngine, listener: number, socket: Socket): void {
+  socket.on('error', onError);
+  engine.readClock();
+  const slot = engine.plane.connectionOpen(listener);
+  if (slot === NONE) {
+    engine.count(COUNTERS_REASONS + REASON_CONNECTIONS_MAX * 8);
+    socket.resetAndDestroy();
+    return;
+  }
+  const client = socket as Side;
+  const connection = new Connection(engine, slot, client);
+  client.connection = connection;
+  engine.connections.add(connection);
+  writePeer(engine, slot, socket);
+  client.on('data', onClientData);
+  client.on('end', onClientEnd);
+  client.on('drain', onClientDrain);
+  client.on('close', onClientClose);
+  arm(connection, engine.plane.connectTimeoutMs(slot));
+}
+
+function writePeer(engine: PortableEngine, slot: number, { remoteAddress, remotePort }: Socket): void {
+  const known = remoteAddress !== undefined && remotePort !== undefined;
+  const address = known ? encodeSockaddr(remoteAddress, remotePort) : UNKNOWN_PEER;
+  const cold = engine.plane.coldAddress(slot);
+  engine.write(cold + COLD_PEER, address);
+  engine.writeWord(cold + COLD_PEER_BYTES, address.length);
+}
+
+function gather(connection: Connection, bytes: Buffer): void {
+  const { early, phase, client } = connection;
+  connection.early = early.length === 0 ? bytes : Buffer.concat([early, bytes]);
+  if (phase === GATHERING) decide(connection);
+  else if (connection.early.length >= EARLY_BYTES_MAX) client.pause();
+}
+
+function decide(connection: Connection): void {
+  const { engine, slot, early } = connection;
+  const length = Math.min(early.length, CONNECT_BYTES_LIMIT);
+  engine.write(engine.scratch, early.subarray(0, length));
+  engine.readClock();
+  engine.plane.observeSnapshot();
+  follow(connection, engine.plane.connectionDecide(slot, engine.scratch, length));
+}
+
+function follow(connection: Connection, verdict: number): void {
+  if (verdict === VERDICT_MORE) return;
+  if (verdict === VERDICT_DIAL) dial(connection);
+  else refuse(connection);
+}
+
+// Closing a socket that holds unread bytes sends a reset, which would overtake the CONNACK: so what the client still
+// sends is read and dropped, until it closes or has had its time.
+function refuse(connection: Connection): void {
+  const { engine, slot, client } = connection;
+  const length = engine.plane.connectionRefusal(slot, engine.scratch);
+  connection.phase = CLOSING;
+  connection.early = EMPTY;
+  disarm(connection);
+  if (length === 0) {
+    client.destroy();
+    return;
+  }
+  engine.plane.connectionMoved(slot, 0, length);
+  client.write(engine.read(engine.scratch, Math.min(length, REFUSAL_BYTES_MAX)));
+  linger(connection, client);
+}
+
+/** Sends what is queued and FIN, reads on without listening, and gives up on the other end in the end. */
+function linger(connection: Connection, socket: Side): void {
+  socket.end(() => {
+    if (!socket.destroyed) arm(connection, LINGER_MS);
+  });
+  socket.resume();
+}
+
+// ---- The backend's turn ----------------------------------------------------------------------------------------------
+
+function dial(connection: Connection): void {
+  const { engine, slot } = connection;
+  const member = engine.plane.memberAddress(slot);
+  const { host, port } = decodeSockaddr(engine.read(member + MEMBER_SOCKADDR, SOCKADDR_BYTES_MAX));
+  const backend = connect({ host, port, allowHalfOpen: true, noDelay: true }) as Side;
+  backend.connection = connection;
+  connection.phase = DIALLING;
+  connection.backend = backend;
+  connection.openSockets += 1;
+  backend.on('connect', onBackendConnect);
+  backend.on('data', onBackendData);
+  backend.on('end', onBackendEnd);
+  backend.on('drain', onBackendDrain);
+  backend.on('error', onError);
+  backend.on('close', onBackendClose);
+  arm(connection, engine.plane.dialTimeoutMs(slot));
+}
+
+// A backend that resets before the kernel took the CONNECT has done nothing with it, so the next one may have it.
+function onBackendConnect(this: Side): void {
+  const { connection } = this;
+  connection.client.pause();
+  this.write(connection.early, (error) => {
+    if (!error && connection.phase === DIALLING) establish(connection, this);
+  });
+}
+
+function establish(connection: Connection, backend: Side): void {
+  const { engine, slot, client } = connection;
+  disarm(connection);
+  connection.phase = PUMPING;
+  connection.early = EMPTY;
+  engine.plane.connectionDialled(slot);
+  if (client.readableEnded) finish(connection, backend, REASON_CLIENT_CLOSED);
+  else client.resume();
+}
+
+function tryNext(connection: Connection): void {
+  const { engine, slot } = connection;
+  disarm(connection);
+  connection.backend = null;
+  engine.readClock();
+  engine.plane.observeSnapshot();
+  follow(connection, engine.plane.connectionNext(slot));
+}
+
+// ---- Both ways -------------------------------------------------------------------------------------------------------
+
+function onClientData(this: Side, bytes: Buffer): void {
+  const { connection } = this;
+  if (connection.phase === CLOSING) return;
+  connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
+  if (connection.phase !== PUMPING) gather(connection, bytes);
+  else if (!connection.backend!.write(bytes)) this.pause();
+}
+
+function onBackendData(this: Side, bytes: Buffer): void {
+  const { connection } = this;
+  // It talks before it has taken the whole CONNECT. Once the client has heard it, there is no other backend for it.
+  if (connection.phase === DIALLING) establish(connection, this);
+  if (connection.phase !== PUMPING) return;
+  connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
+  if (!connection.client.write(bytes)) this.pause();
+}
+
+function onClientDrain(this: Side): void {
+  this.connection.backend?.resume();
+}
+
+function onBackendDrain(this: Side): void {
+  this.connection.client.resume();
+}
+
+// ---- The end ---------------------------------------------------------------------------------------------------------
+
+/** The client has sent all it had. While a dial is under way the FIN waits, as the CONNECT does. */
+function onClientEnd(this: Side): void {
+  const { connection } = this;
+  if (connection.phase === GATHERING) close(connection, REASON_CLIENT_LEFT_EARLY);
+  else if (connection.phase === PUMPING) finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
+}
+
+function onBackendEnd(this: Side): void {
+  const { connection } = this;
+  if (connection.phase === DIALLING) this.destroy();
+  else if (connection.phase === PUMPING) finish(connection, connection.client, REASON_BACKEND_CLOSED);
+}
+
+/** Passes a FIN on, behind what is queued; the other direction goes on. */
+function finish(connection: Connection, other: Side, reason: number): void {
+  connection.reason ||= reason;
+  other.end();
+}
+
+function onClientClose(this: Side, failed: boolean): void {
+  const { connection } = this;
+  connection.openSockets -= 1;
+  if (connection.phase === GATHERING) close(connection, REASON_CLIENT_LEFT_EARLY);
+  else if (connection.phase === DIALLING) close(connection, REASON_CLIENT_RESET);
+  else if (failed) hangUp(connection, this, connection.backend, REASON_CLIENT_RESET);
+  if (connection.openSockets === 0) forget(connection);
+}
+
+function onBackendClose(this: Side, failed: boolean): void {
+  const { connection } = this;
+  connection.openSockets -= 1;
+  if (connection.phase === DIALLING) tryNext(connection);
+  else if (failed) hangUp(connection, this, connection.client, REASON_BACKEND_RESET);
+  if (connection.openSockets === 0) forget(connection);
+}
+
+// A reset is passed on as one. But a side that had sent its FIN before is usually reset because it had closed while the
+// other one was still talking: what it sent in good order shall arrive.
+function hangUp(connection: Connection, gone: Side, other: Side | null, reason: number): void {
+  if (connection.phase !== PUMPING || other === null) return;
+  connection.phase = CLOSING;
+  connection.reason ||= reason;
+  if (other.destroyed) return;
+  if (gone.readableEnded) linger(connection, other);
+  else other.resetAndDestroy();
+}
+
+/** The one deadline passed, whichever phase it belonged to. */
+function onDeadline(connection: Connection): void {
+  if (connection.phase === GATHERING) close(connection, REASON_CONNECT_TIMEOUT);
+  else if (connection.phase === DIALLING) connection.backend?.destroy();
+  else destroySockets(connection);
+}
+
+function close(connection: Connection, reason: number): void {
+  connection.phase = CLOSING;
+  connection.reason ||= reason;
+  destroySockets(connection);
+}
+
+function destroySockets({ client, backend }: Connection): void {
+  client.destroy();
+  backend?.destroy();
+}
+
+function forget(connection: Connection): void {
+  const { engine, slot, reason } = connection;
+  disarm(connection);
+  engine.connections.delete(connection);
+  engine.readClock();
+  engine.plane.connectionClose(slot, reason || REASON_INTERNAL);
+}
+
+function arm(connection: Connection, delayMs: number): void {
+  clearTimeout(connection.timer);
+  connection.timer = setTimeout(onDeadline, delayMs, connection);
+}
+
+function disarm(connection: Connection): void {
+  clearTimeout(connection.timer);
+}
+
+/** 'close' follows, and says that there was an error. */
+function onError(): void {}
+
+function neverEntered(): never {
+  throw new Error('the portable engine has no ring to enter');
+}

@@ -1,0 +1,87 @@
+// Socket addresses as Linux spells them: what lies in the workers' memories is always this form.
+//
+//   IPv4, 16 bytes: family u16 | port, big endian | 4 address bytes | 8 zeros
+//   IPv6, 28 bytes: family u16 | port, big endian | flow u32 | 16 address bytes | scope u32
+import { isIPv4, isIPv6, SocketAddress } from 'node:net';
+import { networkInterfaces } from 'node:os';
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const SOCKADDR_IN_BYTES = 16;
+export const SOCKADDR_IN6_BYTES = 28;
+
+export interface HostAndPort {
+  host: string;
+  port: number;
+}
+
+/** `host` must be an IP address, IPv6 with or without a zone; a name is a RangeError. */
+export function encodeSockaddr(host: string, port: number): Uint8Array {
+  if (isIPv4(host)) return encodeIPv4(host, port);
+  if (isIPv6(host)) return encodeIPv6(host, port);
+  throw new RangeError(`not an IP address: ${host}`);
+}
+
+/** Bytes after the address are ignored; an unknown family (a peer that was never known) gives an empty host. */
+export function decodeSockaddr(bytes: Uint8Array): HostAndPort {
+  const family = bytes[0]! | (bytes[1]! << 8);
+  const port = (bytes[2]! << 8) | bytes[3]!;
+  if (family === AF_INET) return { host: bytes.subarray(4, 8).join('.'), port };
+  if (family === AF_INET6) return { host: decodeIPv6(bytes), port };
+  return { host: '', port: 0 };
+}
+
+function encodeIPv4(host: string, port: number): Uint8Array {
+  const bytes = new Uint8Array(SOCKADDR_IN_BYTES);
+  writeFamilyAndPort(bytes, AF_INET, port);
+  bytes.set(host.split('.').map(Number), 4);
+  return bytes;
+}
+
+function encodeIPv6(host: string, port: number): Uint8Array {
+  const [address = '', zone] = host.split('%');
+  const bytes = new Uint8Array(SOCKADDR_IN6_BYTES);
+  writeFamilyAndPort(bytes, AF_INET6, port);
+  const view = new DataView(bytes.buffer);
+  for (const [index, group] of expandGroups(address).entries()) view.setUint16(8 + index * 2, group);
+  if (zone !== undefined) view.setUint32(24, scopeId(zone), true);
+  return bytes;
+}
+
+function writeFamilyAndPort(bytes: Uint8Array, family: number, port: number): void {
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, family, true);
+  view.setUint16(2, port);
+}
+
+/** "fd00::1:2" as its eight 16-bit groups. */
+function expandGroups(address: string): number[] {
+  const [head = '', tail] = address.split('::');
+  const first = parseGroups(head);
+  if (tail === undefined) return first;
+  const last = parseGroups(tail);
+  return [...first, ...new Array<number>(8 - first.length - last.length).fill(0), ...last];
+}
+
+function parseGroups(text: string): number[] {
+  if (text === '') return [];
+  return text.split(':').flatMap((group) => {
+    if (!group.includes('.')) return [Number.parseInt(group, 16)];
+    const [a, b, c, d] = group.split('.').map(Number) as [number, number, number, number];
+    return [(a << 8) | b, (c << 8) | d];
+  });
+}
+
+function scopeId(zone: string): number {
+  if (/^\d+$/.test(zone)) return Number(zone);
+  for (const address of networkInterfaces()[zone] ?? []) if (address.family === 'IPv6') return address.scopeid;
+  return 0;
+}
+
+function decodeIPv6(bytes: Uint8Array): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const groups = Array.from({ length: 8 }, (_, index) => view.getUint16(8 + index * 2).toString(16));
+  const { address } = new SocketAddress({ family: 'ipv6', address: groups.join(':') });
+  const scope = view.getUint32(24, true);
+  return scope === 0 ? address : `${address}%${scope}`;
+}

@@ -1,0 +1,203 @@
+// The uring engine's host: sets a ring up inside the worker's memory, then lets the data plane run on it. From then on
+// this thread does nothing but the one system call per turn that the data plane asks for.
+import { readFileSync } from 'node:fs';
+import { getSystemErrorName } from 'node:util';
+import {
+  HEADER_CLOCK_MS,
+  HEADER_COMPLETION_ENTRIES,
+  HEADER_BUFFER_COUNT,
+  HEADER_CONNECTIONS_MAX,
+  HEADER_ENTER_ARGUMENT,
+  HEADER_LISTENER_FDS,
+  HEADER_MEMORY_BASE,
+  HEADER_OFFSET,
+  HEADER_RING_FD,
+  HEADER_RING_PARAMS,
+  HEADER_SUBMISSION_ENTRIES,
+  HEADER_WALL_MS,
+  NONE,
+  PAGE_BYTES,
+} from '../../assembly/layout.ts';
+import {
+  GETEVENTS_BYTES,
+  IORING_ENTER_EXT_ARG,
+  IORING_FEAT_MIN_TIMEOUT,
+  IORING_REGISTER_FILES2,
+  IORING_REGISTER_PBUF_RING,
+  IORING_RSRC_REGISTER_SPARSE,
+  IORING_SETUP_CQSIZE,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_NO_MMAP,
+  IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_SINGLE_ISSUER,
+  IORING_SETUP_SUBMIT_ALL,
+  PARAMS_CQ_ENTRIES,
+  PARAMS_CQ_USER_ADDR,
+  PARAMS_FEATURES,
+  PARAMS_FLAGS,
+  PARAMS_SQ_USER_ADDR,
+} from '../../assembly/uring/abi.ts';
+import { loadDataPlane } from '../core.ts';
+import { TidegateError } from '../errors.ts';
+import type { WorkerStart } from './engine.ts';
+import { addressOf, close, ioUringEnter, ioUringRegister, ioUringSetup } from './libc.ts';
+
+// The rings lie in memory that we bring (NO_MMAP); one thread submits and reaps (SINGLE_ISSUER), and the kernel does
+// its share of the work inside our call instead of interrupting us (DEFER_TASKRUN); the completion ring has its own,
+// larger size; a bad entry fails alone (SUBMIT_ALL); the order of entries is that of the ring (NO_SQARRAY).
+const SETUP_FLAGS =
+  IORING_SETUP_CQSIZE |
+  IORING_SETUP_NO_MMAP |
+  IORING_SETUP_NO_SQARRAY |
+  IORING_SETUP_SINGLE_ISSUER |
+  IORING_SETUP_DEFER_TASKRUN |
+  IORING_SETUP_SUBMIT_ALL;
+
+/** struct io_uring_rsrc_register and struct io_uring_buf_reg, in bytes. */
+const RSRC_REGISTER_BYTES = 32;
+const BUF_REG_BYTES = 40;
+
+/** Where the kernel finds its rings; addresses in the process. */
+interface RingPlace {
+  parameters: bigint;
+  submissions: bigint;
+  heads: bigint;
+  provided: bigint;
+}
+
+/** Blocks this thread until the worker is stopped, or drained and empty. */
+export function runUring(start: WorkerStart): void {
+  const { buffer } = start.memory;
+  const base = addressOf(buffer);
+  const words = new Uint32Array(buffer, HEADER_OFFSET);
+  const numbers = new Float64Array(buffer, HEADER_OFFSET);
+  new BigUint64Array(buffer)[(HEADER_OFFSET + HEADER_MEMORY_BASE) / 8] = base;
+  words.set(start.listenerFds, HEADER_LISTENER_FDS / 4);
+  numbers[HEADER_WALL_MS / 8] = performance.timeOrigin;
+  numbers[HEADER_CLOCK_MS / 8] = performance.now();
+
+  let ring = -1;
+  const argument = base + BigInt(HEADER_OFFSET + HEADER_ENTER_ARGUMENT);
+  const enter = (submit: number, minComplete: number, flags: number): number => {
+    const taken = flags & IORING_ENTER_EXT_ARG
+      ? ioUringEnter(ring, submit, minComplete, flags, argument, GETEVENTS_BYTES)
+      : ioUringEnter(ring, submit, minComplete, flags, 0, 0);
+    numbers[HEADER_CLOCK_MS / 8] = performance.now();
+    return taken;
+  };
+
+  const plane = loadDataPlane(start.memory, start.module, { enter });
+  if (plane.start() !== 0) throw new Error('tidegate.wasm is of another version than the program: build it again');
+  plane.placeRings();
+  const place = {
+    parameters: base + BigInt(HEADER_OFFSET + HEADER_RING_PARAMS),
+    submissions: base + BigInt(plane.ringSubmissions()),
+    heads: base + BigInt(plane.ringHeads()),
+    provided: base + BigInt(plane.ringProvided()),
+  };
+  ring = setUpRing(buffer, place, {
+    submissionEntries: words[HEADER_SUBMISSION_ENTRIES / 4]!,
+    completionEntries: words[HEADER_COMPLETION_ENTRIES / 4]!,
+    bufferCount: words[HEADER_BUFFER_COUNT / 4]!,
+    files: words[HEADER_CONNECTIONS_MAX / 4]! * 2,
+  });
+  words[HEADER_RING_FD / 4] = ring;
+  try {
+    plane.startRing();
+    plane.run();
+  } finally {
+    // Whoever takes the word closes the ring: when this thread is killed instead, the main thread does.
+    if (Atomics.compareExchange(words, HEADER_RING_FD / 4, ring, NONE) === ring) close(ring);
+  }
+}
+
+interface RingSizes {
+  submissionEntries: number;
+  completionEntries: number;
+  bufferCount: number;
+  /** Places for direct descriptors. */
+  files: number;
+}
+
+/** A ring with its file table and its provided buffers registered; the offset of `place` in `buffer` is zeroed memory. */
+function setUpRing(buffer: ArrayBufferLike, place: RingPlace, sizes: RingSizes): number {
+  const base = addressOf(buffer);
+  const view = new DataView(buffer);
+  const at = Number(place.parameters - base);
+  view.setUint32(at + PARAMS_FLAGS, SETUP_FLAGS, true);
+  view.setUint32(at + PARAMS_CQ_ENTRIES, sizes.completionEntries, true);
+  view.setBigUint64(at + PARAMS_SQ_USER_ADDR, place.submissions, true);
+  view.setBigUint64(at + PARAMS_CQ_USER_ADDR, place.heads, true);
+  const ring = done('io_uring_setup', ioUringSetup(sizes.submissionEntries, place.parameters));
+  try {
+    registerFiles(ring, sizes.files);
+    registerBuffers(ring, place.provided, sizes.bufferCount);
+  } catch (error) {
+    close(ring);
+    throw error;
+  }
+  return ring;
+}
+
+function registerFiles(ring: number, count: number): void {
+  const request = new DataView(new ArrayBuffer(RSRC_REGISTER_BYTES));
+  request.setUint32(0, count, true);
+  request.setUint32(4, IORING_RSRC_REGISTER_SPARSE, true);
+  const address = addressOf(request.buffer);
+  done('io_uring_register (files)', ioUringRegister(ring, IORING_REGISTER_FILES2, address, RSRC_REGISTER_BYTES));
+}
+
+function registerBuffers(ring: number, provided: bigint, count: number): void {
+  const request = new DataView(new ArrayBuffer(BUF_REG_BYTES));
+  request.setBigUint64(0, provided, true);
+  request.setUint32(8, count, true);
+  done('io_uring_register (buffers)', ioUringRegister(ring, IORING_REGISTER_PBUF_RING, addressOf(request.buffer), 1));
+}
+
+/** What to do about the errors that a machine's settings cause. */
+const remedies: Record<string, string> = {
+  ENOSYS: 'this kernel has no io_uring',
+  EPERM: 'io_uring is forbidden here: by sysctl kernel.io_uring_disabled, or by a container seccomp profile',
+  EACCES: 'io_uring is forbidden here: by a security module or a container seccomp profile',
+  ENOMEM: 'the rings do not fit into RLIMIT_MEMLOCK: raise it (ulimit -l, LimitMEMLOCK=infinity) or grant CAP_IPC_LOCK',
+  EMFILE: 'the file table does not fit into RLIMIT_NOFILE: raise it (ulimit -n) or lower connections_max',
+  EINVAL: 'this kernel is too old: Linux 6.12 or newer is needed',
+};
+
+function done(call: string, result: number): number {
+  if (result >= 0) return result;
+  const code = getSystemErrorName(result);
+  throw new TidegateError('URING', `${call}: ${code}: ${remedies[code] ?? 'unexpected'}`);
+}
+
+/** Sets a small ring up and takes it down again. */
+export function probeUring(): { ok: true } | { ok: false; why: string } {
+  if (process.platform !== 'linux') return { ok: false, why: `io_uring is Linux's, and this is ${process.platform}` };
+  const disabled = readSysctl('/proc/sys/kernel/io_uring_disabled');
+  if (disabled === '2') return { ok: false, why: 'sysctl kernel.io_uring_disabled is 2: set it to 0' };
+  try {
+    const { buffer } = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
+    const base = addressOf(buffer);
+    const place = {
+      parameters: base,
+      submissions: base + BigInt(PAGE_BYTES),
+      heads: base + BigInt(2 * PAGE_BYTES),
+      provided: base + BigInt(8 * PAGE_BYTES),
+    };
+    const ring = setUpRing(buffer, place, { submissionEntries: 8, completionEntries: 16, bufferCount: 16, files: 8 });
+    close(ring);
+    const features = new DataView(buffer).getUint32(PARAMS_FEATURES, true);
+    if (features & IORING_FEAT_MIN_TIMEOUT) return { ok: true };
+    return { ok: false, why: remedies.EINVAL! };
+  } catch (error) {
+    return { ok: false, why: (error as Error).message };
+  }
+}
+
+function readSysctl(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return '';
+  }
+}

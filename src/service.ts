@@ -1,0 +1,84 @@
+// The life of `tidegate run`: from the configuration to the last connection, steered by signals.
+import { type Logger as PinoLogger, pino } from 'pino';
+import { formatAddress } from './config/address.ts';
+import { type Config, loadConfig } from './config.ts';
+import type { Tidegate } from './index.ts';
+import { version } from './version.ts';
+
+/** A crash must not look like a bad configuration (1), which supervisors may be told not to restart. */
+const EXIT_CRASHED = 70;
+
+/** Resolves when it was asked to stop and has; throws a TidegateError when it can't begin. */
+export async function serve(configPath: string): Promise<void> {
+  const log = openLog();
+  const signals = watchSignals(log);
+  const config = await loadConfig(configPath);
+  log.info({ version: version(), node: process.version, config: configPath }, 'starting');
+  for (const notice of config.notices) log.warn(notice);
+
+  const { start } = await import('./index.ts');
+  const starting = start(config, { log });
+  const tidegate = await Promise.race([starting, signals.stopNow]);
+  if (tidegate === undefined) return; // asked twice before it stood
+  process.on('SIGUSR1', () => reopen(tidegate, log));
+  logReady(tidegate, log);
+
+  await signals.stop;
+  await stop(tidegate, config, signals.stopNow, log);
+}
+
+function logReady({ listeners, engine }: Tidegate, log: PinoLogger): void {
+  const addresses = Object.fromEntries(listeners.map(({ name, host, port }) => [name, formatAddress({ host, port })]));
+  log.info({ engine, listeners: addresses }, 'ready');
+}
+
+function reopen(tidegate: Tidegate, log: PinoLogger): void {
+  tidegate.reopenLogs();
+  log.info('access log reopened');
+}
+
+async function stop(tidegate: Tidegate, config: Config, stopNow: Promise<void>, log: PinoLogger): Promise<void> {
+  log.info({ shutdownTimeoutMs: config.shutdownTimeoutMs }, 'stopping: connections may end by themselves until then');
+  const drained = tidegate.stop();
+  const cut = stopNow.then(() => tidegate.stop({ now: true }));
+  await Promise.race([drained, cut]);
+  log.info('stopped');
+}
+
+/** Written at once, a line at a time, so that the last line before an exit is not lost. */
+function openLog(): PinoLogger {
+  const log = pino(
+    {
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'a mistake of ours');
+    process.exit(EXIT_CRASHED);
+  });
+  return log;
+}
+
+interface StopSignals {
+  stop: Promise<void>;
+  stopNow: Promise<void>;
+}
+
+function watchSignals(log: PinoLogger): StopSignals {
+  const first = Promise.withResolvers<void>();
+  const second = Promise.withResolvers<void>();
+  let asked = 0;
+  const onStop = (signal: NodeJS.Signals) => {
+    asked += 1;
+    log.info({ signal }, asked === 1 ? 'asked to stop' : 'asked again to stop: closing every connection');
+    (asked === 1 ? first : second).resolve();
+  };
+  process.on('SIGTERM', onStop);
+  process.on('SIGINT', onStop);
+  process.on('SIGHUP', () => log.warn('SIGHUP: reload is not in this version; restart to use a changed configuration'));
+  process.on('SIGUSR2', () => log.warn('SIGUSR2: handing over to a new binary is not in this version'));
+  return { stop: first.promise, stopNow: second.promise };
+}

@@ -1,0 +1,19 @@
+// The part of the WebAssembly API that this project uses. Node has it, but the types for Node leave it to the DOM's
+// library, which would also declare a browser around it.
+declare namespace WebAssembly {
+  class Memory {
+    constructor(descriptor: { initial: number; maximum?: number; shared?: boolean });
+    readonly buffer: ArrayBuffer | SharedArrayBuffer;
+    grow(pages: number): number;
+  }
+
+  class Module {
+    constructor(bytes: Uint8Array);
+    private readonly module: undefined;
+  }
+
+  class Instance {
+    constructor(module: Module, imports: Record<string, Record<string, Memory | ((...parameters: number[]) => number)>>);
+    readonly exports: object;
+  }
+}

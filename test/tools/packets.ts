@@ -1,0 +1,54 @@
+// The little MQTT that clients and backends of these tests speak.
+import type { Socket } from 'node:net';
+import { generate } from 'mqtt-packet';
+
+export interface ConnectOptions {
+  clientId?: string;
+  username?: string;
+  version?: 3 | 4 | 5;
+}
+
+export function connectPacket({ clientId = 'device', username, version = 4 }: ConnectOptions = {}): Buffer {
+  return generate({
+    cmd: 'connect',
+    protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
+    protocolVersion: version,
+    clean: true,
+    clientId,
+    keepalive: 60,
+    ...(username === undefined ? {} : { username }),
+  });
+}
+
+/** Accepted. Version 5 says so with one byte more, for its properties. */
+export function connackPacket(version: number): Buffer {
+  return version === 5 ? Buffer.from([0x20, 3, 0, 0, 0]) : Buffer.from([0x20, 2, 0, 0]);
+}
+
+/** undefined: closed before. Leaves the socket paused, with what came after the packet to be read. */
+export function firstPacket(socket: Socket): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    let bytes = Buffer.alloc(0);
+    const onData = (more: Buffer) => {
+      bytes = Buffer.concat([bytes, more]);
+      const length = packetBytes(bytes);
+      if (length === undefined || bytes.length < length) return;
+      socket.pause();
+      socket.off('data', onData);
+      if (bytes.length > length) socket.unshift(bytes.subarray(length));
+      resolve(bytes.subarray(0, length));
+    };
+    socket.on('data', onData);
+    socket.on('close', () => resolve(undefined));
+  });
+}
+
+/** Bytes of the packet that `bytes` begin with, undefined while its length isn't known. */
+function packetBytes(bytes: Buffer): number | undefined {
+  let length = 0;
+  for (let index = 1; index < bytes.length; index++) {
+    length += (bytes[index]! & 0x7f) * 128 ** (index - 1);
+    if (bytes[index]! < 0x80) return 1 + index + length;
+  }
+  return undefined;
+}
