@@ -76,7 +76,6 @@ export const CONTROL_STOP = 2; // close everybody, then return
 export const STATE_STARTING = 0;
 export const STATE_RUNNING = 1;
 export const STATE_STOPPED = 2;
-export const STATE_DRAINING = 3; // accepts nobody any more: the listening sockets may be closed
 
 // ---- Rings region ----------------------------------------------------------------------------------------------------
 //
@@ -110,6 +109,10 @@ export const SOCKADDR_BYTES_MAX = 28;
 export const SCRATCH_BYTES = 1 << 20;
 /** connect_max_bytes can't be more: partial CONNECT packets are gathered in the scratch region. */
 export const CONNECT_BYTES_LIMIT = SCRATCH_BYTES / 2;
+/** How long a client is listened to after its refusal, so that a reset doesn't overtake the CONNACK. */
+export const LINGER_MS = 500;
+/** Without a byte for so long, a side that stopped reading, or that was told of the other's end, is given up. */
+export const STALL_MS = 60000;
 
 // ---- Counters: u64 each ----------------------------------------------------------------------------------------------
 export const COUNTERS_ACCEPTED = 0;

@@ -1,9 +1,11 @@
 // The commands of the contract: what each takes, what it prints, and the exit code. Modules behind a command are loaded
 // when it runs, so that `version` and --help answer at once.
 import { once } from 'node:events';
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import type { Config, PoolConfig } from './config.ts';
 import { formatAddress } from './config/address.ts';
+import { encodeSockaddr } from './engine/sockaddr.ts';
 import { TidegateError, UsageError } from './errors.ts';
 import { nearestName } from './nearest-name.ts';
 import { version } from './version.ts';
@@ -209,9 +211,17 @@ async function route(path: string, poolName: string, keys: readonly string[]): P
   const { balance, backends } = hashPool(await loadConfig(path), poolName);
   const members = backends.map(({ address, weight, backup }) => ({ name: address, weight, backup }));
   const table = createTable({ algorithm: balance.algorithm, members, rows: balance.rows, secret: balance.secret });
-  const line = (key: string) => `${key}\t${key === '' ? '-' : table.lookup(key)}\n`;
+  const bytesOf = (key: string) => (balance.key === 'remote_addr' ? addressBytes(key) : key);
+  const line = (key: string) => `${key}\t${key === '' ? '-' : table.lookup(bytesOf(key))}\n`;
   if (keys.length > 0) return print(keys.map(line).join(''));
   for await (const lines of inputLines()) await print(lines.map(line).join(''));
+}
+
+/** What is hashed of a client's address: 4 bytes, or the 16 of IPv6, as in NGINX's $binary_remote_addr. */
+function addressBytes(key: string): Uint8Array {
+  const family = isIP(key);
+  if (family === 0) throw new UsageError(`this pool hashes remote_addr, and ${JSON.stringify(key)} is no IP address`);
+  return family === 4 ? encodeSockaddr(key, 0).subarray(4, 8) : encodeSockaddr(key, 0).subarray(8, 24);
 }
 
 function hashPool({ pools }: Config, name: string): PoolConfig {

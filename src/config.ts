@@ -117,10 +117,12 @@ function build(documents: readonly SourceDocument[]): Config {
 
 /** In the order of the text, one fault for a key: the schema and the checks between keys may see the same one. */
 function refuse(documents: readonly SourceDocument[], faults: readonly Fault[]): void {
-  const byPath = new Map([...faults].reverse().map((fault) => [`${fault.file} ${fault.path || fault.line}`, fault]));
-  const order = (fault: Fault) => documents.findIndex(({ file }) => file === fault.file);
-  const [first, ...others] = [...byPath.values()].sort(
-    (a, b) => order(a) - order(b) || (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
+  const keyOf = (fault: Fault) => `${fault.file} ${fault.path || `${fault.line}:${fault.column}`}`;
+  const distinct = new Map<string, Fault>();
+  for (const fault of faults) if (!distinct.has(keyOf(fault))) distinct.set(keyOf(fault), fault);
+  const fileOrder = (fault: Fault) => documents.findIndex(({ file }) => file === fault.file);
+  const [first, ...others] = [...distinct.values()].sort(
+    (a, b) => fileOrder(a) - fileOrder(b) || (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
   );
   if (first !== undefined) throw new ConfigError([first, ...others]);
 }

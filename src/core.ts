@@ -129,7 +129,9 @@ export type ParsedConnect = CompleteConnect | { state: 'partial' } | RefusedConn
 export function parseConnect(bytes: Uint8Array, options: ParseOptions = {}): ParsedConnect {
   const packetBytesMax = options.packetBytesMax ?? CONNECT_BYTES_LIMIT;
   if (!Number.isInteger(packetBytesMax) || packetBytesMax < 1 || packetBytesMax > CONNECT_BYTES_LIMIT) {
-    throw new RangeError(`packetBytesMax must be a whole number from 1 to ${CONNECT_BYTES_LIMIT}, not ${packetBytesMax}`);
+    throw new RangeError(
+      `packetBytesMax must be a whole number from 1 to ${CONNECT_BYTES_LIMIT}, not ${packetBytesMax}`,
+    );
   }
   parser ??= openParser();
   const { core, found, packet } = parser;
@@ -182,13 +184,16 @@ function readComplete(found: DataView, bytes: Uint8Array): CompleteConnect {
     clientId: text(CONNECT_CLIENT_ID),
     username: span(CONNECT_USERNAME) && text(CONNECT_USERNAME),
     password: span(CONNECT_PASSWORD),
-    will: (flags & CONNECT_FLAG_WILL) === 0 ? null : {
-      topic: text(CONNECT_WILL_TOPIC),
-      payload: span(CONNECT_WILL_PAYLOAD) ?? new Uint8Array(0),
-      qos: ((flags & CONNECT_FLAG_WILL_QOS) >> 3) as 0 | 1 | 2,
-      retain: (flags & CONNECT_FLAG_WILL_RETAIN) !== 0,
-      properties: span(CONNECT_WILL_PROPERTIES),
-    },
+    will:
+      (flags & CONNECT_FLAG_WILL) === 0
+        ? null
+        : {
+            topic: text(CONNECT_WILL_TOPIC),
+            payload: span(CONNECT_WILL_PAYLOAD) ?? new Uint8Array(0),
+            qos: ((flags & CONNECT_FLAG_WILL_QOS) >> 3) as 0 | 1 | 2,
+            retain: (flags & CONNECT_FLAG_WILL_RETAIN) !== 0,
+            properties: span(CONNECT_WILL_PROPERTIES),
+          },
     properties: span(CONNECT_PROPERTIES),
     sessionExpiry: number(CONNECT_SESSION_EXPIRY),
     receiveMaximum: number(CONNECT_RECEIVE_MAXIMUM),
@@ -359,7 +364,10 @@ function checkMembers(members: readonly TableMember[]): void {
     if (names.has(name)) throw new TableError('member_twice', `${name} is a member of the table twice`);
     names.add(name);
     if (!Number.isInteger(weight) || weight < 0 || weight > WEIGHT_MAX) {
-      throw new TableError('member_weight', `${name}: a weight is a whole number from 0 to ${WEIGHT_MAX}, not ${weight}`);
+      throw new TableError(
+        'member_weight',
+        `${name}: a weight is a whole number from 0 to ${WEIGHT_MAX}, not ${weight}`,
+      );
     }
   }
 }

@@ -79,7 +79,7 @@ async function startWith(engine: EngineName, config: Config, log: Logger): Promi
   const groups = await openListeners(config.listeners, workerCount);
   let accessLog: AccessLog | undefined;
   try {
-    accessLog = await startAccessLog({ ...config.accessLog, log: plainTextLog(log) });
+    accessLog = await startAccessLog({ ...config.accessLog, log });
     const supervisor = new Supervisor({
       engine,
       workerCount,
@@ -98,10 +98,6 @@ async function startWith(engine: EngineName, config: Config, log: Logger): Promi
     closeListeners(groups);
     throw error;
   }
-}
-
-function plainTextLog(log: Logger): { warn(text: string): void; error(text: string): void } {
-  return { warn: (text) => log.warn({}, text), error: (text) => log.error({}, text) };
 }
 
 function namesOf(epoch: number, config: Config, backends: readonly Backend[]): Parameters<AccessLog['names']>[0] {

@@ -1,7 +1,7 @@
 // The life of `tidegate run`: from the configuration to the last connection, steered by signals.
 import { type Logger as PinoLogger, pino } from 'pino';
-import { formatAddress } from './config/address.ts';
 import { type Config, loadConfig } from './config.ts';
+import { formatAddress } from './config/address.ts';
 import type { Tidegate } from './index.ts';
 import { version } from './version.ts';
 
@@ -67,14 +67,20 @@ interface StopSignals {
   stopNow: Promise<void>;
 }
 
+/** Ctrl-C under npm arrives twice, from the terminal and passed on by npm. No person is that fast. */
+const ECHO_MS = 100;
+
 function watchSignals(log: PinoLogger): StopSignals {
   const first = Promise.withResolvers<void>();
   const second = Promise.withResolvers<void>();
-  let asked = 0;
+  let askedAtMs: number | undefined;
   const onStop = (signal: NodeJS.Signals) => {
-    asked += 1;
-    log.info({ signal }, asked === 1 ? 'asked to stop' : 'asked again to stop: closing every connection');
-    (asked === 1 ? first : second).resolve();
+    const again = askedAtMs !== undefined;
+    const echo = again && process.env['npm_lifecycle_event'] !== undefined && performance.now() - askedAtMs! < ECHO_MS;
+    if (echo) return;
+    askedAtMs ??= performance.now();
+    log.info({ signal }, again ? 'asked again to stop: closing every connection' : 'asked to stop');
+    (again ? second : first).resolve();
   };
   process.on('SIGTERM', onStop);
   process.on('SIGINT', onStop);

@@ -9,11 +9,14 @@ declare namespace WebAssembly {
 
   class Module {
     constructor(bytes: Uint8Array);
-    private readonly module: undefined;
+    static imports(module: Module): { module: string; name: string; kind: string }[];
   }
 
   class Instance {
-    constructor(module: Module, imports: Record<string, Record<string, Memory | ((...parameters: number[]) => number)>>);
+    constructor(
+      module: Module,
+      imports: Record<string, Record<string, Memory | ((...parameters: number[]) => number)>>,
+    );
     readonly exports: object;
   }
 }

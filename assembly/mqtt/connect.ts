@@ -20,7 +20,7 @@ import {
 } from "../layout";
 import { Connect } from "../memory";
 import {
-  MORE_WANTED, NOWHERE, Span, atLimit, offset, openPacket, readBinary, readByte, readText, readTopicName, readU16, readU32,
+  MORE_WANTED, NOWHERE, Span, atLimit, needRoom, offset, openPacket, readBinary, readByte, readText, readTopicName, readU16, readU32,
   readVarint, refuse, room, setLimit, stopped, stoppedAt, varintIsPadded,
 } from "./reader";
 
@@ -148,6 +148,7 @@ function parseProtocol(out: Connect): void {
   const nameOffset = offset();
   const nameBytes = readU16();
   if (nameBytes != NAME_MQTT_BYTES && nameBytes != NAME_MQISDP_BYTES) refuse(REASON_PROTOCOL_NAME, nameOffset);
+  needRoom(nameBytes, REASON_FIELD_TOO_LONG, nameOffset);
   const name = nameBytes == NAME_MQTT_BYTES ? NAME_MQTT : NAME_MQISDP;
   for (let index: u32 = 0; index < nameBytes; index++) {
     const at = offset();
@@ -228,7 +229,7 @@ function parseProperties(out: Connect, allowed: u64, span: Span): void {
   const lengthOffset = offset();
   const bytes = readVarint(REASON_PROPERTY_LENGTH);
   if (varintIsPadded(lengthOffset)) refuse(REASON_PROPERTY_LENGTH, lengthOffset); // [MQTT-1.5.5-1]
-  if (!stopped() && bytes > room()) refuse(REASON_PROPERTY_LENGTH, lengthOffset);
+  needRoom(bytes, REASON_PROPERTY_LENGTH, lengthOffset);
   if (stopped()) return;
   const bytesAfter = room() - bytes;
   span.offset = offset();

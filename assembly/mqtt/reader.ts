@@ -68,6 +68,11 @@ export function room(): u32 {
   return <u32>(limit - position);
 }
 
+/** Refuses a length, claimed at an offset, that reaches past the limit: at once, before any of those bytes arrives. */
+export function needRoom(bytes: u32, reason: u32, lengthOffset: u32): void {
+  if (bytes > room()) refuse(reason, lengthOffset);
+}
+
 export function readByte(): u32 {
   if (!have(1)) return 0;
   const value = load<u8>(position);
@@ -159,11 +164,11 @@ export function readTopicName(span: Span, reason: u32): void {
 const CHARACTER_PLUS: u8 = 0x2b;
 const CHARACTER_HASH: u8 = 0x23;
 
-/** The two bytes of a field's length; a field without room is refused at its length, before its bytes arrive. */
+/** The two bytes of a field's length, for which there is room. */
 function readLength(): u32 {
   const lengthOffset = offset();
   const bytes = readU16();
-  if (!stop && bytes > room()) refuse(pastLimit, lengthOffset);
+  needRoom(bytes, pastLimit, lengthOffset);
   return bytes;
 }
 

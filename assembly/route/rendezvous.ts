@@ -7,9 +7,10 @@
 // quotients are compared by cross-multiplication. Equal scores go to the greater nameHash.
 //
 // Drawn at random, u would leave the shares of 16 equal members over 2^16 rows 1.5% apart (standard deviation), and one
-// set of names in fourteen more than 4% above the mean. So a member's u are not drawn but dealt: its rows are shuffled by
-// a permutation of the member's own, and the shuffled position is the upper part of u. Each member then has every
-// stratum of (0, 1) exactly once, which takes away half of the variance (measured: see test/rendezvous.test.ts).
+// set of names in fourteen would have a member more than 4% above the mean. So a member's u are not drawn but dealt: its
+// rows are shuffled by a permutation of the member's own, and the shuffled position is the upper part of u. Each member
+// then has every stratum of (0, 1) exactly once, which takes away half of the variance: 1.04% apart, and one set of names
+// in five hundred (test/rendezvous.test.ts). Who wants shares more even than that takes more rows.
 import { MEMBERS_MAX, ROW_BYTES, ROW_NONE, ROWS_DEFAULT, ALGORITHM_RENDEZVOUS, NONE } from "../layout";
 import { Member, Pool } from "../memory";
 import { mix64 } from "./hash";

@@ -7,7 +7,7 @@ export interface Address {
   port: number;
 }
 
-export const ADDRESS_PATTERN = /^(?:\[([0-9A-Fa-f:.]+)\]|([^[\]:/\s]+)):(\d{1,5})$/;
+export const ADDRESS_PATTERN = /^(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?)\]|([^[\]:/\s]+)):(\d{1,5})$/;
 const HOST_LABEL = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
 const HOST_NAME_BYTES_MAX = 253;
 const PORT_MAX = 65535;
@@ -24,9 +24,10 @@ export function parseAddress(text: string): Address | null {
 
 /** One spelling for every way to write the same address, so that `[::1]:1883` and `[0:0::1]:1883` are found equal. */
 export function canonicalAddress({ host, port }: Address): string {
-  const family = isIP(host);
-  if (family === 6) return `[${new SocketAddress({ address: host, family: 'ipv6' }).address}]:${port}`;
-  return `${host.toLowerCase()}:${port}`;
+  if (isIP(host) !== 6) return `${host.toLowerCase()}:${port}`;
+  const [address = '', zone] = host.split('%');
+  const canonical = new SocketAddress({ address, family: 'ipv6' }).address;
+  return `[${zone === undefined ? canonical : `${canonical}%${zone}`}]:${port}`;
 }
 
 export function formatAddress({ host, port }: Address): string {

@@ -45,15 +45,13 @@ function oneOf<const Values extends readonly [string, ...string[]]>(values: Valu
   });
 }
 
-function integer(min: number, max: number) {
-  const error = `expected a whole number from ${min} to ${max}`;
+function integer(min: number, max: number, error = `expected a whole number from ${min} to ${max}`) {
   return z.int({ error }).min(min, { error }).max(max, { error });
 }
 
 function autoOrInteger(min: number, max: number) {
-  return z.union([z.literal('auto'), integer(min, max)], {
-    error: `expected auto or a whole number from ${min} to ${max}`,
-  });
+  const error = `expected auto or a whole number from ${min} to ${max}`;
+  return z.union([z.literal('auto'), integer(min, max, error)], { error });
 }
 
 function text(what: string, lengthMax: number) {
@@ -79,7 +77,7 @@ function duration(minMs: number) {
 function size(min: number, max: number) {
   const error = `expected a size from ${min} bytes to ${max / 1024}KiB, such as 64KiB`;
   return z
-    .union([z.int(), z.string().regex(SIZE_PATTERN)], { error })
+    .union([z.int(), z.string().regex(SIZE_PATTERN, { error })], { error })
     .transform((value) => sizeBytes(String(value)))
     .pipe(z.number().min(min, { error }).max(max, { error }));
 }

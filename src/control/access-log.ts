@@ -37,8 +37,10 @@ export async function startAccessLog(options: AccessLogOptions): Promise<AccessL
   const path = options.path === '-' || options.path === 'off' ? options.path : resolve(options.path);
   const dropped = new BigUint64Array(new SharedArrayBuffer(8));
   const workerData: LogThreadStart = { path, format: options.format, dropped };
-  // From src/ under a Node that strips types, or from dist/: the thread has the extension that this file has.
-  const thread = new Worker(new URL(`./log-thread${extname(import.meta.url)}`, import.meta.url), { workerData });
+  // From src/ under a Node that strips types, or from dist/: the thread has the extension that this file has. It takes
+  // over none of the process's options: some (--input-type) don't allow a thread from a file.
+  const threadUrl = new URL(`./log-thread${extname(import.meta.url)}`, import.meta.url);
+  const thread = new Worker(threadUrl, { workerData, execArgv: [] });
   await untilReady(thread, path);
   return new ThreadedLog(thread, dropped, options.log ?? silentLogger);
 }
@@ -124,7 +126,10 @@ function untilReady(thread: Worker, path: string): Promise<void> {
 }
 
 function openError(code: string, path: string): TidegateError {
-  return new TidegateError(code, `cannot open the access log ${path}: ${OPEN_ADVICE[code] ?? `the system says ${code}`}`);
+  return new TidegateError(
+    code,
+    `cannot open the access log ${path}: ${OPEN_ADVICE[code] ?? `the system says ${code}`}`,
+  );
 }
 
 const OPEN_ADVICE: Record<string, string> = {

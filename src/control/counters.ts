@@ -6,7 +6,7 @@ import {
   COUNTERS_ACCEPT_ERRORS, COUNTERS_ACCEPTED, COUNTERS_ARENA_USED, COUNTERS_BUFFERS_HELD, COUNTERS_BUFFERS_STARVED,
   COUNTERS_BYTES, COUNTERS_BYTES_FROM_CLIENTS, COUNTERS_BYTES_TO_CLIENTS, COUNTERS_CLOSED, COUNTERS_COMPLETIONS,
   COUNTERS_REASONS, COUNTERS_RECORDS_DROPPED, COUNTERS_SLOTS_USED, COUNTERS_TURNS, HEADER_REGION_BACKEND_COUNTERS,
-  HEADER_REGION_COUNTERS,
+  HEADER_REGION_COUNTERS, REASON_NONE,
 } from '../../assembly/layout.ts';
 import { reasons } from '../reasons.ts';
 import { regionOffset } from './memory-map.ts';
@@ -112,7 +112,7 @@ export class Totals {
     for (const [name, offset] of Object.entries(SUMS)) named[name] = this.#sum(offset);
     for (const [name, offset] of Object.entries(GAUGES)) named[name] = this.#gauge(offset);
     for (const [index, reason] of reasons.entries()) {
-      if (reason?.name) named[reason.name] = this.#sum(COUNTERS_REASONS + index * 8);
+      if (index !== REASON_NONE && reason !== undefined) named[reason.name] = this.#sum(COUNTERS_REASONS + index * 8);
     }
     return named;
   }

@@ -1,6 +1,7 @@
 // Where lines go: one descriptor, opened with O_APPEND, written to in whole buffers. Nothing that happens to a disk or
 // to the reader of a pipe may stop the balancer, or take more memory than BACKLOG_BYTES_MAX.
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { setNonBlocking } from '../engine/libc.ts';
 import type { Output } from './log-text.ts';
 
 const BUFFER_BYTES = 64 << 10;
@@ -80,7 +81,9 @@ export class LogFile {
     try {
       fd = openSync(this.#path, APPEND, FILE_MODE);
     } catch (error) {
-      this.#events.onComplaint(`access log ${this.#path} can't be opened again (${codeOf(error)}); the old file is kept`);
+      this.#events.onComplaint(
+        `access log ${this.#path} can't be opened again (${codeOf(error)}); the old file is kept`,
+      );
       return;
     }
     closeSync(this.#fd);
@@ -110,7 +113,7 @@ export class LogFile {
     }
   }
 
-  /** Returns how far it came. A write may take less than it is given: a pipe that is nearly full, the last free block. */
+  /** Returns how far it came: a write may take a part, into a pipe that is nearly full or the last free block. */
   #write(bytes: Uint8Array, from: number, to: number): number {
     let sent = from;
     try {
@@ -167,14 +170,19 @@ export class LogFile {
 }
 
 /**
- * A pipe on standard output is opened a second time, so that O_NONBLOCK is ours alone: the flag belongs to what was
- * opened, and other processes may share it. A file must not be: two file offsets would write over each other.
+ * Standard output that doesn't block. What can be opened a second time is, so that O_NONBLOCK is ours alone: the flag
+ * belongs to what was opened, which other processes may share. A socket can't be, there the flag is set; a file never
+ * blocks, and must not be opened twice, or two file offsets would write over each other.
  */
 function openStdout(): number {
   try {
-    if (fstatSync(STDOUT).isFIFO()) return openSync(`/proc/self/fd/${STDOUT}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    const status = fstatSync(STDOUT);
+    if (status.isSocket()) setNonBlocking(STDOUT);
+    if (status.isFIFO() || status.isCharacterDevice()) {
+      return openSync(`/proc/self/fd/${STDOUT}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    }
   } catch {
-    // Not Linux, or not ours to open: then we write as it is.
+    // Not Linux, or not ours to open: then it is written to as it is.
   }
   return STDOUT;
 }

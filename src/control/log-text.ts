@@ -9,7 +9,7 @@ export interface Output {
 
 /** How values are made harmless, so that no client can forge a line, a column or a terminal command. */
 export interface Style {
-  /** 1 for every ASCII byte that stands for itself. */
+  /** For each byte value: 1 when it is ASCII and stands for itself. */
   plain: Uint8Array;
   /** What stands where there is no value. */
   absent: Uint8Array;
@@ -209,21 +209,25 @@ export function writeHex(output: Output, source: Uint8Array, from: number, to: n
 
 /** A value that somebody else chose, made harmless. */
 export function writeValue(output: Output, source: Uint8Array, from: number, to: number, style: Style): void {
-  const { bytes } = output;
-  const { plain } = style;
-  for (let at = from; at < to; ) {
-    const byte = source[at]!;
-    if (byte < 0x80 && plain[byte] === 1) {
-      bytes[output.length++] = byte;
-      at++;
-      continue;
-    }
+  for (let at = from; ; ) {
+    at = writePlain(output, source, at, to, style.plain);
+    if (at === to) return;
     const size = characterBytes(source, at, to);
-    if (size === 0) style.writeInvalid(output, byte);
+    if (size === 0) style.writeInvalid(output, source[at]!);
     else if (size > 1 && !isHidden(codePoint(source, at, size))) copy(output, source, at, size);
     else style.writeEscaped(output, source, at, at + size);
     at += Math.max(size, 1);
   }
+}
+
+/** Copies up to the first byte that needs a second look (all from 0x80 up do), and returns where that is. */
+function writePlain(output: Output, source: Uint8Array, from: number, to: number, plain: Uint8Array): number {
+  const { bytes } = output;
+  let length = output.length;
+  let at = from;
+  while (at < to && plain[source[at]!] === 1) bytes[length++] = source[at++]!;
+  output.length = length;
+  return at;
 }
 
 function copy(output: Output, source: Uint8Array, at: number, size: number): void {
@@ -313,7 +317,7 @@ function writeJsonEscape(output: Output, source: Uint8Array, from: number, to: n
 
 /** All that ASCII prints but quotes and backslashes; `also` adds to it. */
 function plainBytes(also: string): Uint8Array {
-  const plain = new Uint8Array(128);
+  const plain = new Uint8Array(256);
   plain.fill(1, 0x21, 0x7f);
   plain[0x22] = plain[0x5c] = 0;
   for (const byte of encoder.encode(also)) plain[byte] = 1;

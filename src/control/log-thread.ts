@@ -35,7 +35,7 @@ interface Source {
 const POLL_MS = 50;
 const PIPE_POLL_MS = 5;
 /** After a turn that found this much there is more to come: the next one follows at once. */
-const BUSY_BYTES = 64 << 10;
+const BUSY_BYTES = 16 << 10;
 /** Closing waits this long at most for a pipe that is read a little at a time. */
 const CLOSE_PATIENCE_MS = 5000;
 
@@ -151,7 +151,10 @@ class LogThread {
     return isWritten && this.#sources.every(({ ring }) => ring.isEmpty);
   }
 
+  /** A command that was taken in during the last turn may have asked for another one. */
   #end(): void {
+    clearTimeout(this.#timer);
+    this.#port.removeAllListeners('message');
     this.#file?.close();
     this.#port.close();
   }

@@ -144,9 +144,10 @@ export function compileFormat(format: string): RecordFormat {
  * when nothing is said) or `escape=json`. Throws a RangeError that names an unknown variable and lists the known ones.
  */
 export function compileTemplate(text: string): RecordFormat {
-  const [, escape = 'default', template] = /^(?:escape=(\w+)\s+)?(.*)$/s.exec(text.trim()) as string[];
-  const style = TEMPLATE_STYLES[escape];
-  if (style === undefined) throw new RangeError(`unknown escape=${escape}; escape=default or escape=json is expected`);
+  const [, escaping = 'default', template] = /^(?:escape=(\w+)\s+)?(.*)$/s.exec(text.trim()) as string[];
+  const style = TEMPLATE_STYLES[escaping];
+  if (style === undefined)
+    throw new RangeError(`unknown escape=${escaping}; escape=default or escape=json is expected`);
   if (/[\r\n]/.test(template!)) throw new RangeError('a template is one line: a connection is one line of the log');
   if (!template!.includes('$')) {
     throw new RangeError(`expected text, json, or a template with variables such as $remote_addr, not "${text}"`);
@@ -179,14 +180,12 @@ type MakeField = (style: Style, names: Names) => Field;
 
 /** NGINX's stream variables first, then what only an MQTT balancer knows. Times are those of the connection's end. */
 const VARIABLES: Record<string, MakeField> = {
-  remote_addr: (style) => (output, record) =>
-    writeAddress(output, record.bytes, record.at + RECORD_PEER, style.absent),
+  remote_addr: (style) => (output, record) => writeAddress(output, record.bytes, record.at + RECORD_PEER, style.absent),
   remote_port: () => (output, record) => writeInteger(output, remotePort(record)),
   time_local: () => timeField(commonLogTime),
   time_iso8601: () => timeField(isoTime),
   msec: () => (output, record) => writeSeconds(output, clampTime(record.closedMs)),
-  protocol: (style) => (output, record) =>
-    writeBytes(output, PROTOCOLS[record.word(RECORD_VERSION)] ?? style.absent),
+  protocol: (style) => (output, record) => writeBytes(output, PROTOCOLS[record.word(RECORD_VERSION)] ?? style.absent),
   status: () => (output, record) => writeBytes(output, reasonText(STATUS_TEXTS, record)),
   bytes_sent: () => (output, record) => writeInteger(output, record.u64(RECORD_BYTES_TO_CLIENT)),
   bytes_received: () => (output, record) => writeInteger(output, record.u64(RECORD_BYTES_FROM_CLIENT)),
@@ -194,8 +193,7 @@ const VARIABLES: Record<string, MakeField> = {
   connection: connectionField,
   pid: () => literal(encodeText(String(process.pid))),
   hostname: (style) => literal(harmless(hostname(), style)),
-  upstream_addr: (_style, names) => (output, record) =>
-    writeBytes(output, names.backend(record.word(RECORD_BACKEND))),
+  upstream_addr: (_style, names) => (output, record) => writeBytes(output, names.backend(record.word(RECORD_BACKEND))),
   upstream_bytes_sent: (style) => upstreamBytesField(style, RECORD_BYTES_FROM_CLIENT),
   upstream_bytes_received: (style) => upstreamBytesField(style, RECORD_BYTES_TO_CLIENT),
   mqtt_client_id: clientIdField,

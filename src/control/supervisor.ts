@@ -2,7 +2,7 @@
 // ends unasked, the memory is buried (its connections get their access records, its counts are kept, its ring is
 // closed) and the worker starts again on a new one. The listening sockets aren't touched by any of this.
 //
-//   starting ──► running ──► waiting (back-off) ──► starting      running ──► draining ──► stopped
+//   starting ──► running ──► waiting (back-off) ──► starting      stopped, from anywhere
 //
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ import { Piscina } from 'piscina';
 import {
   BACKENDS_MAX, CONTROL_DRAIN, CONTROL_RUN, CONTROL_STOP, HEADER_CLOCK_MS, HEADER_CONTROL, HEADER_LISTENER_FDS,
   HEADER_OFFSET, HEADER_REGION_HEALTH, HEADER_RING_FD, HEADER_STATE, HEADER_THREAD_ID, HEADER_WALL_MS, NONE,
-  REASON_WORKER_DIED, STATE_DRAINING, STATE_RUNNING, STATE_STOPPED,
+  REASON_WORKER_DIED, STATE_RUNNING,
 } from '../../assembly/layout.ts';
 import { loadDataPlane } from '../core.ts';
 import type { EngineName, WorkerStart } from '../engine/engine.ts';
@@ -25,6 +25,8 @@ import { mayPublish, publishSnapshot } from './snapshot.ts';
 const START_TIMEOUT_MS = 10_000;
 /** From the stop command to the last task's end; whoever takes longer is terminated. */
 const STOP_TIMEOUT_MS = 5_000;
+/** A worker obeys at its next turn, and is woken for it. */
+const DEAF_MS = 250;
 const POLL_MS = 5;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 5_000;
@@ -43,12 +45,14 @@ export interface SupervisorOptions {
   log: Logger;
 }
 
-export type WorkerState = 'starting' | 'running' | 'draining' | 'waiting' | 'stopped';
+export type WorkerState = 'starting' | 'running' | 'waiting' | 'stopped';
 
 export interface WorkerStatus {
   index: number;
   state: WorkerState;
   restarts: number;
+  /** Open at this moment. */
+  connections: number;
 }
 
 /** One life: from a new memory to its burial. */
@@ -128,24 +132,19 @@ export class Supervisor {
   }
 
   statuses(): WorkerStatus[] {
-    return this.#workers.map((worker) => ({ index: worker.index, state: stateOf(worker), restarts: worker.restarts }));
+    return this.#workers.map(statusOf);
   }
 
   /**
    * No new clients; resolves when the last one has left, after `timeoutMs`, or when the signal says so. Calls
-   * `onDeaf` once no worker touches the listening sockets any more: who comes now shall be refused, not kept waiting.
+   * `onDeaf` when no worker touches the listening sockets any more: who comes then shall be refused, not kept waiting.
    */
   async drain(timeoutMs: number, hasten: AbortSignal, onDeaf: () => void): Promise<void> {
     this.#command(CONTROL_DRAIN);
+    const deaf = setTimeout(onDeaf, DEAF_MS);
     const deadlineMs = performance.now() + timeoutMs;
-    let deaf = false;
-    while (performance.now() < deadlineMs && !hasten.aborted && !this.#isDrained()) {
-      if (!deaf && !this.#workers.some(mayAccept)) {
-        deaf = true;
-        onDeaf();
-      }
-      await sleep(POLL_MS);
-    }
+    while (performance.now() < deadlineMs && !hasten.aborted && !this.#isDrained()) await sleep(POLL_MS);
+    clearTimeout(deaf);
   }
 
   /** Closes every connection and ends every thread. May be called twice. */
@@ -324,16 +323,15 @@ function isRunning({ life }: Worker): boolean {
   return life !== null && Atomics.load(life.header, HEADER_STATE / 4) === STATE_RUNNING;
 }
 
-function mayAccept({ life }: Worker): boolean {
-  const state = life === null ? STATE_STOPPED : Atomics.load(life.header, HEADER_STATE / 4);
-  return state !== STATE_DRAINING && state !== STATE_STOPPED;
+function statusOf(worker: Worker): WorkerStatus {
+  const { index, life, restarts } = worker;
+  return { index, state: stateOf(worker), restarts, connections: life?.counters.connections() ?? 0 };
 }
 
 function stateOf(worker: Worker): WorkerState {
   if (worker.ended) return 'stopped';
   if (worker.life === null) return 'waiting';
-  if (isRunning(worker)) return 'running';
-  return mayAccept(worker) ? 'starting' : 'draining';
+  return isRunning(worker) ? 'running' : 'starting';
 }
 
 /** The first crash costs no pause. */

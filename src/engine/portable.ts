@@ -26,20 +26,23 @@ import {
   HEADER_REGION_SCRATCH,
   HEADER_STATE,
   HEADER_WALL_MS,
+  LINGER_MS,
   MEMBER_SOCKADDR,
   NONE,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
+  REASON_BACKEND_STALLED,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
   REASON_CLIENT_RESET,
+  REASON_CLIENT_STALLED,
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECTIONS_MAX,
   REASON_INTERNAL,
   REASON_NONE,
   REASON_SHUTDOWN,
-  REFUSAL_BYTES_MAX,
   SOCKADDR_BYTES_MAX,
+  STALL_MS,
   STATE_RUNNING,
   STATE_STOPPED,
   VERDICT_DIAL,
@@ -49,8 +52,6 @@ import { type DataPlane, loadDataPlane } from '../core.ts';
 import type { WorkerStart } from './engine.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from './sockaddr.ts';
 
-/** How long a refused client may take to read its CONNACK and close, before it is closed. */
-const LINGER_MS = 1000;
 /** Snapshots must be seen, so that the halves they left can be written again, even while nobody connects. */
 const IDLE_TURN_MS = 100;
 /** While a dial is under way this much is read ahead, since only reading shows that the client has left. */
@@ -116,12 +117,16 @@ class PortableEngine {
     }
   }
 
-  /** Sleeps until the control word is notified, or for a moment. */
+  /** Sleeps until somebody wakes it: the main thread with a new control word, the last connection, or the clock. */
   async turn(): Promise<void> {
     this.readClock();
     this.plane.observeSnapshot();
     const index = (HEADER_OFFSET + HEADER_CONTROL) >> 2;
     await Atomics.waitAsync(this.#words, index, this.#control(), IDLE_TURN_MS).value;
+  }
+
+  wake(): void {
+    Atomics.notify(this.#words, (HEADER_OFFSET + HEADER_CONTROL) >> 2);
   }
 
   #control(): number {
@@ -158,8 +163,10 @@ class Connection {
   early: Buffer = EMPTY;
   /** Sockets whose 'close' is still to come. */
   openSockets = 1;
-  /** The one deadline that a phase has: the CONNECT's, a dial's, the lingering CONNACK's. */
+  /** The one deadline that a phase has: the CONNECT's, a dial's, that of a side which stands still. */
   timer: NodeJS.Timeout | undefined;
+  /** Where PUMPING stood when it began to be watched. */
+  progress = 0;
 
   constructor(engine: PortableEngine, slot: number, client: Side) {
     this.engine = engine;
@@ -177,7 +184,8 @@ const EMPTY = Buffer.alloc(0);
 const UNKNOWN_PEER = new Uint8Array(SOCKADDR_IN_BYTES);
 
 function listen(engine: PortableEngine, fd: number, listener: number): Promise<Server> {
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(engine, listener, socket));
+  // Accepted sockets inherit TCP_NODELAY from the listening one.
+  const server = createServer({ allowHalfOpen: true }, (socket) => accept(engine, listener, socket));
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ fd }, () => {
@@ -256,12 +264,13 @@ function refuse(connection: Connection): void {
     return;
   }
   engine.plane.connectionMoved(slot, 0, length);
-  client.write(engine.read(engine.scratch, Math.min(length, REFUSAL_BYTES_MAX)));
+  client.write(engine.read(engine.scratch, length));
   linger(connection, client);
 }
 
-/** Sends what is queued and FIN, reads on without listening, and gives up on the other end in the end. */
+/** Sends what is queued and FIN, reads on without listening, and in the end doesn't wait for the other end's FIN. */
 function linger(connection: Connection, socket: Side): void {
+  arm(connection, STALL_MS);
   socket.end(() => {
     if (!socket.destroyed) arm(connection, LINGER_MS);
   });
@@ -308,9 +317,10 @@ function establish(connection: Connection, backend: Side): void {
 }
 
 function tryNext(connection: Connection): void {
-  const { engine, slot } = connection;
+  const { engine, slot, client } = connection;
   disarm(connection);
   connection.backend = null;
+  client.resume();
   engine.readClock();
   engine.plane.observeSnapshot();
   follow(connection, engine.plane.connectionNext(slot));
@@ -323,7 +333,7 @@ function onClientData(this: Side, bytes: Buffer): void {
   if (connection.phase === CLOSING) return;
   connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
   if (connection.phase !== PUMPING) gather(connection, bytes);
-  else if (!connection.backend!.write(bytes)) this.pause();
+  else if (!connection.backend!.write(bytes)) throttle(this);
 }
 
 function onBackendData(this: Side, bytes: Buffer): void {
@@ -332,7 +342,12 @@ function onBackendData(this: Side, bytes: Buffer): void {
   if (connection.phase === DIALLING) establish(connection, this);
   if (connection.phase !== PUMPING) return;
   connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
-  if (!connection.client.write(bytes)) this.pause();
+  if (!connection.client.write(bytes)) throttle(this);
+}
+
+function throttle(source: Side): void {
+  source.pause();
+  watch(source.connection);
 }
 
 function onClientDrain(this: Side): void {
@@ -362,6 +377,7 @@ function onBackendEnd(this: Side): void {
 function finish(connection: Connection, other: Side, reason: number): void {
   connection.reason ||= reason;
   other.end();
+  watch(connection);
 }
 
 function onClientClose(this: Side, failed: boolean): void {
@@ -369,7 +385,7 @@ function onClientClose(this: Side, failed: boolean): void {
   connection.openSockets -= 1;
   if (connection.phase === GATHERING) close(connection, REASON_CLIENT_LEFT_EARLY);
   else if (connection.phase === DIALLING) close(connection, REASON_CLIENT_RESET);
-  else if (failed) hangUp(connection, this, connection.backend, REASON_CLIENT_RESET);
+  else if (connection.phase === PUMPING && failed) hangUp(connection, connection.backend!, REASON_CLIENT_RESET);
   if (connection.openSockets === 0) forget(connection);
 }
 
@@ -377,26 +393,49 @@ function onBackendClose(this: Side, failed: boolean): void {
   const { connection } = this;
   connection.openSockets -= 1;
   if (connection.phase === DIALLING) tryNext(connection);
-  else if (failed) hangUp(connection, this, connection.client, REASON_BACKEND_RESET);
+  else if (connection.phase === PUMPING && failed) hangUp(connection, connection.client, REASON_BACKEND_RESET);
   if (connection.openSockets === 0) forget(connection);
 }
 
-// A reset is passed on as one. But a side that had sent its FIN before is usually reset because it had closed while the
-// other one was still talking: what it sent in good order shall arrive.
-function hangUp(connection: Connection, gone: Side, other: Side | null, reason: number): void {
-  if (connection.phase !== PUMPING || other === null) return;
+// A side is often reset because it had closed while the other one was still talking: what it had sent shall arrive.
+function hangUp(connection: Connection, other: Side, reason: number): void {
   connection.phase = CLOSING;
   connection.reason ||= reason;
-  if (other.destroyed) return;
-  if (gone.readableEnded) linger(connection, other);
-  else other.resetAndDestroy();
+  if (!other.destroyed) linger(connection, other);
 }
 
 /** The one deadline passed, whichever phase it belonged to. */
 function onDeadline(connection: Connection): void {
-  if (connection.phase === GATHERING) close(connection, REASON_CONNECT_TIMEOUT);
-  else if (connection.phase === DIALLING) connection.backend?.destroy();
+  const { phase, backend } = connection;
+  connection.timer = undefined;
+  if (phase === GATHERING) close(connection, REASON_CONNECT_TIMEOUT);
+  else if (phase === DIALLING) backend?.destroy();
+  else if (phase === PUMPING) onStillWatched(connection, backend!);
   else destroySockets(connection);
+}
+
+/** Looks again after STALL_MS whether bytes have moved. */
+function watch(connection: Connection): void {
+  if (connection.timer !== undefined) return;
+  connection.progress = progress(connection);
+  arm(connection, STALL_MS);
+}
+
+function onStillWatched(connection: Connection, backend: Side): void {
+  const { client } = connection;
+  const ending = client.readableEnded || backend.readableEnded;
+  if (!ending && !client.writableNeedDrain && !backend.writableNeedDrain) return;
+  if (progress(connection) !== connection.progress) watch(connection);
+  else close(connection, backend.writableNeedDrain ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+}
+
+/** Bytes that the kernel gave or took. */
+function progress({ client, backend }: Connection): number {
+  return client.bytesRead + flushed(client) + backend!.bytesRead + flushed(backend!);
+}
+
+function flushed(side: Side): number {
+  return side.bytesWritten - side.writableLength;
 }
 
 function close(connection: Connection, reason: number): void {
@@ -416,6 +455,7 @@ function forget(connection: Connection): void {
   engine.connections.delete(connection);
   engine.readClock();
   engine.plane.connectionClose(slot, reason || REASON_INTERNAL);
+  if (engine.connections.size === 0) engine.wake();
 }
 
 function arm(connection: Connection, delayMs: number): void {
@@ -425,6 +465,7 @@ function arm(connection: Connection, delayMs: number): void {
 
 function disarm(connection: Connection): void {
   clearTimeout(connection.timer);
+  connection.timer = undefined;
 }
 
 /** 'close' follows, and says that there was an error. */

@@ -58,7 +58,7 @@ const RSRC_REGISTER_BYTES = 32;
 const BUF_REG_BYTES = 40;
 
 /** Where the kernel finds its rings; addresses in the process. */
-interface RingPlace {
+export interface RingPlace {
   parameters: bigint;
   submissions: bigint;
   heads: bigint;
@@ -111,7 +111,7 @@ export function runUring(start: WorkerStart): void {
   }
 }
 
-interface RingSizes {
+export interface RingSizes {
   submissionEntries: number;
   completionEntries: number;
   bufferCount: number;
@@ -120,7 +120,7 @@ interface RingSizes {
 }
 
 /** A ring with its file table and its provided buffers registered; the offset of `place` in `buffer` is zeroed memory. */
-function setUpRing(buffer: ArrayBufferLike, place: RingPlace, sizes: RingSizes): number {
+export function setUpRing(buffer: ArrayBufferLike, place: RingPlace, sizes: RingSizes): number {
   const base = addressOf(buffer);
   const view = new DataView(buffer);
   const at = Number(place.parameters - base);

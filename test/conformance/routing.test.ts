@@ -1,21 +1,21 @@
 // Where a connection goes, and what both ends see of each other, on every engine.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startBackend } from '../tools/backend.ts';
 import { exchange } from '../tools/exchange.ts';
 import { type Gate, testEveryEngine, withGate } from '../tools/gate.ts';
 import { connackPacket, connectPacket, firstPacket } from '../tools/packets.ts';
 import { inParallel, range } from '../tools/parallel.ts';
+import { refusedAddress, sayHello, startServer, startUnreachable } from '../tools/servers.ts';
 
 const CONNACK = connackPacket(4);
 const PINGREQ = Buffer.from([0xc0, 0]);
 
-testEveryEngine('brings a ClientId back to its backend from every source address', async (engine) => {
-  await using first = await startServer(sayHello);
-  await using second = await startServer(sayHello);
-  await using third = await startServer(sayHello);
+testEveryEngine('brings a ClientId back to its backend from every source address', async (engine, context) => {
+  const first = await startServer(context, sayHello);
+  const second = await startServer(context, sayHello);
+  const third = await startServer(context, sayHello);
   const backends = [first.address, second.address, third.address];
   await withGate({ engine, backends, workers: 2 }, async (gate) => {
     const clientIds = Array.from({ length: 20 }, (_, index) => `device-${index}`);
@@ -37,8 +37,8 @@ testEveryEngine('brings a ClientId back to its backend from every source address
   });
 });
 
-testEveryEngine('serves an IPv6 listener and logs its peers', async (engine) => {
-  await using backend = await startServer(sayHello);
+testEveryEngine('serves an IPv6 listener and logs its peers', async (engine, context) => {
+  const backend = await startServer(context, sayHello);
   await withGate({ engine, backends: [backend.address], bind: '[::1]:0' }, async (gate) => {
     const client = gate.connect();
     const reply = exchange(client, [connectPacket({ clientId: 'six' })], { replyBytes: CONNACK.length });
@@ -52,8 +52,8 @@ testEveryEngine('serves an IPv6 listener and logs its peers', async (engine) => 
   });
 });
 
-testEveryEngine('dials a backend over IPv6', async (engine) => {
-  await using backend = await startServer(sayHello, '::1');
+testEveryEngine('dials a backend over IPv6', async (engine, context) => {
+  const backend = await startServer(context, sayHello, '::1');
   await withGate({ engine, backends: [backend.address] }, async (gate) => {
     const { bytes } = await exchange(gate.connect(), [connectPacket()], { replyBytes: CONNACK.length });
     assert.deepEqual(bytes, CONNACK);
@@ -61,16 +61,16 @@ testEveryEngine('dials a backend over IPv6', async (engine) => {
   });
 });
 
-testEveryEngine('passes on what follows the CONNECT in the same segment', async (engine) => {
-  await using backend = await startBackend();
+testEveryEngine('passes on what follows the CONNECT in the same segment', async (engine, context) => {
+  const backend = await startBackend(context);
   await withGate({ engine, backends: [backend.mirror] }, async (gate) => {
     const bytes = Buffer.concat([connectPacket(), ...Array<Buffer>(1000).fill(PINGREQ)]);
     assert.deepEqual((await exchange(gate.connect(), [bytes], { replyBytes: bytes.length })).bytes, bytes);
   });
 });
 
-testEveryEngine('takes a CONNECT that arrives in segments of one byte, with packets behind it', async (engine) => {
-  await using backend = await startBackend();
+testEveryEngine('takes a CONNECT that arrives in segments of one byte, with packets behind it', async (engine, context) => {
+  const backend = await startBackend(context);
   await withGate({ engine, backends: [backend.mirror] }, async (gate) => {
     const bytes = Buffer.concat([connectPacket({ clientId: 'slow', username: 'one by one' }), PINGREQ, PINGREQ]);
     const pieces = Array.from(bytes, (byte) => Buffer.from([byte]));
@@ -79,9 +79,9 @@ testEveryEngine('takes a CONNECT that arrives in segments of one byte, with pack
   });
 });
 
-testEveryEngine('passes on a backend that talks before it was asked', async (engine) => {
+testEveryEngine('passes on a backend that talks before it was asked', async (engine, context) => {
   const greeting = Buffer.from('first!');
-  await using backend = await startServer(async (socket) => {
+  const backend = await startServer(context, async (socket) => {
     socket.write(greeting);
     await sayHello(socket);
   });
@@ -92,13 +92,13 @@ testEveryEngine('passes on a backend that talks before it was asked', async (eng
   });
 });
 
-testEveryEngine('forwards a half-close and lets the other direction go on', async (engine) => {
-  await using backend = await startServer(async (socket) => {
+testEveryEngine('forwards a half-close and lets the other direction go on', async (engine, context) => {
+  const backend = await startServer(context, async (socket) => {
     const packet = await firstPacket(socket);
     socket.resume();
     await once(socket, 'end');
     await sleep(50);
-    socket.end(packet);
+    socket.end(packet!);
   });
   await withGate({ engine, backends: [backend.address] }, async (gate) => {
     const packet = connectPacket();
@@ -112,9 +112,9 @@ testEveryEngine('forwards a half-close and lets the other direction go on', asyn
   });
 });
 
-testEveryEngine('delivers what a backend sent before it closed, and says who closed', async (engine) => {
+testEveryEngine('delivers what a backend sent before it closed, and says who closed', async (engine, context) => {
   const farewell = Buffer.alloc(300_000, 'bye ');
-  await using backend = await startServer(async (socket) => {
+  const backend = await startServer(context, async (socket) => {
     await firstPacket(socket);
     socket.end(farewell);
     socket.resume();
@@ -127,15 +127,17 @@ testEveryEngine('delivers what a backend sent before it closed, and says who clo
   });
 });
 
-testEveryEngine('delivers what a client sent before it closed on a backend that still talks', async (engine) => {
+testEveryEngine('delivers what a client sent before it closed on a backend that still talks', async (engine, context) => {
   const publishes = Buffer.alloc(200_000, 'publish ');
   let received = 0;
-  await using backend = await startServer(async (socket) => {
+  const backend = await startServer(context, async (socket) => {
     await firstPacket(socket);
     socket.on('data', (bytes) => {
       received += bytes.length;
       socket.write(bytes);
     });
+    socket.on('end', () => socket.end());
+    socket.resume();
   });
   await withGate({ engine, backends: [backend.address] }, async (gate) => {
     const client = gate.connect();
@@ -148,10 +150,10 @@ testEveryEngine('delivers what a client sent before it closed on a backend that 
   });
 });
 
-testEveryEngine('ends both sides when one is reset, and says which it was', async (engine) => {
+testEveryEngine('ends both sides when one is reset, and says which it was', async (engine, context) => {
   let resetBackend = (): void => {};
   const ended: boolean[] = [];
-  await using backend = await startServer(async (socket) => {
+  const backend = await startServer(context, async (socket) => {
     resetBackend = () => socket.resetAndDestroy();
     socket.on('close', () => ended.push(true));
     await sayHello(socket);
@@ -180,8 +182,8 @@ testEveryEngine('ends both sides when one is reset, and says which it was', asyn
   });
 });
 
-testEveryEngine('forgets a client that leaves while its backend is being dialled', async (engine) => {
-  await using silent = await startUnreachable();
+testEveryEngine('forgets a client that leaves while its backend is being dialled', async (engine, context) => {
+  const silent = await startUnreachable(context);
   await withGate({ engine, backends: [silent.address], dialTimeout: '5s' }, async (gate) => {
     const client = gate.connect();
     client.write(connectPacket());
@@ -194,12 +196,10 @@ testEveryEngine('forgets a client that leaves while its backend is being dialled
   });
 });
 
-testEveryEngine('goes on to the next backend when one refuses, resets or does not answer', async (engine) => {
-  await using refusing = await startServer(sayHello);
-  await refusing[Symbol.asyncDispose]();
-  await using silent = await startUnreachable();
-  await using willing = await startServer(sayHello);
-  const backends = [refusing.address, silent.address, willing.address];
+testEveryEngine('goes on to the next backend when one refuses, resets or does not answer', async (engine, context) => {
+  const silent = await startUnreachable(context);
+  const willing = await startServer(context, sayHello);
+  const backends = [await refusedAddress(), silent.address, willing.address];
   await withGate({ engine, backends, dialTimeout: '150ms' }, async (gate) => {
     const clientIds = [...range(30)].map((index) => `wanderer-${index}`);
     await inParallel(30, clientIds, async (clientId) => {
@@ -213,9 +213,7 @@ testEveryEngine('goes on to the next backend when one refuses, resets or does no
 });
 
 testEveryEngine('tells a client of every version that no backend is left', async (engine) => {
-  await using gone = await startServer(sayHello);
-  await gone[Symbol.asyncDispose]();
-  await withGate({ engine, backends: [gone.address] }, async (gate) => {
+  await withGate({ engine, backends: [await refusedAddress()] }, async (gate) => {
     for (const version of [3, 4, 5] as const) {
       const reply = await exchange(gate.connect(), [connectPacket({ version })]);
       const refusal = version === 5 ? [0x20, 3, 0, 0x88, 0] : [0x20, 2, 0, 3];
@@ -224,46 +222,6 @@ testEveryEngine('tells a client of every version that no backend is left', async
     for (const record of await gate.records(3)) assert.deepEqual([record.status, record.reason], [502, 'no_backend']);
   });
 });
-
-async function sayHello(socket: Socket): Promise<void> {
-  if ((await firstPacket(socket)) !== undefined) socket.write(CONNACK);
-  socket.resume();
-}
-
-interface TestServer extends AsyncDisposable {
-  address: string;
-}
-
-async function startServer(onConnection: (socket: Socket) => void, host = '127.0.0.1'): Promise<TestServer> {
-  const sockets = new Set<Socket>();
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('error', () => {});
-    socket.on('end', () => socket.end());
-    onConnection(socket);
-  });
-  await once(server.listen(0, host), 'listening');
-  return {
-    address: addressOf(server),
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      if (server.listening) await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
-
-/** Its accept queue is full, so that the kernel drops every SYN: what a dead machine looks like. */
-async function startUnreachable(): Promise<TestServer> {
-  const server = createServer({ pauseOnConnect: true });
-  await once(server.listen({ port: 0, host: '127.0.0.1', backlog: 0 }), 'listening');
-  throw new Error('later');
-}
-
-function addressOf(server: Server): string {
-  const { address, port, family } = server.address() as AddressInfo;
-  return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
-}
 
 /** The gate has read the CONNECT and chosen. */
 async function dialling(gate: Gate): Promise<void> {

@@ -4,6 +4,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import type { TestContext } from 'node:test';
 import { parser } from 'mqtt-packet';
 import { connackPacket, firstPacket } from './packets.ts';
 import { type Outcome, play, type Script } from './play.ts';
@@ -17,7 +18,6 @@ export interface Backend {
   outcomes(clientIds: readonly string[]): Promise<(Outcome | undefined)[]>;
   /** Connections that were accepted so far, and bytes that the mirror has seen. */
   seen(): Promise<Seen>;
-  [Symbol.asyncDispose](): Promise<void>;
 }
 
 export interface Seen {
@@ -26,19 +26,15 @@ export interface Seen {
 
 type Question = { id: number; outcomes: readonly string[] } | { id: number; seen: true };
 
-export async function startBackend(): Promise<Backend> {
+export async function startBackend(context: TestContext): Promise<Backend> {
   const child = fork(import.meta.filename, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const [addresses] = (await once(child, 'message')) as [{ script: string; mirror: string }];
+  context.after(() => child.disconnect());
   let asked = 0;
   return {
     ...addresses,
     outcomes: (clientIds) => ask(child, { id: ++asked, outcomes: clientIds }),
     seen: () => ask(child, { id: ++asked, seen: true }),
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return;
-      child.disconnect();
-      await once(child, 'exit');
-    },
   };
 }
 

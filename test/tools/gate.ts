@@ -99,10 +99,10 @@ function settings(options: GateOptions, log: string): object {
   };
 }
 
-const onlyFailures: Logger = { debug() {}, info() {}, warn() {}, error: console.error };
+const onlyFailures: Logger = { info() {}, warn() {}, error: console.error };
 
 function createGate(tidegate: Tidegate, log: string): Gate {
-  const [{ host, port }] = tidegate.listeners as [{ host: string; port: number }];
+  const { host, port } = tidegate.listeners[0]!;
   return {
     tidegate,
     host,

@@ -1,7 +1,7 @@
-// What a gate holds at a moment, to be compared with a later one. Descriptors and memory are the whole process's:
-// backends should live in another one, and clients be gone.
+// What a gate holds at a moment, to be compared with a later one. Descriptors and memory are the whole process's.
 import assert from 'node:assert/strict';
 import { readdir, readlink } from 'node:fs/promises';
+import type { TestContext } from 'node:test';
 import { type Gate, waitFor } from './gate.ts';
 
 export interface Holdings {
@@ -10,9 +10,6 @@ export interface Holdings {
   descriptors: number;
   residentBytes: number;
 }
-
-/** Garbage that a heap was allowed to let lie. */
-const RESIDENT_SLACK_BYTES = 48 << 20;
 
 export async function holdings({ tidegate }: Gate): Promise<Holdings> {
   const { connections, counters } = tidegate.status();
@@ -27,12 +24,20 @@ export async function holdings({ tidegate }: Gate): Promise<Holdings> {
 /** Sockets close a moment after their connection has ended, so this may have to wait a little. */
 export async function assertNothingLeaked(gate: Gate, before: Holdings): Promise<void> {
   await gate.idle();
-  const after = await waitFor('return to as few buffers and descriptors as before', async () => {
+  await waitFor('return to as few buffers and descriptors as before', async () => {
     const now = await holdings(gate);
     return now.buffers <= before.buffers && now.descriptors <= before.descriptors ? now : undefined;
   });
-  const grown = after.residentBytes - before.residentBytes;
-  assert.ok(grown < RESIDENT_SLACK_BYTES, `RSS grew by ${(grown / 2 ** 20).toFixed(1)} MiB`);
+}
+
+/** What garbage a heap lets lie at any moment. */
+const RESIDENT_SLACK_BYTES = 16 << 20;
+
+/** Only where everybody else lives in other processes. */
+export async function assertResident(before: Holdings, context: TestContext): Promise<void> {
+  const grownKiB = (process.memoryUsage.rss() - before.residentBytes) >> 10;
+  context.diagnostic(`RSS ${before.residentBytes >> 20} MiB, then ${grownKiB} KiB more`);
+  assert.ok(grownKiB < RESIDENT_SLACK_BYTES >> 10, `RSS grew by ${grownKiB} KiB`);
 }
 
 /** What each descriptor of this process is: "socket:[1234]", "anon_inode:[io_uring]", a path. */

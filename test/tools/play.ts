@@ -26,10 +26,8 @@ export interface Outcome {
   /** The other end's FIN came. */
   finished: boolean;
   /** errno of an abnormal end. */
-  error: string | undefined;
+  error: string | null;
 }
-
-export const NO_PAUSES = { pauseChance: 0, pauseMsMax: 0 };
 
 /** Resolves when the socket is closed. It must allow half-open ends; `head` is what comes before the script's bytes. */
 export async function play(socket: Socket, script: Script, head: Buffer = Buffer.alloc(0)): Promise<Outcome> {
@@ -42,7 +40,7 @@ function receive(socket: Socket, script: Script, head: Buffer): Promise<Outcome>
   const { receiveSeed, pauseChance, pauseMsMax } = script;
   const random = new Random(script.seed);
   let headBytes = 0;
-  const outcome: Outcome = { receivedBytes: 0, intact: true, finished: false, error: undefined };
+  const outcome: Outcome = { receivedBytes: 0, intact: true, finished: false, error: null };
   return new Promise((resolve) => {
     socket.on('data', (chunk: Buffer) => {
       const ofHead = Math.min(head.length - headBytes, chunk.length);
@@ -59,7 +57,7 @@ function receive(socket: Socket, script: Script, head: Buffer): Promise<Outcome>
       outcome.finished = true;
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      outcome.error = error.code;
+      outcome.error = error.code ?? error.message;
     });
     socket.on('close', () => resolve(outcome));
     socket.resume();

@@ -1,0 +1,494 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { canonicalAddress, formatAddress, parseAddress } from '../src/config/address.ts';
+import { type Config, loadConfig, parseConfig, schema } from '../src/config.ts';
+import { ConfigError } from '../src/errors.ts';
+import { nearestName } from '../src/nearest-name.ts';
+
+/** The example of the README, with every key that this version accepts. */
+const EXAMPLE = `
+workers: auto                 # auto = one per core
+engine: auto                  # auto | uring | portable
+listeners:
+  - name: mqtt
+    bind: 0.0.0.0:1883
+    pool: brokers
+pools:
+  brokers:
+    balance: { method: hash, key: client_id, algorithm: rendezvous }
+    backends:
+      - address: 10.0.0.11:1883
+        weight: 1
+      - 10.0.0.12:1883        # short form
+    proxy_protocol: off       # off | v1 | v2
+    health: { type: mqtt, interval: 5s, timeout: 2s, rise: 2, fall: 3 }   # mqtt | tcp | http | raw | none
+    source_addresses: []
+access_log: { path: "-", format: text }
+admin: { bind: 127.0.0.1:9883 }
+shutdown_timeout: 30s
+`;
+
+const LISTENERS = 'listeners: [{ bind: 0.0.0.0:1883 }]\n';
+const POOLS = 'pools: { brokers: { backends: [10.0.0.11:1883] } }\n';
+
+/** Every line that refuses the text. */
+function faultsOf(text: string): string[] {
+  try {
+    parseConfig(text, 'test.yaml');
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.message.split('\n');
+  }
+  return [];
+}
+
+function assertFaults(text: string, expected: string[]): void {
+  assert.deepEqual(faultsOf(text), expected);
+}
+
+/** One pool, whose text begins in line 3. */
+function withPool(text: string): string {
+  return `${LISTENERS}pools:\n  brokers:\n${text.replace(/^/gm, '    ')}\n`;
+}
+
+function poolOf(text: string): Config['pools'][number] {
+  const [pool] = parseConfig(withPool(text), 'test.yaml').pools;
+  assert.ok(pool);
+  return pool;
+}
+
+async function withFolder(t: TestContext, files: Record<string, string>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-config-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text)));
+  return folder;
+}
+
+/** The faults of a folder, with its own name left out of the lines. */
+async function folderFaults(t: TestContext, files: Record<string, string>): Promise<string[]> {
+  const folder = await withFolder(t, files);
+  const error = await loadConfig(folder).then(
+    () => null,
+    (reason) => reason,
+  );
+  return error === null ? [] : error.message.replaceAll(`${folder}/`, '').split('\n');
+}
+
+test('reads every key of the example', () => {
+  assert.deepEqual(parseConfig(EXAMPLE, 'tidegate.yaml'), {
+    workers: 'auto',
+    engine: 'auto',
+    connectionsMax: 'auto',
+    connectMaxBytes: 65536,
+    listeners: [{ name: 'mqtt', bind: { host: '0.0.0.0', port: 1883 }, pool: 'brokers', connectTimeoutMs: 5000 }],
+    pools: [
+      {
+        name: 'brokers',
+        balance: { method: 'hash', key: 'client_id', algorithm: 'rendezvous', rows: 65536, secret: '' },
+        backends: [backendOf('10.0.0.11'), backendOf('10.0.0.12')],
+        connectTimeoutMs: 5000,
+      },
+    ],
+    accessLog: { path: '-', format: 'text' },
+    admin: { host: '127.0.0.1', port: 9883 },
+    shutdownTimeoutMs: 30_000,
+    notices: [
+      'health: active checks are not in this version; a backend is judged by its connects (max_fails, fail_timeout)',
+      'admin: the API is not in this version; nothing listens on 127.0.0.1:9883',
+    ],
+  } satisfies Config);
+});
+
+function backendOf(host: string) {
+  const address = `${host}:1883`;
+  return { address, host, port: 1883, weight: 1, backup: false, maxFails: 1, failTimeoutMs: 10_000 };
+}
+
+test('needs no key but the addresses', () => {
+  const config = parseConfig(LISTENERS + POOLS, 'tidegate.yaml');
+  const example = parseConfig(EXAMPLE, 'tidegate.yaml');
+  assert.deepEqual(config.listeners, [{ ...example.listeners[0], name: '0.0.0.0:1883' }]);
+  assert.deepEqual(config.pools[0]?.balance, example.pools[0]?.balance);
+  assert.deepEqual({ ...config, listeners: [], pools: [] }, { ...example, listeners: [], pools: [], admin: null, notices: [] });
+});
+
+test('reads durations and sizes with their units', () => {
+  const text = `${POOLS}
+connect_max_bytes: 128KiB
+shutdown_timeout: 1h
+listeners:
+  - { bind: "[::]:1883", connect_timeout: 250ms }
+  - { bind: 127.0.0.1:0, connect_timeout: 2m }
+`;
+  const config = parseConfig(text, 'tidegate.yaml');
+  assert.equal(config.connectMaxBytes, 131_072);
+  assert.equal(config.shutdownTimeoutMs, 3_600_000);
+  assert.deepEqual(config.listeners.map(({ connectTimeoutMs }) => connectTimeoutMs), [250, 120_000]);
+  assert.deepEqual(config.listeners.map(({ bind }) => bind), [{ host: '::', port: 1883 }, { host: '127.0.0.1', port: 0 }]);
+  assert.equal(parseConfig(`${LISTENERS}${POOLS}connect_max_bytes: 1000`, 'a').connectMaxBytes, 1000);
+});
+
+test('reads every option of a backend', () => {
+  const pool = poolOf(`
+connect_timeout: 2s
+balance: { method: least_conn }
+backends:
+  - { address: "[2001:db8::1]:1884", weight: 0, backup: true, max_fails: 0, fail_timeout: 1m }
+  - broker-1.example.net:1883`);
+  assert.equal(pool.connectTimeoutMs, 2000);
+  assert.equal(pool.balance.method, 'least_conn');
+  assert.deepEqual(pool.backends[0], {
+    address: '[2001:db8::1]:1884',
+    host: '2001:db8::1',
+    port: 1884,
+    weight: 0,
+    backup: true,
+    maxFails: 0,
+    failTimeoutMs: 60_000,
+  });
+  assert.equal(pool.backends[1]?.host, 'broker-1.example.net');
+});
+
+test('reads every option of a balance', () => {
+  const { balance } = poolOf('balance: { key: username, rows: 1048576, secret: s3cret }\nbackends: [a:1]');
+  assert.deepEqual(balance, { method: 'hash', key: 'username', algorithm: 'rendezvous', rows: 1 << 20, secret: 's3cret' });
+});
+
+test('reports every fault of a file, in the order of the text', () => {
+  const text = `workrs: 3
+engine: iouring
+listeners:
+  - name: mqtt
+    bind: localhost
+    pool: brokers
+pools:
+  brokers:
+    backends:
+      - adress: 10.0.0.11:1883
+      - { address: 10.0.0.12:1883, weight: 1001 }
+`;
+  assertFaults(text, [
+    'test.yaml:1:1: workrs: unknown key, did you mean workers?',
+    'test.yaml:2:9: engine: expected auto, uring or portable, found "iouring"',
+    'test.yaml:5:11: listeners[0].bind: expected an IP address and port such as 0.0.0.0:1883 or "[::]:1883", found "localhost"',
+    'test.yaml:10:9: pools.brokers.backends[0].address: expected host:port such as 10.0.0.11:1883, broker1.example.net:1883 or "[2001:db8::1]:1883", found nothing',
+    'test.yaml:10:9: pools.brokers.backends[0].adress: unknown key, did you mean address?',
+    'test.yaml:11:44: pools.brokers.backends[1].weight: expected a whole number from 0 to 1000, found 1001',
+  ]);
+});
+
+test('a ConfigError carries its first fault for programs', () => {
+  assert.throws(
+    () => parseConfig(`${LISTENERS}${POOLS}workers: many\n`, 'tidegate.yaml'),
+    (error: ConfigError) => {
+      const { name, code, exitCode, file, line, column, path } = error;
+      assert.deepEqual(
+        { name, code, exitCode, file, line, column, path },
+        { name: 'ConfigError', code: 'BAD_CONFIGURATION', exitCode: 1, file: 'tidegate.yaml', line: 3, column: 10, path: 'workers' },
+      );
+      assert.match(error.expected, /^expected auto or a whole number from 1 to 256, found "many"$/);
+      return true;
+    },
+  );
+});
+
+test('lists the known keys when an unknown one is like none of them', () => {
+  assertFaults(`${LISTENERS}${POOLS}admin: { port: 1 }\n`, [
+    'test.yaml:3:1: admin.bind: expected an IP address and port such as 0.0.0.0:1883 or "[::]:1883", found nothing',
+    'test.yaml:3:10: admin.port: unknown key; known here are bind',
+  ]);
+});
+
+test('a YAML error is one line', () => {
+  assertFaults('a: b: c\n', ['test.yaml:1:4: not valid YAML: Nested mappings are not allowed in compact mappings']);
+  assertFaults('\tworkers: 1\n', ['test.yaml:1:1: not valid YAML: Tabs are not allowed as indentation']);
+  assertFaults('a: *b\n', [
+    'test.yaml:1:1: not valid YAML: Unresolved alias (the anchor must be set before the alias): b',
+  ]);
+  assertFaults('pools:\n  b:\n    backends:\n     - x\n    - y\n', [
+    'test.yaml:5:1: not valid YAML: A block sequence may not be used as an implicit map key',
+  ]);
+  assertFaults(`${LISTENERS}${POOLS}---\nworkers: 2\n`, [
+    'test.yaml:3:1: expected one YAML document in a file, found a second one',
+  ]);
+});
+
+test('says that an IPv6 address needs quotes', () => {
+  const expected = 'not valid YAML: Unexpected scalar at node end; an IPv6 address needs quotes, as in "[::]:1883"';
+  assertFaults(`${POOLS}listeners:\n  - bind: [::]:1883\n`, [`test.yaml:3:15: ${expected}`]);
+  assertFaults(withPool('backends:\n  - [2001:db8::1]:1883'), [`test.yaml:5:22: ${expected}`]);
+});
+
+test('refuses a key that stands twice', () => {
+  const twice = '  a: { backends: [x:1] }\n';
+  assertFaults(`${LISTENERS}pools:\n${twice}${twice}`, ['test.yaml:4:3: expected each key once, found "a" again']);
+});
+
+test('an expanding alias is refused, not expanded', () => {
+  const levels = Array.from({ length: 12 }, (_, i) => `l${i}: &l${i} [${Array(9).fill(i === 0 ? 'x' : `*l${i - 1}`)}]`);
+  assertFaults(levels.join('\n'), [
+    'test.yaml:1:1: not valid YAML: Excessive alias count indicates a resource exhaustion attack',
+  ]);
+});
+
+test('reads aliases and points into the anchor for a fault there', () => {
+  const shared = 'a: &shared { backends: [x:1], connect_timeout: 1s }\nb: *shared';
+  const text = `listeners: [{ bind: 0.0.0.0:1, pool: a }]\npools:\n${shared.replace(/^/gm, '  ')}\n`;
+  assert.equal(parseConfig(text, 'a').pools[1]?.connectTimeoutMs, 1000);
+  assert.deepEqual(faultsOf(text.replace('1s', '1d')).map((line) => line.split(': ')[0]), ['test.yaml:3:50', 'test.yaml:3:50']);
+});
+
+test('an empty file says what is missing', () => {
+  const expected = [
+    'test.yaml:1:1: listeners: expected at least one listener, found nothing',
+    'test.yaml:1:1: pools: expected at least one pool, found nothing',
+  ];
+  assertFaults('', expected);
+  assertFaults('# nothing yet\n', expected);
+});
+
+test('refuses a file that is no mapping, and sections of a wrong type', () => {
+  assertFaults('- a\n', ['test.yaml:1:1: expected a mapping of settings, found a list of 1']);
+  assertFaults('listeners:\npools: []\naccess_log: stdout\nadmin: 9883\n', [
+    'test.yaml:1:11: listeners: expected a list of 1 to 64 listeners, found nothing',
+    'test.yaml:2:8: pools: expected a mapping from names to pools, found a list of 0',
+    'test.yaml:3:13: access_log: expected a mapping with path and format, found "stdout"',
+    'test.yaml:4:8: admin: expected a mapping with bind, found 9883',
+  ]);
+});
+
+test('refuses what is not in this version, by name', () => {
+  const text = `listeners:
+  - { bind: 0.0.0.0:1, tls: { cert: a.pem } }
+  - { bind: 0.0.0.0:2, websocket: { path: /mqtt } }
+pools:
+  a:
+    proxy_protocol: v2
+    source_addresses: [10.0.0.1]
+    balance: { key: tls_sni }
+    backends: [x:1]
+`;
+  assertFaults(text, [
+    'test.yaml:2:29: listeners[0].tls: not in this version',
+    'test.yaml:3:35: listeners[1].websocket: not in this version',
+    'test.yaml:6:21: pools.a.proxy_protocol: v2 is not in this version',
+    'test.yaml:7:23: pools.a.source_addresses: not in this version',
+    'test.yaml:8:21: pools.a.balance.key: tls_sni is not in this version',
+  ]);
+});
+
+test('an unknown pool is answered with those that exist', () => {
+  const text = `listeners:
+  - { bind: 0.0.0.0:1, pool: brokes }
+  - { bind: 0.0.0.0:2 }
+pools: { brokers: { backends: [x:1] }, tests: { backends: [y:1] } }
+`;
+  assertFaults(text, [
+    'test.yaml:2:30: listeners[0].pool: expected the name of a pool (there is brokers, tests), found "brokes", did you mean brokers?',
+    'test.yaml:3:5: listeners[1].pool: expected the name of a pool (there is brokers, tests), found nothing',
+  ]);
+});
+
+test('refuses a listener that takes the name or the address of another', () => {
+  const text = `${POOLS}listeners:
+  - { name: a, bind: "[::1]:1883" }
+  - { name: b, bind: "[0:0::1]:1883" }
+  - { name: a, bind: 0.0.0.0:1884 }
+  - { name: c, bind: 127.0.0.1:0 }
+  - { name: d, bind: 127.0.0.1:0 }
+`;
+  assertFaults(text, [
+    'test.yaml:4:22: listeners[1].bind: expected an address of its own, found [::1]:1883, which is taken at test.yaml:3:22',
+    'test.yaml:5:13: listeners[2].name: expected a name of its own, found "a", which is taken at test.yaml:3:13',
+  ]);
+});
+
+test('refuses a backend that stands twice in a pool, however it is spelled', () => {
+  const text = withPool(`backends:
+  - broker1:1883
+  - { address: BROKER1:1883, weight: 2 }
+  - broker1:1884`);
+  assertFaults(text, [
+    'test.yaml:6:20: pools.brokers.backends[1].address: expected each backend once in a pool, found broker1:1883 also at test.yaml:5:9',
+  ]);
+});
+
+test('refuses keys of the balance that would do nothing', () => {
+  assertFaults(withPool('balance: { method: round_robin, key: username }\nbackends: [x:1]'), [
+    'test.yaml:4:37: pools.brokers.balance.key: expected only with method: hash, found with method: round_robin',
+  ]);
+  assertFaults(withPool('balance: { algorithm: ketama, rows: 65536, secret: abc }\nbackends: [x:1]'), [
+    'test.yaml:4:35: pools.brokers.balance.rows: expected only with algorithm: rendezvous, found with algorithm: ketama',
+    'test.yaml:4:48: pools.brokers.balance.secret: expected only with algorithm: rendezvous, found with algorithm: ketama',
+  ]);
+});
+
+test('never repeats a secret', () => {
+  const [fault = ''] = faultsOf(withPool('balance: { secret: 4711 }\nbackends: [x:1]'));
+  assert.match(fault, /balance\.secret: expected a text of 1 to 256 characters, found a number$/);
+});
+
+test('refuses numbers and units out of their range', () => {
+  const inPool = (text: string) => faultsOf(withPool(`${text}\nbackends: [x:1]`)).join();
+  assert.match(inPool('balance: { rows: 100000 }'), /rows: expected a power of two from 65536 to 1048576, found 100000/);
+  assert.match(inPool('balance: { rows: 32768 }'), /rows: expected a power of two/);
+  assert.match(inPool('connect_timeout: 0s'), /expected a duration above 0 and up to 24h.*found "0s"/);
+  assert.match(inPool('connect_timeout: 25h'), /expected a duration above 0 and up to 24h.*found "25h"/);
+  assert.match(inPool('connect_timeout: 5'), /expected a duration.*such as 5s, 250ms, 1m or 1h, found 5$/);
+  assert.match(inPool('connect_timeout: 1.5s'), /expected a duration/);
+  const atTop = (text: string) => faultsOf(`${LISTENERS}${POOLS}${text}\n`).join();
+  assert.match(atTop('connect_max_bytes: 513KiB'), /expected a size from 64 bytes to 512KiB, such as 64KiB, found "513KiB"/);
+  assert.match(atTop('connect_max_bytes: 64KB'), /expected a size/);
+  assert.match(atTop('connect_max_bytes: 10'), /expected a size/);
+  assert.match(atTop('workers: 1.5'), /expected auto or a whole number from 1 to 256, found 1.5/);
+  assert.match(atTop('connections_max: 0'), /expected auto or a whole number from 1 to 1048576, found 0/);
+  assert.equal(atTop('connect_max_bytes: 512KiB'), '');
+  assert.equal(atTop('shutdown_timeout: 0s'), '');
+});
+
+test('refuses more listeners, pools or backends than there is room for', () => {
+  const numbered = (count: number, item: (index: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join(', ');
+  const backends = (count: number) => `[${numbered(count, (i) => `b${i}:1`)}]`;
+  const faults = (listeners: number, pools: number, each: number) =>
+    faultsOf(`listeners: [${numbered(listeners, (i) => `{ bind: 0.0.0.0:${i + 1}, pool: p0 }`)}]
+pools: { ${numbered(pools, (i) => `p${i}: { balance: { method: least_conn }, backends: ${backends(each)} }`)} }
+`);
+  assert.deepEqual(faults(64, 64, 16), []);
+  assert.match(faults(65, 1, 1).join(), /listeners: expected at most 64 listeners, found a list of 65$/);
+  assert.match(faults(1, 65, 1).join(), /pools: expected at most 64 pools, found a mapping of 65$/);
+  assert.match(faults(1, 1, 65).join(), /p0\.backends: expected at most 64 backends, found a list of 65$/);
+  assert.match(faults(1, 1, 0).join(), /p0\.backends: expected a list of 1 to 64 backends, found a list of 0$/);
+  assert.match(faults(1, 17, 64).join(), /pools\.p16: expected at most 1024 backends in all pools, found more$/);
+});
+
+test('refuses hash tables that have no room', () => {
+  const rows = (count: number) =>
+    `listeners: [{ bind: 0.0.0.0:1, pool: p0 }]\npools:\n${Array.from(
+      { length: count },
+      (_, i) => `  p${i}: { balance: { rows: 1048576 }, backends: [x:1] }\n`,
+    ).join('')}`;
+  assert.deepEqual(faultsOf(rows(3)), []);
+  assert.match(faultsOf(rows(4)).join(), /^test\.yaml:6:3: pools\.p3: expected the hash tables of all pools to fit into 16 MiB/);
+  const heavy = (weight: number) =>
+    withPool(`balance: { algorithm: ketama }\nbackends: [${Array.from({ length: 7 }, (_, i) => `{ address: "b${i}:1", weight: ${weight} }`)}]`);
+  assert.deepEqual(faultsOf(heavy(936)), []);
+  assert.match(faultsOf(heavy(937)).join(), /backends: expected weights that add up to at most 6553 for algorithm: ketama, found 6559$/);
+});
+
+test('checks the access log format as it will be used', () => {
+  const format = (text: string) => faultsOf(`${LISTENERS}${POOLS}access_log: { format: ${JSON.stringify(text)} }\n`).join();
+  assert.equal(format('json'), '');
+  assert.equal(format('$remote_addr $upstream_addr $mqtt_client_id'), '');
+  assert.match(format('jsno'), /access_log\.format: expected text, json, or a template with variables such as \$remote_addr, found "jsno"/);
+  assert.match(format('$remote_adr'), /access_log\.format: unknown variable \$remote_adr/);
+});
+
+test('refuses names that would not stand in a log', () => {
+  const named = (name: string) => faultsOf(`listeners: [{ bind: 0.0.0.0:1 }]\npools: { ${JSON.stringify(name)}: { backends: [x:1] } }\n`);
+  assert.deepEqual(named('brokers-2.eu_west'), []);
+  assert.match(named('a b').join(), /expected a name of up to 64 letters, digits, "\.", "_" or "-", found "a b"/);
+  assert.match(named('__proto__').join(), /expected another name for a pool/);
+  assert.match(faultsOf(`${POOLS}listeners: [{ name: "", bind: 0.0.0.0:1 }]`).join(), /listeners\[0\]\.name: expected a name/);
+});
+
+test('reads the *.yaml of a folder as one', async (t) => {
+  const folder = await withFolder(t, {
+    '10-listeners.yaml': 'workers: 2\nlisteners: [{ name: a, bind: 0.0.0.0:1, pool: p }]\n',
+    '20-pools.yaml': 'pools: { p: { backends: [x:1] } }\n',
+    '30-more.yaml': 'listeners: [{ name: b, bind: 0.0.0.0:2, pool: q }]\npools: { q: { backends: [y:1] } }\n',
+    '.hidden.yaml': 'nonsense: [',
+    'notes.txt': 'not yaml at all: [',
+  });
+  const config = await loadConfig(folder);
+  assert.equal(config.workers, 2);
+  assert.deepEqual(config.listeners.map(({ name, pool }) => `${name} ${pool}`), ['a p', 'b q']);
+  assert.deepEqual(config.pools.map(({ name }) => name), ['p', 'q']);
+});
+
+test('refuses what two files of a folder both claim', async (t) => {
+  const faults = await folderFaults(t, {
+    'a.yaml': 'workers: 2\nlisteners: [{ name: a, bind: 0.0.0.0:1 }]\npools: { p: { backends: [x:1] } }\n',
+    'b.yaml': 'workers: 2\nlisteners: [{ name: a, bind: 0.0.0.0:1 }]\npools: { p: { backends: [y:1] } }\n',
+  });
+  assert.deepEqual(faults, [
+    'b.yaml:1:1: workers: expected this key in one file only, found it also at a.yaml:1:1',
+    'b.yaml:2:21: listeners[0].name: expected a name of its own, found "a", which is taken at a.yaml:2:21',
+    'b.yaml:2:30: listeners[0].bind: expected an address of its own, found 0.0.0.0:1, which is taken at a.yaml:2:30',
+    'b.yaml:3:10: pools.p: expected a name of its own, found one that is taken at a.yaml:3:10',
+  ]);
+});
+
+test('names each file of a folder whose YAML is broken', async (t) => {
+  const faults = await folderFaults(t, { 'a.yaml': 'a: [', 'b.yaml': LISTENERS + POOLS, 'c.yaml': 'x: 1' });
+  assert.equal(faults.length, 2);
+  assert.match(faults[0] ?? '', /^a\.yaml:1:\d+: not valid YAML: /);
+  assert.match(faults[1] ?? '', /^c\.yaml:1:1: x: unknown key; known here are workers, /);
+});
+
+test('says which file or folder it could not read', async (t) => {
+  const folder = await withFolder(t, {});
+  await assert.rejects(loadConfig(join(folder, 'none.yaml')), {
+    message: `${folder}/none.yaml: expected a readable configuration file or folder: there is none of this name`,
+  });
+  await assert.rejects(loadConfig(folder), {
+    message: `${folder}: expected a folder with at least one *.yaml file, found none`,
+  });
+});
+
+test('the JSON Schema describes every key', () => {
+  assert.deepEqual(undescribed(schema() as SchemaNode, 'config'), []);
+});
+
+interface SchemaNode {
+  description?: string;
+  properties?: Record<string, SchemaNode>;
+  additionalProperties?: SchemaNode | boolean;
+  items?: SchemaNode;
+  anyOf?: SchemaNode[];
+}
+
+function undescribed(node: SchemaNode, path: string): string[] {
+  const { properties = {}, additionalProperties, items, anyOf = [] } = node;
+  const values = typeof additionalProperties === 'object' ? [additionalProperties] : [];
+  return [
+    ...Object.entries(properties).flatMap(([key, child]) => [
+      ...(child.description === undefined ? [`${path}.${key}`] : []),
+      ...undescribed(child, `${path}.${key}`),
+    ]),
+    ...[...values, ...anyOf, ...(items === undefined ? [] : [items])].flatMap((child) => undescribed(child, path)),
+  ];
+}
+
+test('the JSON Schema asks only for the addresses', () => {
+  const text = JSON.stringify(schema());
+  assert.deepEqual([...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys), [
+    '["bind"]',
+    '["address"]',
+    '["backends"]',
+    '["bind"]',
+  ]);
+});
+
+test('tells addresses from mistyped ones', () => {
+  const accepted = ['10.0.0.1:1883', '[::1]:0', '[2001:db8::1]:65535', '[fe80::1%eth0]:1', 'localhost:1883', 'a_b.example.net.:1', '1broker:1'];
+  const refused = [
+    '10.0.0.1', '10.0.0.256:1883', '10.0.0:1883', ':1883', '::1:1883', '[::1]', '[10.0.0.1]:1', '[::g]:1', 'a:65536', 'a:',
+    'a:-1', 'a:1a', 'mqtt://a:1883', 'a/b:1', 'a b:1', '-a:1', 'a..b:1', `${'a'.repeat(64)}:1`, '1883', '', '[fe80::1%]:1',
+  ];
+  assert.deepEqual(accepted.filter((text) => parseAddress(text) === null), []);
+  assert.deepEqual(refused.filter((text) => parseAddress(text) !== null), []);
+  assert.equal(canonicalAddress({ host: '2001:DB8:0::1', port: 1 }), '[2001:db8::1]:1');
+  assert.equal(canonicalAddress({ host: 'FE80:0::1%eth0', port: 1 }), '[fe80::1%eth0]:1');
+  assert.equal(formatAddress({ host: '::1', port: 1 }), '[::1]:1');
+});
+
+test('guesses a mistyped name only where one is near', () => {
+  const known = ['workers', 'engine', 'listeners', 'pools'];
+  assert.equal(nearestName('workrs', known), 'workers');
+  assert.equal(nearestName('Listener', known), 'listeners');
+  assert.equal(nearestName('enigne', known), 'engine');
+  assert.equal(nearestName('tls', known), null);
+});

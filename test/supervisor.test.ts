@@ -1,0 +1,240 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseConfig } from '../src/config.ts';
+import { start, type TidegateError } from '../src/index.ts';
+import { type Balancer, type Client, connectClient, echoes, nextBytes, startBalancer, startBroker } from './tools/balancer.ts';
+import { testEveryEngine, waitFor } from './tools/gate.ts';
+
+const workerOf = ({ tidegate }: Balancer, index: number) => tidegate.status().workers[index]!;
+
+const untilRunning = (balancer: Balancer, index: number, restarts: number) => {
+  return waitFor('running worker', async () => {
+    const worker = workerOf(balancer, index);
+    return worker.state === 'running' && worker.restarts === restarts ? worker : undefined;
+  });
+};
+
+const connectMany = (port: number, count: number) => {
+  return Promise.all(Array.from({ length: count }, (_, index) => connectClient(port, { clientId: `device-${index}` })));
+};
+
+const countEchoing = async (clients: Client[]) => {
+  const answers = await Promise.all(clients.map((client) => echoes(client)));
+  return answers.filter((answer) => answer).length;
+};
+
+const openDescriptors = () => readdir('/proc/self/fd');
+
+testEveryEngine("a killed worker is back within a second, and the others' sessions are untouched", async (engine, context) => {
+  const broker = await startBroker(context);
+  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { workers: 3 });
+  const clients = await connectMany(balancer.port, 60);
+  assert.equal(await countEchoing(clients), 60);
+  const before = balancer.tidegate.status();
+  const lost = before.workers[1]!.connections;
+  assert.ok(lost > 0 && lost < 60, `worker 1 has ${lost} of 60`);
+
+  const killedMs = performance.now();
+  await balancer.tidegate.supervisor.terminate(1);
+  await untilRunning(balancer, 1, 1);
+  const backMs = performance.now() - killedMs;
+  assert.ok(backMs < 1000, `${backMs} ms`);
+
+  await waitFor('end of the lost sessions', async () => broker.connections === 60 && (await countEchoing(clients)) === 60 - lost || undefined);
+  const after = balancer.tidegate.status();
+  assert.equal(after.connections, 60 - lost);
+  assert.deepEqual(after.workers.map(({ restarts }) => restarts), [0, 1, 0]);
+  assert.equal(after.counters.worker_died, lost);
+  for (const [name, value] of Object.entries(before.counters)) {
+    if (name !== 'buffersHeld' && name !== 'arenaUsed') assert.ok(after.counters[name]! >= value, `${name} fell`);
+  }
+  const records = await waitFor('access records', async () => {
+    const seen = await balancer.accessLog();
+    return seen.length >= lost ? seen : undefined;
+  });
+  assert.deepEqual(new Set(records.map(({ reason, status }) => `${reason} ${status}`)), new Set(['worker_died 500']));
+  assert.equal(records.length, lost);
+  const fresh = await connectMany(balancer.port, 30);
+  assert.equal(await countEchoing(fresh), 30);
+  assert.ok(workerOf(balancer, 1).connections > 0, 'the new worker serves too');
+  for (const { socket } of [...clients, ...fresh]) socket.destroy();
+});
+
+testEveryEngine('connections that wait in the queue of a dead worker are served by its successor', async (engine, context) => {
+  const broker = await startBroker(context);
+  const balancer = await startBalancer(context, engine, { backends: [broker.address] });
+  await balancer.tidegate.supervisor.terminate(0);
+  const sockets = Array.from({ length: 20 }, () => connect({ port: balancer.port, host: '127.0.0.1' }));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  assert.notEqual(workerOf(balancer, 0).state, 'running', 'they came while nobody served');
+  for (const socket of sockets) socket.destroy();
+  const clients = await connectMany(balancer.port, 20);
+  assert.equal(await countEchoing(clients), 20);
+  assert.equal(workerOf(balancer, 0).restarts, 1);
+  for (const { socket } of clients) socket.destroy();
+});
+
+testEveryEngine('a worker that dies over and over is started with growing pauses', async (engine, context) => {
+  const broker = await startBroker(context);
+  const balancer = await startBalancer(context, engine, { backends: [broker.address] });
+  for (const restarts of [1, 2, 3]) {
+    await balancer.tidegate.supervisor.terminate(0);
+    await untilRunning(balancer, 0, restarts);
+  }
+  const pauses = balancer.messages.flatMap((message) => /starts again in (\d+) ms/.exec(message)?.[1] ?? []);
+  assert.deepEqual(pauses, ['0', '50', '100']);
+  const [client] = await connectMany(balancer.port, 1);
+  assert.ok(await echoes(client!));
+  client!.socket.destroy();
+});
+
+testEveryEngine('stop takes nobody new, lets sessions go on, and ends when the last one has', async (engine, context) => {
+  const broker = await startBroker(context);
+  const settings = { workers: 2, shutdown_timeout: '20s' };
+  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
+  const clients = await connectMany(balancer.port, 10);
+  const stopped = balancer.tidegate.stop();
+  await waitFor('refusal of newcomers', async () => {
+    const socket = connect({ port: balancer.port, host: '127.0.0.1' });
+    const refused = await new Promise<boolean>((resolve) => socket.on('error', () => resolve(true)).on('connect', () => resolve(false)));
+    socket.destroy();
+    return refused || undefined;
+  });
+  assert.equal(await countEchoing(clients), 10);
+  let ended = false;
+  void stopped.then(() => {
+    ended = true;
+  });
+  await sleep(100);
+  assert.equal(ended, false);
+  for (const { socket } of clients) socket.end();
+  await stopped;
+  const { workers, connections, counters } = balancer.tidegate.status();
+  assert.deepEqual(workers.map(({ state }) => state), ['stopped', 'stopped']);
+  assert.equal(connections, 0);
+  assert.equal(counters.accepted, counters.closed);
+  const clientIds = (await balancer.accessLog()).map(({ client_id }) => client_id);
+  for (const index of clients.keys()) assert.ok(clientIds.includes(`device-${index}`), 'the log is whole');
+});
+
+testEveryEngine('stop gives up on sessions that outlive shutdown_timeout', async (engine, context) => {
+  const broker = await startBroker(context);
+  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { shutdown_timeout: '300ms' });
+  const clients = await connectMany(balancer.port, 3);
+  const beganMs = performance.now();
+  await balancer.tidegate.stop();
+  const tookMs = performance.now() - beganMs;
+  assert.ok(tookMs >= 290 && tookMs < 2000, `${tookMs} ms`);
+  for (const { socket } of clients) assert.equal((await nextBytes(socket)).length, 0);
+  assert.deepEqual((await balancer.accessLog()).map(({ reason }) => reason), ['shutdown', 'shutdown', 'shutdown']);
+});
+
+testEveryEngine('a second stop, with now, ends the waiting of the first', async (engine, context) => {
+  const broker = await startBroker(context);
+  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { shutdown_timeout: '60s' });
+  await connectMany(balancer.port, 2);
+  const first = balancer.tidegate.stop();
+  await sleep(50);
+  const beganMs = performance.now();
+  await Promise.all([balancer.tidegate.stop({ now: true }), first]);
+  assert.ok(performance.now() - beganMs < 2000);
+});
+
+testEveryEngine('a worker that is killed while another one drains stays dead, and stop still ends', async (engine, context) => {
+  const broker = await startBroker(context);
+  const settings = { workers: 2, shutdown_timeout: '60s' };
+  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
+  const clients = await connectMany(balancer.port, 20);
+  const stopped = balancer.tidegate.stop();
+  await balancer.tidegate.supervisor.terminate(0);
+  assert.equal(workerOf(balancer, 0).restarts, 0);
+  for (const { socket } of clients) socket.destroy();
+  await stopped;
+  assert.equal((await balancer.accessLog()).length, 20);
+});
+
+testEveryEngine('nothing is left open after stop, nor after a worker was replaced', async (engine, context) => {
+  const broker = await startBroker(context);
+  const live = async (kill: boolean) => {
+    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { workers: 2 });
+    if (kill) {
+      await balancer.tidegate.supervisor.terminate(0);
+      await untilRunning(balancer, 0, 1);
+    }
+    const [client] = await connectMany(balancer.port, 1);
+    client!.socket.destroy();
+    await balancer.tidegate.stop();
+  };
+  await live(true);
+  const before = (await openDescriptors()).length;
+  await live(false);
+  await live(true);
+  await waitFor('return to as few descriptors', async () => (await openDescriptors()).length <= before || undefined);
+});
+
+testEveryEngine('several balancers run in one process without knowing of each other', async (engine, context) => {
+  const brokers = [await startBroker(context), await startBroker(context)];
+  const balancers = await Promise.all(
+    brokers.map(({ address }) => startBalancer(context, engine, { backends: [address] })),
+  );
+  for (const [index, { port }] of balancers.entries()) {
+    const [client] = await connectMany(port, 1);
+    assert.ok(await echoes(client!));
+    assert.deepEqual(brokers.map(({ connections }) => connections), index === 0 ? [1, 0] : [1, 1]);
+    client!.socket.destroy();
+  }
+  await balancers[0]!.tidegate.stop({ now: true });
+  const [client] = await connectMany(balancers[1]!.port, 1);
+  assert.ok(await echoes(client!));
+  client!.socket.destroy();
+});
+
+testEveryEngine('a process whose balancer has stopped ends by itself, and one that exits at once is not held', async (engine) => {
+  for (const way of ['stop', 'exit'] as const) {
+    const file = join(import.meta.dirname, 'tools/balancer-process.ts');
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file, engine, way], { stdio: 'inherit' });
+    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    const [code] = await once(child, 'exit');
+    clearTimeout(timer);
+    assert.equal(code, way === 'stop' ? 0 : 7, way);
+  }
+});
+
+testEveryEngine('a start that fails says why in one line and leaves nothing behind', async (engine, context) => {
+  const broker = await startBroker(context);
+  const taken = await startBalancer(context, engine, { backends: [broker.address] });
+  const before = (await openDescriptors()).length;
+  const settings = {
+    engine,
+    workers: 2,
+    listeners: [{ name: 'mqtt', bind: `127.0.0.1:${taken.port}` }],
+    pools: { brokers: { backends: [broker.address] } },
+    access_log: { path: 'off' },
+  };
+  const startWith = (change: object) => start(parseConfig(JSON.stringify({ ...settings, ...change }), 'test.yaml'));
+  const fails = (pattern: RegExp) => (error: TidegateError) => {
+    assert.match(error.message, pattern);
+    assert.ok(!error.message.includes('\n'));
+    return error.exitCode === 2;
+  };
+  await assert.rejects(startWith({}), fails(/cannot listen on 127\.0\.0\.1:\d+.*taken/));
+  const listeners = [{ name: 'mqtt', bind: '127.0.0.1:0' }];
+  await assert.rejects(startWith({ listeners, connections_max: 1_000_000 }), fails(/connections_max|RLIMIT_NOFILE/));
+  await assert.rejects(startWith({ listeners, access_log: { path: '/nowhere/at/all.log' } }), fails(/access log/));
+  await waitFor('return to as few descriptors', async () => (await openDescriptors()).length <= before || undefined);
+});
+
+test('what the process is told about engine and capacity stands in one line each', async (context) => {
+  const broker = await startBroker(context);
+  const balancer = await startBalancer(context, 'portable', { backends: [broker.address] });
+  assert.deepEqual(balancer.messages, [
+    'engine portable: the configuration asks for it',
+    'capacity: 256 connections in each of 1 workers, bounded by connections_max',
+  ]);
+});
