@@ -127,7 +127,6 @@ export class Tidegate {
   readonly #health: Map<number, number>;
   readonly #stopJudge: () => void;
   readonly #hasten = new AbortController();
-  readonly #onExit: () => void;
   #stopped: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -146,8 +145,6 @@ export class Tidegate {
       },
       log,
     });
-    this.#onExit = () => supervisor.release();
-    process.once('exit', this.#onExit);
   }
 
   /**
@@ -187,7 +184,6 @@ export class Tidegate {
     this.#stopJudge();
     await accessLog.close();
     closeListeners(groups);
-    process.off('exit', this.#onExit);
   }
 }
 

@@ -1,4 +1,4 @@
-// Why connections end, as logs, metrics and the admin API name it. The names are stable: people filter and alert by them.
+// Why connections end, as logs, metrics and the admin API name it. The names are stable: people alert by them.
 import {
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,

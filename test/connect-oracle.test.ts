@@ -9,7 +9,7 @@ import { type CompleteConnect, type ParsedConnect, parseConnect } from '../src/c
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
-// ---- Valid packets -------------------------------------------------------------------------------------------------------
+// ---- Valid packets --------------------------------------------------------------------------------------------------
 
 /** Any characters but U+0000; 'binary' units are code points without surrogates. */
 const text = fc.oneof(
@@ -126,7 +126,7 @@ function hex(bytes: Uint8Array | null | undefined): string | null {
   return bytes === null || bytes === undefined ? null : Buffer.from(bytes).toString('hex');
 }
 
-// ---- Damaged packets -----------------------------------------------------------------------------------------------------
+// ---- Damaged packets ------------------------------------------------------------------------------------------------
 
 type Damage =
   | { kind: 'set' | 'insert'; at: number; byte: number }

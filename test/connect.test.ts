@@ -49,7 +49,7 @@ function plain(value: object): unknown {
   );
 }
 
-// ---- Replays in the core itself, where it is known which bytes may be read ---------------------------------------------
+// ---- Replays in the core itself, where it is known which bytes may be read ----------------------------------------
 
 interface Core {
   heap_base(): number;
@@ -196,7 +196,7 @@ test('the length of a packet is known before the packet is complete', () => {
   assert.equal(foundNumber(layout.CONNECT_PACKET_BYTES), 131);
 });
 
-// ---- Refusals ------------------------------------------------------------------------------------------------------------
+// ---- Refusals -------------------------------------------------------------------------------------------------------
 
 function refusal(reason: number, version: number): string {
   fill(0xee, packet);

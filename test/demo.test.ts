@@ -1,7 +1,7 @@
 // `npm start`, as a newcomer uses it: its own brokers, real clients, and the access log that it prints.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { requireProgram } from './tools/requirements.ts';
 
 const RECONNECTS = 100;
 const AT_ONCE = 10;
-const MESSAGE_TIMEOUT_MS = 5000;
+const EVENT_TIMEOUT_MS = 5000;
 
 // ---- The demo and its clients ----------------------------------------------------------------------------------------
 
@@ -43,15 +43,19 @@ async function startDemo(t: TestContext, ...args: string[]): Promise<Demo> {
 async function connectClient(demo: Demo, clientId: string, lastByte: number, options: IClientOptions = {}): Promise<MqttClient> {
   const from = { host: '127.0.0.1', port: demo.port, localAddress: `127.0.0.${lastByte}` };
   const client = new MqttClient(() => connect(from), { clientId, reconnectPeriod: 0, ...options });
-  const failed = once(client, 'close').then(() => Promise.reject(new Error(`${clientId} was closed before its CONNACK`)));
-  await Promise.race([once(client, 'connect'), failed]);
-  failed.catch(() => {});
+  client.on('error', () => {}); // it shows as a missing CONNACK
+  await onceOf(client, 'connect');
   return client;
+}
+
+/** MQTT.js types its events in a manner of its own, which node:events doesn't know. */
+function onceOf(client: MqttClient, event: 'connect' | 'close' | 'message') {
+  return once(client as unknown as EventEmitter, event, { signal: AbortSignal.timeout(EVENT_TIMEOUT_MS) });
 }
 
 /** The next message; what comes at once, with the CONNACK, is seen when this is asked before anything is awaited. */
 async function nextMessage(client: MqttClient): Promise<string> {
-  const [topic, payload] = await once(client, 'message', { signal: AbortSignal.timeout(MESSAGE_TIMEOUT_MS) });
+  const [topic, payload] = await onceOf(client, 'message');
   return `${topic} ${payload}`;
 }
 
@@ -129,7 +133,7 @@ testEveryEngine('the demo with mosquitto', async (engine, t) => {
     const subscribe = requireProgram(t, 'mosquitto_sub');
     const publish = requireProgram(t, 'mosquitto_pub');
     if (subscribe === undefined || publish === undefined) return;
-    for (const version of ['31', '311', '5']) await mosquittoClients(demo, subscribe, publish, version);
+    for (const version of ['mqttv31', '311', '5']) await mosquittoClients(demo, subscribe, publish, version);
   });
 
   await t.test(`foo, bar and baz each come back to their own broker over ${RECONNECTS} reconnects`, () => comesBack(demo));
@@ -150,15 +154,19 @@ testEveryEngine('the demo with aedes', async (engine, t) => {
 
 // ---- mosquitto only ----------------------------------------------------------------------------------------------------
 
+/** mosquitto_sub does not tell through a pipe when it has subscribed, so the message is sent until one has come. */
 async function mosquittoClients(demo: Demo, subscribe: string, publish: string, version: string): Promise<void> {
-  const common = ['-h', '127.0.0.1', '-p', String(demo.port), '-V', version === '31' ? 'mqttv31' : version, '-t', `demo/m${version}`];
-  const subscriber = spawn(subscribe, [...common, '-i', `sub-${version}`, '-q', '1', '-C', '1', '-W', '5', '-d']);
+  const common = ['-h', '127.0.0.1', '-p', String(demo.port), '-V', version, '-t', `demo/${version}`, '-q', '1'];
+  const subscriber = spawn(subscribe, [...common, '-i', `sub-${version}`, '-C', '1', '-W', '5']);
   let output = '';
   subscriber.stdout.setEncoding('utf8').on('data', (text) => (output += text));
-  await waitFor('SUBACK', async () => output.includes('Subscribed') || undefined);
-  const publisher = spawn(publish, [...common, '-i', `pub-${version}`, '-q', '1', '-m', 'hello']);
-  assert.deepEqual([(await once(publisher, 'exit'))[0], (await once(subscriber, 'close'))[0]], [0, 0]);
-  assert.match(output, /^hello$/m);
+  const subscriberEnd = once(subscriber, 'close');
+  while (subscriber.exitCode === null) {
+    const publisher = spawn(publish, [...common, '-i', `pub-${version}`, '-m', 'hello']);
+    assert.deepEqual(await once(publisher, 'close'), [0, null]);
+  }
+  assert.deepEqual(await subscriberEnd, [0, null]);
+  assert.equal(output, 'hello\n');
 }
 
 /** The message is queued at the broker that holds the session; only who comes back to that one finds it. */
@@ -176,7 +184,7 @@ async function findsItsSession(demo: Demo, device: string, options: IClientOptio
   const from = { host: '127.0.0.1', port: demo.port, localAddress: '127.0.0.23' };
   const after = new MqttClient(() => connect(from), { ...options, clientId: device, clean: false, reconnectPeriod: 0 });
   const message = nextMessage(after);
-  const [connack] = await once(after, 'connect');
+  const [connack] = await onceOf(after, 'connect');
   assert.equal(connack.sessionPresent, true);
   assert.equal(await message, `${topic} while you were away`);
   await after.endAsync();
@@ -203,6 +211,7 @@ async function leavesNothing({ program, folder }: Demo): Promise<void> {
   const { pid } = program.child;
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
   const brokers = children.split(' ').filter((child) => child !== '').map(Number);
+  if (process.platform === 'linux') assert.equal(brokers.length, 3);
   assert.equal((await readdir(folder)).length, 1);
   program.child.kill('SIGINT');
   const { code, stderr } = await program.ended();

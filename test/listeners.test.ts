@@ -39,8 +39,15 @@ async function visit(host: string, port: number): Promise<void> {
 
 test('addresses survive the way into a sockaddr and back', () => {
   const addresses = [
-    ['127.0.0.1', 1883], ['255.0.10.9', 65535], ['::', 0], ['::1', 1], ['fd00::1:2', 8883],
-    ['2001:db8::1:0:0:1', 2], ['::ffff:1.2.3.4', 3], ['fe80::1%7', 4], ['1:2:3:4:5:6:7:8', 5],
+    ['127.0.0.1', 1883],
+    ['255.0.10.9', 65535],
+    ['::', 0],
+    ['::1', 1],
+    ['fd00::1:2', 8883],
+    ['2001:db8::1:0:0:1', 2],
+    ['::ffff:1.2.3.4', 3],
+    ['fe80::1%7', 4],
+    ['1:2:3:4:5:6:7:8', 5],
   ] as const;
   for (const [host, port] of addresses) assert.deepEqual(decodeSockaddr(encodeSockaddr(host, port)), { host, port });
   assert.deepEqual(decodeSockaddr(encodeSockaddr('0:0:0:0:0:ffff:102:304', 6)), { host: '::ffff:1.2.3.4', port: 6 });
@@ -56,8 +63,14 @@ test('every worker gets a socket of its own on the same port, IPv4 and IPv6, and
       const servers = await Promise.all(fds.map((fd, index) => serve(dup(fd), () => served[index]!++)));
       await Promise.all(Array.from({ length: 60 }, () => visit(host, port)));
       for (const server of servers) server.close();
-      assert.equal(served.reduce((sum, count) => sum + count), 60);
-      assert.ok(served.every((count) => count > 0), `${served}`);
+      assert.equal(
+        served.reduce((sum, count) => sum + count),
+        60,
+      );
+      assert.ok(
+        served.every((count) => count > 0),
+        `${served}`,
+      );
     }
   });
 });
@@ -80,7 +93,7 @@ test('a port that somebody else listens on is refused with what to do, even when
   const isTaken = (error: TidegateError) => {
     assert.equal(error.code, 'EADDRINUSE');
     assert.equal(error.exitCode, 2);
-    assert.match(error.message, new RegExp(`127\\.0\\.0\\.1:\\d+.*taken`));
+    assert.match(error.message, /127\.0\.0\.1:\d+.*taken/);
     return true;
   };
   await assert.rejects(openListeners([listener('127.0.0.1', port)], 2), isTaken);

@@ -1,10 +1,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  BUFFER_NOTE_BYTES, COLD_BYTES, COMPLETION_BYTES, HEADER_ACCEPTS_IN_FLIGHT, HEADER_CONNECTIONS_MAX,
-  HEADER_LAYOUT_VERSION, HEADER_RANDOM_SEED, HEADER_REGION_COLD, HEADER_REGION_END, HEADER_REGION_RINGS,
-  HEADER_REGIONS, HEADER_RING_FD, HEADER_WAKE_FD, HEADER_WORKER_INDEX, LAYOUT_VERSION, MESSAGE_BYTES, NONE,
-  PAGE_BYTES, PROVIDED_BUFFER_BYTES, REGIONS_OFFSET, RING_HEADS_BYTES, SUBMISSION_BYTES,
+  BUFFER_NOTE_BYTES,
+  COLD_BYTES,
+  COMPLETION_BYTES,
+  HEADER_ACCEPTS_IN_FLIGHT,
+  HEADER_CONNECTIONS_MAX,
+  HEADER_LAYOUT_VERSION,
+  HEADER_RANDOM_SEED,
+  HEADER_REGION_COLD,
+  HEADER_REGION_END,
+  HEADER_REGION_RINGS,
+  HEADER_REGIONS,
+  HEADER_RING_FD,
+  HEADER_WAKE_FD,
+  HEADER_WORKER_INDEX,
+  LAYOUT_VERSION,
+  MESSAGE_BYTES,
+  NONE,
+  PAGE_BYTES,
+  PROVIDED_BUFFER_BYTES,
+  REGIONS_OFFSET,
+  RING_HEADS_BYTES,
+  SUBMISSION_BYTES,
 } from '../assembly/layout.ts';
 import { findCapacity } from '../src/control/capacity.ts';
 import { createMemory, defaultSettings, headerWords, placeRegions } from '../src/control/memory-map.ts';
@@ -30,7 +48,8 @@ test('a region holds what its settings promise', () => {
   const bytesOf = (field: number) => placeRegions(settings).regions.find((region) => region.field === field)!.bytes;
   assert.equal(bytesOf(HEADER_REGION_COLD), 524256 * COLD_BYTES);
   const rings =
-    settings.completionEntries * COMPLETION_BYTES + RING_HEADS_BYTES +
+    settings.completionEntries * COMPLETION_BYTES +
+    RING_HEADS_BYTES +
     settings.submissionEntries * (SUBMISSION_BYTES + MESSAGE_BYTES) +
     settings.bufferCount * (PROVIDED_BUFFER_BYTES + BUFFER_NOTE_BYTES);
   assert.ok(bytesOf(HEADER_REGION_RINGS) >= rings);

@@ -1,12 +1,41 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  ALGORITHM_KETAMA, ALGORITHM_RENDEZVOUS, HEADER_EPOCH, HEADER_EPOCH_SEEN, HEADER_REGION_SNAPSHOTS, KEY_CLIENT_ID,
-  KEY_USERNAME, LISTENER_CONNECT_TIMEOUT_MS, LISTENER_ENTRY_BYTES, LISTENER_POOL, MEMBER_BACKEND,
-  MEMBER_BACKUP, MEMBER_BYTES, MEMBER_SOCKADDR, MEMBER_SOCKADDR_BYTES, MEMBER_WEIGHT, METHOD_HASH, METHOD_LEAST_CONN,
-  NONE, POOL_ALGORITHM, POOL_BLOCK_BYTES, POOL_CONNECT_TIMEOUT_MS, POOL_ENTRY_COUNT, POOL_KEY, POOL_MEMBER_COUNT,
-  POOL_MEMBERS, POOL_METHOD, ROWS_DEFAULT, SNAPSHOT_CONNECT_MAX_BYTES, SNAPSHOT_EPOCH, SNAPSHOT_HALF_BYTES, SNAPSHOT_LISTENER_COUNT,
-  SNAPSHOT_LISTENERS, SNAPSHOT_POOL_COUNT, SNAPSHOT_POOLS,
+  ALGORITHM_KETAMA,
+  ALGORITHM_RENDEZVOUS,
+  HEADER_EPOCH,
+  HEADER_EPOCH_SEEN,
+  HEADER_REGION_SNAPSHOTS,
+  KEY_CLIENT_ID,
+  KEY_USERNAME,
+  LISTENER_CONNECT_TIMEOUT_MS,
+  LISTENER_ENTRY_BYTES,
+  LISTENER_POOL,
+  MEMBER_BACKEND,
+  MEMBER_BACKUP,
+  MEMBER_BYTES,
+  MEMBER_SOCKADDR,
+  MEMBER_SOCKADDR_BYTES,
+  MEMBER_WEIGHT,
+  METHOD_HASH,
+  METHOD_LEAST_CONN,
+  NONE,
+  POOL_ALGORITHM,
+  POOL_BLOCK_BYTES,
+  POOL_CONNECT_TIMEOUT_MS,
+  POOL_ENTRY_COUNT,
+  POOL_KEY,
+  POOL_MEMBER_COUNT,
+  POOL_MEMBERS,
+  POOL_METHOD,
+  ROWS_DEFAULT,
+  SNAPSHOT_CONNECT_MAX_BYTES,
+  SNAPSHOT_EPOCH,
+  SNAPSHOT_HALF_BYTES,
+  SNAPSHOT_LISTENER_COUNT,
+  SNAPSHOT_LISTENERS,
+  SNAPSHOT_POOL_COUNT,
+  SNAPSHOT_POOLS,
 } from '../assembly/layout.ts';
 import { parseConfig } from '../src/config.ts';
 import { createMemory, defaultSettings, headerWords, regionOffset } from '../src/control/memory-map.ts';
@@ -60,7 +89,10 @@ test('a pool block says how to choose, and where its members are', async () => {
     [METHOD_LEAST_CONN, KEY_CLIENT_ID, ALGORITHM_RENDEZVOUS, 1, 700],
     [METHOD_HASH, KEY_CLIENT_ID, ALGORITHM_KETAMA, 2, 5000],
   ]);
-  assert.deepEqual(pools.map((pool) => pool % 16), [0, 0, 0]);
+  assert.deepEqual(
+    pools.map((pool) => pool % 16),
+    [0, 0, 0],
+  );
   assert.equal(word(pools[0] + POOL_ENTRY_COUNT), ROWS_DEFAULT);
   assert.equal(word(pools[1] + POOL_ENTRY_COUNT), 0);
   assert.equal(word(pools[2] + POOL_ENTRY_COUNT), 320);
@@ -68,19 +100,26 @@ test('a pool block says how to choose, and where its members are', async () => {
   const member = (pool: number, index: number) => {
     const offset = pool + word(pool + POOL_MEMBERS) + index * MEMBER_BYTES;
     const sockaddr = new Uint8Array(view.buffer, offset + MEMBER_SOCKADDR, word(offset + MEMBER_SOCKADDR_BYTES));
-    return [MEMBER_BACKEND, MEMBER_WEIGHT, MEMBER_BACKUP].map((field) => word(offset + field)).concat(
-      Object.values(decodeSockaddr(sockaddr)) as never,
-    );
+    return [MEMBER_BACKEND, MEMBER_WEIGHT, MEMBER_BACKUP]
+      .map((field) => word(offset + field))
+      .concat(Object.values(decodeSockaddr(sockaddr)) as never);
   };
   assert.deepEqual(member(pools[0], 0), [0, 1, 0, '127.0.0.1', 1]);
   assert.deepEqual(member(pools[0], 1), [1, 3, 1, '::1', 2]);
-  assert.deepEqual(member(pools[1], 0), [2, 1, 0, '127.0.0.1', 1], 'the same address in another pool is another backend');
+  assert.deepEqual(
+    member(pools[1], 0),
+    [2, 1, 0, '127.0.0.1', 1],
+    'the same address in another pool is another backend',
+  );
   assert.deepEqual(member(pools[2], 1), [4, 1, 0, '127.0.0.2', 9]);
 });
 
 test('a backend keeps its number as long as the process lives', () => {
   const ids = new BackendIds();
-  assert.deepEqual([ids.idOf('a', 'x:1'), ids.idOf('b', 'x:1'), ids.idOf('a', 'x:1'), ids.idOf('a', 'y:1')], [0, 1, 0, 2]);
+  assert.deepEqual(
+    [ids.idOf('a', 'x:1'), ids.idOf('b', 'x:1'), ids.idOf('a', 'x:1'), ids.idOf('a', 'y:1')],
+    [0, 1, 0, 2],
+  );
 });
 
 test("a name that can't be resolved is one line that says which", async () => {

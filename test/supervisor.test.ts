@@ -6,10 +6,21 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SNAPSHOT_POOLS } from '../assembly/layout.ts';
 import { parseConfig } from '../src/config.ts';
+import { BackendIds, buildSnapshot, resolveBackends } from '../src/control/snapshot.ts';
 import { start, type TidegateError } from '../src/index.ts';
-import { type Balancer, type Client, connectClient, echoes, nextBytes, startBalancer, startBroker } from './tools/balancer.ts';
+import {
+  type Balancer,
+  type Client,
+  connectClient,
+  echoes,
+  nextBytes,
+  startBalancer,
+  startBroker,
+} from './tools/balancer.ts';
 import { testEveryEngine, waitFor } from './tools/gate.ts';
+import { connectPacket } from './tools/packets.ts';
 
 const workerOf = ({ tidegate }: Balancer, index: number) => tidegate.status().workers[index]!;
 
@@ -31,54 +42,100 @@ const countEchoing = async (clients: Client[]) => {
 
 const openDescriptors = () => readdir('/proc/self/fd');
 
-testEveryEngine("a killed worker is back within a second, and the others' sessions are untouched", async (engine, context) => {
-  const broker = await startBroker(context);
-  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { workers: 3 });
-  const clients = await connectMany(balancer.port, 60);
-  assert.equal(await countEchoing(clients), 60);
-  const before = balancer.tidegate.status();
-  const lost = before.workers[1]!.connections;
-  assert.ok(lost > 0 && lost < 60, `worker 1 has ${lost} of 60`);
+testEveryEngine(
+  "a killed worker is back within a second, and the others' sessions are untouched",
+  async (engine, context) => {
+    const broker = await startBroker(context);
+    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { workers: 3 });
+    const clients = await connectMany(balancer.port, 60);
+    assert.equal(await countEchoing(clients), 60);
+    const before = balancer.tidegate.status();
+    const lost = before.workers[1]!.connections;
+    assert.ok(lost > 0 && lost < 60, `worker 1 has ${lost} of 60`);
 
-  const killedMs = performance.now();
-  await balancer.tidegate.supervisor.terminate(1);
-  await untilRunning(balancer, 1, 1);
-  const backMs = performance.now() - killedMs;
-  assert.ok(backMs < 1000, `${backMs} ms`);
+    const killedMs = performance.now();
+    await balancer.tidegate.supervisor.terminate(1);
+    await untilRunning(balancer, 1, 1);
+    const backMs = performance.now() - killedMs;
+    assert.ok(backMs < 1000, `${backMs} ms`);
 
-  await waitFor('end of the lost sessions', async () => broker.connections === 60 && (await countEchoing(clients)) === 60 - lost || undefined);
-  const after = balancer.tidegate.status();
-  assert.equal(after.connections, 60 - lost);
-  assert.deepEqual(after.workers.map(({ restarts }) => restarts), [0, 1, 0]);
-  assert.equal(after.counters.worker_died, lost);
-  for (const [name, value] of Object.entries(before.counters)) {
-    if (name !== 'buffersHeld' && name !== 'arenaUsed') assert.ok(after.counters[name]! >= value, `${name} fell`);
-  }
-  const records = await waitFor('access records', async () => {
-    const seen = await balancer.accessLog();
-    return seen.length >= lost ? seen : undefined;
-  });
-  assert.deepEqual(new Set(records.map(({ reason, status }) => `${reason} ${status}`)), new Set(['worker_died 500']));
-  assert.equal(records.length, lost);
-  const fresh = await connectMany(balancer.port, 30);
-  assert.equal(await countEchoing(fresh), 30);
-  assert.ok(workerOf(balancer, 1).connections > 0, 'the new worker serves too');
-  for (const { socket } of [...clients, ...fresh]) socket.destroy();
-});
+    await waitFor(
+      'end of the lost sessions',
+      async () => (broker.connections === 60 && (await countEchoing(clients)) === 60 - lost) || undefined,
+    );
+    const after = balancer.tidegate.status();
+    assert.equal(after.connections, 60 - lost);
+    assert.deepEqual(
+      after.workers.map(({ restarts }) => restarts),
+      [0, 1, 0],
+    );
+    assert.equal(after.counters.worker_died, lost);
+    for (const [name, value] of Object.entries(before.counters)) {
+      if (name !== 'buffersHeld' && name !== 'arenaUsed') assert.ok(after.counters[name]! >= value, `${name} fell`);
+    }
+    const records = await waitFor('access records', async () => {
+      const seen = await balancer.accessLog();
+      return seen.length >= lost ? seen : undefined;
+    });
+    assert.deepEqual(new Set(records.map(({ reason, status }) => `${reason} ${status}`)), new Set(['worker_died 500']));
+    assert.equal(records.length, lost);
+    const fresh = await connectMany(balancer.port, 30);
+    assert.equal(await countEchoing(fresh), 30);
+    assert.ok(workerOf(balancer, 1).connections > 0, 'the new worker serves too');
+    for (const { socket } of [...clients, ...fresh]) socket.destroy();
+  },
+);
 
-testEveryEngine('connections that wait in the queue of a dead worker are served by its successor', async (engine, context) => {
-  const broker = await startBroker(context);
-  const balancer = await startBalancer(context, engine, { backends: [broker.address] });
-  await balancer.tidegate.supervisor.terminate(0);
-  const sockets = Array.from({ length: 20 }, () => connect({ port: balancer.port, host: '127.0.0.1' }));
-  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
-  assert.notEqual(workerOf(balancer, 0).state, 'running', 'they came while nobody served');
-  for (const socket of sockets) socket.destroy();
-  const clients = await connectMany(balancer.port, 20);
-  assert.equal(await countEchoing(clients), 20);
-  assert.equal(workerOf(balancer, 0).restarts, 1);
-  for (const { socket } of clients) socket.destroy();
-});
+testEveryEngine(
+  'connections that wait in the queue of a dead worker are served by its successor',
+  async (engine, context) => {
+    const broker = await startBroker(context);
+    const balancer = await startBalancer(context, engine, { backends: [broker.address] });
+    await balancer.tidegate.supervisor.terminate(0);
+    await untilRunning(balancer, 0, 1);
+    await balancer.tidegate.supervisor.terminate(0);
+    const sockets = Array.from({ length: 20 }, () => connect({ port: balancer.port, host: '127.0.0.1' }));
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    assert.equal(workerOf(balancer, 0).state, 'waiting', 'nobody serves');
+    for (const socket of sockets) {
+      socket.write(connectPacket());
+      assert.deepEqual([...(await nextBytes(socket))], [0x20, 2, 0, 0]);
+    }
+    assert.equal(workerOf(balancer, 0).restarts, 2);
+    for (const socket of sockets) socket.destroy();
+  },
+);
+
+testEveryEngine(
+  'a worker whose data plane traps is replaced, and takes over what is published then',
+  async (engine, context) => {
+    const broker = await startBroker(context);
+    const balancer = await startBalancer(context, engine, { backends: [broker.address] });
+    const { supervisor } = balancer.tidegate;
+    const text = { listeners: [{ bind: '127.0.0.1:0' }], pools: { brokers: { backends: [broker.address] } } };
+    const config = parseConfig(JSON.stringify(text), 'test.yaml');
+    const good = buildSnapshot(config, await resolveBackends(config.pools, new BackendIds()));
+    const bad = good.slice();
+    new DataView(bad.buffer).setUint32(SNAPSHOT_POOLS, 0xf0000000, true);
+    const [survivor] = await connectMany(balancer.port, 1);
+
+    await supervisor.publish(bad);
+    assert.ok(await echoes(survivor!), 'open sessions need no snapshot');
+    const victim = connect({ port: balancer.port, host: '127.0.0.1' });
+    victim.on('error', () => {});
+    victim.write(connectPacket());
+    assert.equal((await nextBytes(victim)).length, 0);
+    await untilRunning(balancer, 0, 1);
+    assert.equal((await nextBytes(survivor!.socket)).length, 0);
+    assert.equal(balancer.tidegate.status().counters.worker_died, 2);
+
+    await supervisor.publish(good);
+    const [client] = await connectMany(balancer.port, 1);
+    assert.ok(await echoes(client!));
+    client!.socket.destroy();
+    assert.ok(balancer.messages.some((message) => /worker 0 died/.test(message)));
+  },
+);
 
 testEveryEngine('a worker that dies over and over is started with growing pauses', async (engine, context) => {
   const broker = await startBroker(context);
@@ -94,34 +151,42 @@ testEveryEngine('a worker that dies over and over is started with growing pauses
   client!.socket.destroy();
 });
 
-testEveryEngine('stop takes nobody new, lets sessions go on, and ends when the last one has', async (engine, context) => {
-  const broker = await startBroker(context);
-  const settings = { workers: 2, shutdown_timeout: '20s' };
-  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
-  const clients = await connectMany(balancer.port, 10);
-  const stopped = balancer.tidegate.stop();
-  await waitFor('refusal of newcomers', async () => {
-    const socket = connect({ port: balancer.port, host: '127.0.0.1' });
-    const refused = await new Promise<boolean>((resolve) => socket.on('error', () => resolve(true)).on('connect', () => resolve(false)));
-    socket.destroy();
-    return refused || undefined;
-  });
-  assert.equal(await countEchoing(clients), 10);
-  let ended = false;
-  void stopped.then(() => {
-    ended = true;
-  });
-  await sleep(100);
-  assert.equal(ended, false);
-  for (const { socket } of clients) socket.end();
-  await stopped;
-  const { workers, connections, counters } = balancer.tidegate.status();
-  assert.deepEqual(workers.map(({ state }) => state), ['stopped', 'stopped']);
-  assert.equal(connections, 0);
-  assert.equal(counters.accepted, counters.closed);
-  const clientIds = (await balancer.accessLog()).map(({ client_id }) => client_id);
-  for (const index of clients.keys()) assert.ok(clientIds.includes(`device-${index}`), 'the log is whole');
-});
+testEveryEngine(
+  'stop takes nobody new, lets sessions go on, and ends when the last one has',
+  async (engine, context) => {
+    const broker = await startBroker(context);
+    const settings = { workers: 2, shutdown_timeout: '20s' };
+    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
+    const clients = await connectMany(balancer.port, 10);
+    const stopped = balancer.tidegate.stop();
+    await waitFor('refusal of newcomers', async () => {
+      const socket = connect({ port: balancer.port, host: '127.0.0.1' });
+      const refused = await new Promise<boolean>((resolve) =>
+        socket.on('error', () => resolve(true)).on('connect', () => resolve(false)),
+      );
+      socket.destroy();
+      return refused || undefined;
+    });
+    assert.equal(await countEchoing(clients), 10);
+    let ended = false;
+    void stopped.then(() => {
+      ended = true;
+    });
+    await sleep(100);
+    assert.equal(ended, false);
+    for (const { socket } of clients) socket.end();
+    await stopped;
+    const { workers, connections, counters } = balancer.tidegate.status();
+    assert.deepEqual(
+      workers.map(({ state }) => state),
+      ['stopped', 'stopped'],
+    );
+    assert.equal(connections, 0);
+    assert.equal(counters.accepted, counters.closed);
+    const clientIds = (await balancer.accessLog()).map(({ client_id }) => client_id);
+    for (const index of clients.keys()) assert.ok(clientIds.includes(`device-${index}`), 'the log is whole');
+  },
+);
 
 testEveryEngine('stop gives up on sessions that outlive shutdown_timeout', async (engine, context) => {
   const broker = await startBroker(context);
@@ -132,7 +197,10 @@ testEveryEngine('stop gives up on sessions that outlive shutdown_timeout', async
   const tookMs = performance.now() - beganMs;
   assert.ok(tookMs >= 290 && tookMs < 2000, `${tookMs} ms`);
   for (const { socket } of clients) assert.equal((await nextBytes(socket)).length, 0);
-  assert.deepEqual((await balancer.accessLog()).map(({ reason }) => reason), ['shutdown', 'shutdown', 'shutdown']);
+  assert.deepEqual(
+    (await balancer.accessLog()).map(({ reason }) => reason),
+    ['shutdown', 'shutdown', 'shutdown'],
+  );
 });
 
 testEveryEngine('a second stop, with now, ends the waiting of the first', async (engine, context) => {
@@ -146,18 +214,21 @@ testEveryEngine('a second stop, with now, ends the waiting of the first', async 
   assert.ok(performance.now() - beganMs < 2000);
 });
 
-testEveryEngine('a worker that is killed while another one drains stays dead, and stop still ends', async (engine, context) => {
-  const broker = await startBroker(context);
-  const settings = { workers: 2, shutdown_timeout: '60s' };
-  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
-  const clients = await connectMany(balancer.port, 20);
-  const stopped = balancer.tidegate.stop();
-  await balancer.tidegate.supervisor.terminate(0);
-  assert.equal(workerOf(balancer, 0).restarts, 0);
-  for (const { socket } of clients) socket.destroy();
-  await stopped;
-  assert.equal((await balancer.accessLog()).length, 20);
-});
+testEveryEngine(
+  'a worker that is killed while another one drains stays dead, and stop still ends',
+  async (engine, context) => {
+    const broker = await startBroker(context);
+    const settings = { workers: 2, shutdown_timeout: '60s' };
+    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
+    const clients = await connectMany(balancer.port, 20);
+    const stopped = balancer.tidegate.stop();
+    await balancer.tidegate.supervisor.terminate(0);
+    assert.equal(workerOf(balancer, 0).restarts, 0);
+    for (const { socket } of clients) socket.destroy();
+    await stopped;
+    assert.equal((await balancer.accessLog()).length, 20);
+  },
+);
 
 testEveryEngine('nothing is left open after stop, nor after a worker was replaced', async (engine, context) => {
   const broker = await startBroker(context);
@@ -186,7 +257,10 @@ testEveryEngine('several balancers run in one process without knowing of each ot
   for (const [index, { port }] of balancers.entries()) {
     const [client] = await connectMany(port, 1);
     assert.ok(await echoes(client!));
-    assert.deepEqual(brokers.map(({ connections }) => connections), index === 0 ? [1, 0] : [1, 1]);
+    assert.deepEqual(
+      brokers.map(({ connections }) => connections),
+      index === 0 ? [1, 0] : [1, 1],
+    );
     client!.socket.destroy();
   }
   await balancers[0]!.tidegate.stop({ now: true });
@@ -195,16 +269,22 @@ testEveryEngine('several balancers run in one process without knowing of each ot
   client!.socket.destroy();
 });
 
-testEveryEngine('a process whose balancer has stopped ends by itself, and one that exits at once is not held', async (engine) => {
-  for (const way of ['stop', 'exit'] as const) {
-    const file = join(import.meta.dirname, 'tools/balancer-process.ts');
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file, engine, way], { stdio: 'inherit' });
-    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
-    const [code] = await once(child, 'exit');
-    clearTimeout(timer);
-    assert.equal(code, way === 'stop' ? 0 : 7, way);
-  }
-});
+testEveryEngine(
+  'a process whose balancer has stopped ends by itself, and one that exits at once is not held',
+  async (engine) => {
+    const run = async (way: string) => {
+      const file = join(import.meta.dirname, 'tools/balancer-process.ts');
+      const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file, engine, way], {
+        stdio: 'inherit',
+      });
+      const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+      const [code] = await once(child, 'exit');
+      clearTimeout(timer);
+      return code;
+    };
+    assert.deepEqual(await Promise.all([run('stop'), run('exit')]), [0, 7]);
+  },
+);
 
 testEveryEngine('a start that fails says why in one line and leaves nothing behind', async (engine, context) => {
   const broker = await startBroker(context);

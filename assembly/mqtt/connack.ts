@@ -8,8 +8,8 @@ import {
 } from "../layout";
 
 /**
- * Writes the refusal for a client of a version, as Connect.version tells it (0 unknown, or a level that we don't speak),
- * and returns its bytes, at most REFUSAL_BYTES_MAX; 0 means that the connection is closed without a word.
+ * Writes the refusal for a client of the version that Connect.version tells: 0 unknown, or a level that isn't spoken.
+ * Returns its bytes, at most REFUSAL_BYTES_MAX; 0 means that the connection is closed without a word.
  */
 export function writeRefusal(reason: u32, version: u32, out: usize): u32 {
   const answers = answersTo(reason);
@@ -35,7 +35,8 @@ function writeConnack5(code: u32, out: usize): u32 {
 
 const SILENCE: u32 = 0;
 
-// Return codes of 3.1.1, table 3.1. A CONNECT that breaks the format has none: it is closed without CONNACK [MQTT-3.1.4-1].
+// Return codes of 3.1.1, table 3.1. There is none for a CONNECT that breaks the format: it is closed without CONNACK
+// [MQTT-3.1.4-1].
 const UNACCEPTABLE_PROTOCOL_VERSION: u32 = 1;
 const IDENTIFIER_REJECTED: u32 = 2;
 const SERVER_UNAVAILABLE: u32 = 3;
@@ -50,7 +51,7 @@ const TOPIC_NAME_INVALID: u32 = 0x90;
 const PACKET_TOO_LARGE: u32 = 0x95;
 const QUOTA_EXCEEDED: u32 = 0x97;
 
-/** Both answers to each reason, for 3.1.1 in the low byte and for 5.0 above it. Reasons that aren't here get neither. */
+/** Both answers to each reason, for 3.1.1 in the low byte, for 5.0 above it. Reasons that aren't here get neither. */
 function answersTo(reason: u32): u32 {
   switch (reason) {
     case REASON_PROTOCOL_VERSION: return answers(UNACCEPTABLE_PROTOCOL_VERSION, UNSUPPORTED_PROTOCOL_VERSION);

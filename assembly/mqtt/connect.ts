@@ -20,8 +20,8 @@ import {
 } from "../layout";
 import { Connect } from "../memory";
 import {
-  MORE_WANTED, NOWHERE, Span, atLimit, needRoom, offset, openPacket, readBinary, readByte, readText, readTopicName, readU16, readU32,
-  readVarint, refuse, room, setLimit, stopped, stoppedAt, varintIsPadded,
+  MORE_WANTED, NOWHERE, Span, atLimit, needRoom, offset, openPacket, readBinary, readByte, readText, readTopicName,
+  readU16, readU32, readVarint, refuse, room, setLimit, stopped, stoppedAt, varintIsPadded,
 } from "./reader";
 
 /**
@@ -47,7 +47,8 @@ function parsePacket(bytes: usize, length: u32, packetBytesMax: u32, out: Connec
   checkPacketType(bytes, length);
   const type = readByte();
   if (stopped()) return;
-  if (type != CONNECT_TYPE) return refuse(REASON_FIXED_HEADER_FLAGS, 0); // [MQTT-2.2.2-2] of 3.1.1, [MQTT-2.1.3-1] of 5.0
+  // [MQTT-2.2.2-2] of 3.1.1, [MQTT-2.1.3-1] of 5.0
+  if (type != CONNECT_TYPE) return refuse(REASON_FIXED_HEADER_FLAGS, 0);
   const remaining = readVarint(REASON_REMAINING_LENGTH);
   if (stopped()) return;
   const padded = varintIsPadded(1);
@@ -63,7 +64,7 @@ function parsePacket(bytes: usize, length: u32, packetBytesMax: u32, out: Connec
   parsePayload(out);
 }
 
-// ---- The first bytes: what else could it be? -------------------------------------------------------------------------
+// ---- The first bytes: what else could it be? ------------------------------------------------------------------------
 const CONNECT_TYPE: u32 = 0x10;
 const PUBLISH: u32 = 3;
 const PUBREL: u32 = 6;
@@ -132,10 +133,11 @@ function refuseTooLarge(bytes: usize, length: u32, out: Connect): void {
   refuse(REASON_CONNECT_TOO_LARGE, 1);
   const versionOffset = name + 2 + NAME_MQTT_BYTES;
   if (length <= versionOffset || load<u16>(bytes + name) != bswap<u16>(NAME_MQTT_BYTES)) return;
-  if (load<u32>(bytes + name + 2) == <u32>NAME_MQTT) out.version = versionOf(NAME_MQTT, load<u8>(bytes + versionOffset));
+  if (load<u32>(bytes + name + 2) != <u32>NAME_MQTT) return;
+  out.version = versionOf(NAME_MQTT, load<u8>(bytes + versionOffset));
 }
 
-// ---- Variable header ---------------------------------------------------------------------------------------------------
+// ---- Variable header ------------------------------------------------------------------------------------------------
 const NAME_MQTT: u64 = 0x5454514d; // "MQTT", the first letter lowest
 const NAME_MQTT_BYTES: u16 = 4;
 const NAME_MQISDP: u64 = 0x70647349514d; // "MQIsdp"
@@ -199,7 +201,7 @@ function checkFlags(flags: u32, version: u32, at: u32): void {
   }
 }
 
-// ---- Properties, section 2.2.2 of 5.0 ----------------------------------------------------------------------------------
+// ---- Properties, section 2.2.2 of 5.0 -------------------------------------------------------------------------------
 const PAYLOAD_FORMAT_INDICATOR: u32 = 0x01;
 const MESSAGE_EXPIRY_INTERVAL: u32 = 0x02;
 const CONTENT_TYPE: u32 = 0x03;
@@ -254,7 +256,7 @@ function parseProperties(out: Connect, allowed: u64, span: Span): void {
   setLimit(bytesAfter, REASON_FIELD_TOO_LONG);
 }
 
-/** A Variable Byte Integer, 2.2.2.2; those in use fit one byte, so a longer one is unknown, or padded [MQTT-1.5.5-1]. */
+/** A Variable Byte Integer, 2.2.2.2; those in use fit one byte: a longer one is unknown, or padded [MQTT-1.5.5-1]. */
 function readPropertyIdentifier(allowed: u64): u32 {
   const at = offset();
   const identifier = readByte();
@@ -292,14 +294,15 @@ function zeroOrOne(value: u32, at: u32): void {
   if (value > 1) refuse(REASON_PROPERTY_VALUE, at);
 }
 
-// ---- Payload: in this order [MQTT-3.1.3-1] -----------------------------------------------------------------------------
+// ---- Payload: in this order [MQTT-3.1.3-1] --------------------------------------------------------------------------
 function parsePayload(out: Connect): void {
   parseClientId(out);
   if (stopped()) return;
   if (out.flags & CONNECT_FLAG_WILL) parseWill(out);
-  if (out.flags & CONNECT_FLAG_USERNAME && !mayBeMissing(out)) readText(connectSpan(out, CONNECT_USERNAME)); // [MQTT-3.1.3-11] of 3.1.1, [MQTT-3.1.3-12] of 5.0
+  // UTF-8: [MQTT-3.1.3-11] of 3.1.1, [MQTT-3.1.3-12] of 5.0. The password may be any bytes.
+  if (out.flags & CONNECT_FLAG_USERNAME && !mayBeMissing(out)) readText(connectSpan(out, CONNECT_USERNAME));
   if (out.flags & CONNECT_FLAG_PASSWORD && !mayBeMissing(out)) readBinary(connectSpan(out, CONNECT_PASSWORD));
-  // The flags say what is in the payload [MQTT-3.1.2-18] and the like: more than that doesn't match the format [MQTT-3.1.4-1].
+  // The flags say what is in the payload; a packet with more in it doesn't match the format [MQTT-3.1.4-1].
   if (!stopped() && !atLimit()) refuse(REASON_TRAILING_BYTES, offset());
 }
 
@@ -313,13 +316,14 @@ function parseClientId(out: Connect): void {
   const at = offset();
   readText(connectSpan(out, CONNECT_CLIENT_ID));
   if (stopped() || out.clientIdBytes || out.version == 5) return; // 5.0: the broker assigns one [MQTT-3.1.3-6]
-  // 3.1 wants at least one character; 3.1.1 takes none from a client that wants no session kept [MQTT-3.1.3-7] [MQTT-3.1.3-8].
+  // 3.1 wants at least one character; 3.1.1 allows none only with clean session [MQTT-3.1.3-7] [MQTT-3.1.3-8].
   if (out.version == 3 || !(out.flags & CONNECT_FLAG_CLEAN_START)) refuse(REASON_CLIENT_ID_REQUIRED, at);
 }
 
 function parseWill(out: Connect): void {
   if (out.version == 5) parseProperties(out, WILL_PROPERTY_SET, connectSpan(out, CONNECT_WILL_PROPERTIES));
-  readTopicName(connectSpan(out, CONNECT_WILL_TOPIC), REASON_WILL_TOPIC); // [MQTT-3.1.3-10] of 3.1.1, [MQTT-3.1.3-11] of 5.0
+  // UTF-8: [MQTT-3.1.3-10] of 3.1.1, [MQTT-3.1.3-11] of 5.0
+  readTopicName(connectSpan(out, CONNECT_WILL_TOPIC), REASON_WILL_TOPIC);
   readBinary(connectSpan(out, CONNECT_WILL_PAYLOAD));
 }
 

@@ -122,7 +122,7 @@ export function varintIsPadded(from: u32): bool {
 /** For fields that are checked but not kept. */
 export const NOWHERE: Span = changetype<Span>(0);
 
-/** Binary Data, section 1.5.6 of 5.0: two bytes of length and then anything. Writes the span once all of it is there. */
+/** Binary Data, section 1.5.6 of 5.0: two bytes of length, then anything. Writes the span once all of it is there. */
 export function readBinary(span: Span): void {
   const bytes = readLength();
   if (!have(bytes)) return;
@@ -130,7 +130,7 @@ export function readBinary(span: Span): void {
   advance(bytes);
 }
 
-/** UTF-8 Encoded String, section 1.5.3 of 3.1.1 and 1.5.4 of 5.0. One that is still arriving is checked as far as it goes. */
+/** UTF-8 Encoded String, section 1.5.3 of 3.1.1 and 1.5.4 of 5.0. One that is still arriving is checked so far. */
 export function readText(span: Span): void {
   const bytes = readLength();
   if (stop) return;
@@ -142,7 +142,7 @@ export function readText(span: Span): void {
   advance(bytes);
 }
 
-/** A Topic Name: text of at least one character [MQTT-4.7.3-1], none of them a wildcard [MQTT-4.7.1-1], else `reason`. */
+/** A Topic Name: text of at least one character [MQTT-4.7.3-1], none a wildcard [MQTT-4.7.1-1], or else `reason`. */
 export function readTopicName(span: Span, reason: u32): void {
   const lengthOffset = offset();
   const bytes = readLength();
@@ -201,11 +201,11 @@ function advance(bytes: u32): void {
   here -= bytes;
 }
 
-// ---- UTF-8 -----------------------------------------------------------------------------------------------------------
+// ---- UTF-8 ----------------------------------------------------------------------------------------------------------
 const EVERY_BYTE_ONE: u64 = 0x0101010101010101;
 const EVERY_HIGH_BIT: u64 = 0x8080808080808080;
 
-/** How many of the bytes that arrived begin a text of `bytes` bytes without a fault: `arrived`, or where the first stands. */
+/** How many of the bytes that arrived of a text are without fault: all of them, or those before the first fault. */
 function soundBytes(from: usize, arrived: usize, bytes: usize): usize {
   let done: usize = 0;
   while (done < arrived) {
@@ -225,8 +225,8 @@ function soundBytes(from: usize, arrived: usize, bytes: usize): usize {
 }
 
 /**
- * Bytes of the well-formed character at an address (table 3-7 of the Unicode standard, restated in RFC 3629), 0 if it is
- * ill-formed or U+0000. A character that is still arriving counts as far as it has come, unless the text ends within it.
+ * Bytes of the well-formed character at an address (table 3-7 of the Unicode standard, restated in RFC 3629), 0 for an
+ * ill-formed one or U+0000. One that is still arriving counts as far as it has come, unless the text ends within it.
  */
 function characterBytes(at: usize, arrived: usize, room: usize): usize {
   const lead = <u32>load<u8>(at);

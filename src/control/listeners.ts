@@ -6,8 +6,22 @@ import { platform } from 'node:os';
 import { formatAddress } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
 import {
-  bind, close, decodeSockaddr, dup, encodeSockaddr, getsockname, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, listen,
-  setsockopt, SO_REUSEADDR, SO_REUSEPORT, socket, SOL_SOCKET, TCP_NODELAY,
+  bind,
+  close,
+  decodeSockaddr,
+  dup,
+  encodeSockaddr,
+  getsockname,
+  IPPROTO_IPV6,
+  IPPROTO_TCP,
+  IPV6_V6ONLY,
+  listen,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SOL_SOCKET,
+  setsockopt,
+  socket,
+  TCP_NODELAY,
 } from '../engine/libc.ts';
 import { AF_INET, AF_INET6 } from '../engine/sockaddr.ts';
 import { bindError } from '../errors.ts';
@@ -40,7 +54,11 @@ export function closeListeners(groups: readonly ListenerGroup[]): void {
   for (const { fds } of groups) for (const fd of fds.splice(0)) close(fd);
 }
 
-async function openGroup(name: string, { host, port }: ListenerConfig['bind'], workers: number): Promise<ListenerGroup> {
+async function openGroup(
+  name: string,
+  { host, port }: ListenerConfig['bind'],
+  workers: number,
+): Promise<ListenerGroup> {
   const fds: number[] = [];
   try {
     const address = encodeSockaddr(isIP(host) === 0 ? (await lookup(host)).address : host, port);

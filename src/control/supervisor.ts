@@ -8,13 +8,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import {
-  BACKENDS_MAX, CONTROL_DRAIN, CONTROL_RUN, CONTROL_STOP, HEADER_CLOCK_MS, HEADER_CONTROL, HEADER_LISTENER_FDS,
-  HEADER_OFFSET, HEADER_REGION_HEALTH, HEADER_RING_FD, HEADER_STATE, HEADER_THREAD_ID, HEADER_WALL_MS, NONE,
-  REASON_WORKER_DIED, STATE_RUNNING,
+  BACKENDS_MAX,
+  CONTROL_DRAIN,
+  CONTROL_RUN,
+  CONTROL_STOP,
+  HEADER_CLOCK_MS,
+  HEADER_CONTROL,
+  HEADER_LISTENER_FDS,
+  HEADER_OFFSET,
+  HEADER_REGION_HEALTH,
+  HEADER_RING_FD,
+  HEADER_STATE,
+  HEADER_THREAD_ID,
+  HEADER_WALL_MS,
+  NONE,
+  REASON_WORKER_DIED,
+  STATE_RUNNING,
 } from '../../assembly/layout.ts';
 import { loadDataPlane } from '../core.ts';
 import type { EngineName, WorkerStart } from '../engine/engine.ts';
-import { close, dup, eventfd, writeEventfd } from '../engine/libc.ts';
+import { close, dup, eventfd, getrlimit, RLIMIT_MEMLOCK, writeEventfd } from '../engine/libc.ts';
 import { TidegateError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AccessLog } from './access-log.ts';
@@ -79,10 +92,13 @@ export class Supervisor {
   readonly #threads: Piscina<WorkerStart, void>;
   readonly #workers: Worker[];
   readonly #health = new Uint32Array(BACKENDS_MAX);
+  /** A process that exits without waiting joins its threads, and one that is blocked in the kernel would hold it. */
+  readonly #release = (): void => this.#command(CONTROL_STOP);
   /** Ends every pause. */
   readonly #stop = new AbortController();
   #runs: Promise<void>[] = [];
-  #detached: Promise<void>[] = [];
+  /** Memories whose last records are still being written. */
+  readonly #detaching = new Set<Promise<void>>();
   #snapshot: Uint8Array;
   #epoch = 1;
   #control = CONTROL_RUN;
@@ -103,6 +119,7 @@ export class Supervisor {
 
   /** Resolves when every worker serves; rejects with a TidegateError when one can't, and then nothing is left running. */
   async start(): Promise<void> {
+    process.once('exit', this.#release);
     this.#runs = this.#workers.map((worker) => this.#keepRunning(worker));
     while (this.#startFailure === null && !this.#workers.every(isRunning)) await sleep(POLL_MS);
     this.#starting = false;
@@ -154,17 +171,16 @@ export class Supervisor {
     const ended = Promise.all(this.#runs);
     const late = Symbol('late');
     const timeout = new AbortController();
-    const winner = await Promise.race([ended, sleep(STOP_TIMEOUT_MS, late, { signal: timeout.signal }).catch(() => late)]);
+    const winner = await Promise.race([
+      ended,
+      sleep(STOP_TIMEOUT_MS, late, { signal: timeout.signal }).catch(() => late),
+    ]);
     timeout.abort();
     if (winner === late) this.#options.log.error({}, 'a worker did not stop when told to: it is terminated');
     await this.#endThreads();
     await ended;
-    await Promise.all(this.#detached);
-  }
-
-  /** For a process that exits without waiting: a thread that is blocked in the kernel would keep it for ever. */
-  release(): void {
-    this.#command(CONTROL_STOP);
+    await Promise.all(this.#detaching);
+    process.off('exit', this.#release);
   }
 
   /** Ends a worker's thread as a crash would; it is back soon. */
@@ -250,7 +266,8 @@ export class Supervisor {
     if (ringFd !== NONE) close(ringFd);
     if (life.counters.connections() > 0) this.#sweep(worker, life);
     this.totals.retire(life.counters);
-    this.#detached.push(this.#options.accessLog.detach(life.memory));
+    const detaching = this.#options.accessLog.detach(life.memory).finally(() => this.#detaching.delete(detaching));
+    this.#detaching.add(detaching);
     if (life.wakeFd !== NONE) close(life.wakeFd);
   }
 
@@ -351,10 +368,14 @@ function neverEntered(): never {
 function startError(failure: unknown): TidegateError {
   if (failure instanceof TidegateError) return failure;
   const message = describe(failure);
-  if (/\bENOMEM\b/.test(message)) return new TidegateError('RLIMIT_MEMLOCK', MEMLOCK_ADVICE, undefined, { cause: failure });
+  if (/\bENOMEM\b/.test(message)) return memlockError(failure);
   return new TidegateError('WORKER', `a worker could not start: ${message}`, undefined, { cause: failure });
 }
 
-const MEMLOCK_ADVICE =
-  "the rings' memory is over the locked-memory limit, RLIMIT_MEMLOCK: raise it (ulimit -l unlimited, or " +
-  'LimitMEMLOCK=infinity in the systemd unit), give the process CAP_IPC_LOCK, or set engine to portable';
+function memlockError(cause: unknown): TidegateError {
+  const kibibytes = Math.floor(getrlimit(RLIMIT_MEMLOCK).soft / 1024);
+  const message =
+    `the workers' rings don't fit into RLIMIT_MEMLOCK (${kibibytes} KiB): raise it (ulimit -l unlimited, or ` +
+    'LimitMEMLOCK=infinity in the systemd unit), give the process CAP_IPC_LOCK, or set engine to portable';
+  return new TidegateError('RLIMIT_MEMLOCK', message, undefined, { cause });
+}

@@ -5,7 +5,26 @@ import type { WorkerStart } from './engine.ts';
 
 export default async function runEngine(start: WorkerStart): Promise<void> {
   Atomics.store(new Uint32Array(start.memory.buffer), (HEADER_OFFSET + HEADER_THREAD_ID) / 4, threadId);
-  // Each worker loads only its own engine: the portable one must not need the C library's io_uring half.
+  try {
+    await run(start);
+  } catch (error) {
+    await endThread(error);
+  }
+}
+
+/** Each thread loads only its own engine. */
+async function run(start: WorkerStart): Promise<void> {
   if (start.engine === 'uring') (await import('./uring.ts')).runUring(start);
   else await (await import('./portable.ts')).runPortable(start);
+}
+
+/**
+ * A thread whose engine failed is not used again: servers and sockets that the engine left open would go on serving on
+ * a memory that is buried. They end with the thread.
+ */
+function endThread(error: unknown): Promise<never> {
+  setImmediate(() => {
+    throw error;
+  });
+  return new Promise(() => {});
 }

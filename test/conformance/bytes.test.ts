@@ -48,7 +48,7 @@ testEveryEngine('keeps 10,000 connections whole that pause, half-close and reset
     const atBackend = await backend.outcomes(lives.map(({ clientId }) => clientId));
     const records = new Map((await gate.records(lives.length)).map((record) => [record.client_id, record]));
     for (const [index, life] of lives.entries()) {
-      checkLife(life, atClient.get(life.clientId)!, atBackend[index]);
+      checkLife(life, atClient.get(life.clientId)!, atBackend[index]!);
       if (isOrderly(life)) checkByteCounts(life, records.get(life.clientId));
     }
     await assertNothingLeaked(gate, before);
@@ -79,7 +79,7 @@ for (const reader of ['backend', 'client'] as const) {
       const grownBytes = during.residentBytes - before.residentBytes;
       const takenBytes = senders.reduce((sum, sender) => sum + taken(sender), 0);
       context.diagnostic(`${during.buffers} buffers and ${grownBytes >> 10} KiB more RSS for ${takenBytes >> 10} KiB taken`);
-      assert.ok(grownBytes < 16 * MEBIBYTE, `RSS grew by ${grownBytes} bytes`);
+      assert.ok(grownBytes < 32 * MEBIBYTE, `RSS grew by ${grownBytes} bytes`);
       assert.ok(during.buffers < 64 * pairs.length, `${during.buffers} buffers were held`);
 
       const { client: other } = await open();
@@ -140,7 +140,7 @@ function isOrderly({ client, backend }: Life): boolean {
   return client.ending === 'finish' && backend.ending === 'finish';
 }
 
-function checkLife(life: Life, atClient: Outcome, atBackend: Outcome | undefined): void {
+function checkLife(life: Life, atClient: Outcome, atBackend: Outcome | null): void {
   const { clientId, client, backend } = life;
   if (isOrderly(life)) {
     assert.deepEqual(atClient, { receivedBytes: backend.sendBytes, ...WHOLE }, `${clientId} at the client`);
@@ -149,7 +149,7 @@ function checkLife(life: Life, atClient: Outcome, atBackend: Outcome | undefined
   }
   assert.ok(atClient.intact && atClient.receivedBytes <= backend.sendBytes, `${clientId} at the client`);
   // A client that resets soon enough is never heard of by a backend.
-  if (atBackend === undefined) assert.equal(client.ending, 'reset', clientId);
+  if (atBackend === null) assert.equal(client.ending, 'reset', clientId);
   else assert.ok(atBackend.intact && atBackend.receivedBytes <= client.sendBytes, `${clientId} at the backend`);
 }
 

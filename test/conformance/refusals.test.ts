@@ -37,8 +37,8 @@ testEveryEngine('holds nothing after 100,000 bad beginnings', async (engine, con
 });
 
 async function withBadWeather(engine: Gate['tidegate']['engine'], use: (gate: Gate) => Promise<void>): Promise<void> {
-  const connectTimeout = `${CONNECT_TIMEOUT_MS}ms`;
-  await withGate({ engine, backends: [await refusedAddress()], connectTimeout, connectMaxBytes: CONNECT_MAX_BYTES }, use);
+  const limits = { connectTimeout: `${CONNECT_TIMEOUT_MS}ms`, connectMaxBytes: CONNECT_MAX_BYTES, connectionsMax: 1024 };
+  await withGate({ engine, backends: [await refusedAddress()], ...limits }, use);
 }
 
 async function checkBeginning(gate: Gate, { name, bytes, then, answer }: Beginning): Promise<void> {

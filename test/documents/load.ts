@@ -1,5 +1,5 @@
-// Reads the CONNECT documents beside this file: Markdown for people, cases for tests. A case is a second-level heading, a
-// sentence about behaviour; prose with the clause it rests on; the client's bytes; and what must come of them:
+// Reads the CONNECT documents beside this file: Markdown for people, cases for tests. A case is a second-level heading,
+// which is a sentence about behaviour; prose with the clause it rests on; the client's bytes; and the outcome:
 //
 //     ## refuses the reserved flag in 5.0
 //     [MQTT-3.1.2-3]

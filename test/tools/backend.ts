@@ -14,8 +14,8 @@ export interface Backend {
   script: string;
   /** host:port of the server that sends everything back that comes, the CONNECT too. */
   mirror: string;
-  /** What became of the scripts of these ClientIds; waits for those that still play. */
-  outcomes(clientIds: readonly string[]): Promise<(Outcome | undefined)[]>;
+  /** What became of these ClientIds' scripts, null for one never heard of; waits for those that still play. */
+  outcomes(clientIds: readonly string[]): Promise<(Outcome | null)[]>;
   /** Connections that were accepted so far, and bytes that the mirror has seen. */
   seen(): Promise<Seen>;
 }
@@ -69,7 +69,7 @@ async function serve(): Promise<void> {
 }
 
 async function answer(question: Question): Promise<void> {
-  const answer = 'seen' in question ? seen : await Promise.all(question.outcomes.map((id) => playing.get(id)));
+  const answer = 'seen' in question ? seen : await Promise.all(question.outcomes.map((id) => playing.get(id) ?? null));
   process.send!({ id: question.id, answer });
 }
 

@@ -50,7 +50,11 @@ export async function startBalancer(
     tidegate,
     port: tidegate.listeners[0]!.port,
     messages,
-    accessLog: async () => (await readFile(path, 'utf8')).split('\n').slice(0, -1).map((line) => JSON.parse(line)),
+    accessLog: async () =>
+      (await readFile(path, 'utf8'))
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line)),
   };
 }
 

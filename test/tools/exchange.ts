@@ -22,6 +22,7 @@ export async function exchange(
 ): Promise<Reply> {
   const reply = collect(socket, replyBytes);
   for (const piece of pieces) {
+    if (socket.destroyed) break;
     socket.write(piece);
     if (gapMs > 0) await sleep(gapMs);
     else await new Promise((resolve) => setImmediate(resolve));

@@ -69,7 +69,10 @@ export function testEveryEngine(name: string, body: (engine: EngineName, context
 
 export async function withGate(options: GateOptions, use: (gate: Gate) => Promise<void>): Promise<void> {
   const log = join(tmpdir(), `tidegate-${process.pid}-${randomBytes(4).toString('hex')}.log`);
-  const tidegate = await start(parseConfig(JSON.stringify(settings(options, log)), 'gate.yaml'), { log: onlyFailures });
+  const config = parseConfig(JSON.stringify(settings(options, log)), 'gate.yaml');
+  // Documents may ask for less than a configuration can.
+  const { connectMaxBytes = config.connectMaxBytes } = options;
+  const tidegate = await start({ ...config, connectMaxBytes }, { log: onlyFailures });
   try {
     await use(createGate(tidegate, log));
     for (const { index, restarts } of tidegate.status().workers) assert.equal(restarts, 0, `worker ${index} has died`);
@@ -86,7 +89,6 @@ function settings(options: GateOptions, log: string): object {
     engine,
     workers,
     connections_max: connectionsMax,
-    connect_max_bytes: options.connectMaxBytes ?? 65536,
     listeners: [{ name: 'mqtt', bind, connect_timeout: options.connectTimeout ?? '10s' }],
     // One backend's failures are often the test's subject: being passed over must not be.
     pools: {

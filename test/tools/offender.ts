@@ -32,7 +32,7 @@ function beginningOf(offence: number): Beginning {
 }
 
 function begin(host: string, port: number, offence: number): Promise<void> {
-  const { bytes, then } = beginningOf(offence);
+  const { bytes, then, answer } = beginningOf(offence);
   const localAddress = `127.0.2.${1 + (offence % ADDRESSES)}`;
   const socket = connect({ host, port, localAddress, noDelay: true, allowHalfOpen: true });
   return new Promise((resolve) => {
@@ -42,10 +42,12 @@ function begin(host: string, port: number, offence: number): Promise<void> {
       else if (then === 'finish') socket.end();
     });
     socket.on('error', () => {});
-    // A reset leaves no port behind that would have to wait.
+    // As clients do, it leaves once it has read that it was refused. A reset leaves no port behind that has to wait.
+    socket.on('data', () => {
+      if (socket.bytesRead >= answer.length) socket.resetAndDestroy();
+    });
     socket.on('end', () => socket.resetAndDestroy());
     socket.on('close', () => resolve());
-    socket.resume();
   });
 }
 

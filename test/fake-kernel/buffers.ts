@@ -1,0 +1,104 @@
+// The provided buffers, and who may touch each: it is the kernel's from the moment that it is seen in the ring until a
+// receive hands it out, and the data plane's from then on.
+import {
+  HEADER_BUFFER_BYTES,
+  HEADER_BUFFER_COUNT,
+  HEADER_REGION_BUFFERS,
+  PROVIDED_BUFFER_BYTES,
+} from '../../assembly/layout.ts';
+import { BUF_ADDR, BUF_BID, BUF_LEN, BUF_RING_TAIL } from '../../assembly/uring/abi.ts';
+import type { KernelMemory } from './memory.ts';
+import type { Piece } from './operation.ts';
+import { Violation } from './violation.ts';
+
+/** What a buffer holds that the data plane has given back: whoever still reads it reads this. */
+const POISON = 0xdb;
+
+export class ProvidedBuffers {
+  readonly count: number;
+  readonly bytesEach: number;
+  readonly #memory: KernelMemory;
+  readonly #ring: number;
+  readonly #region: number;
+  readonly #isProvided: Uint8Array;
+  /** Sends that read each buffer. */
+  readonly #readers: Uint8Array;
+  #head = 0;
+  #tail = 0;
+
+  constructor(memory: KernelMemory, ring: number) {
+    this.#memory = memory;
+    this.#ring = ring;
+    this.#region = memory.header(HEADER_REGION_BUFFERS);
+    this.count = memory.header(HEADER_BUFFER_COUNT);
+    this.bytesEach = memory.header(HEADER_BUFFER_BYTES);
+    this.#isProvided = new Uint8Array(this.count);
+    this.#readers = new Uint8Array(this.count);
+  }
+
+  /** Buffers in the ring, as far as the data plane has published them. */
+  get provided(): number {
+    this.observe();
+    return (this.#tail - this.#head) & 0xffff;
+  }
+
+  offsetOf(buffer: number): number {
+    return this.#region + buffer * this.bytesEach;
+  }
+
+  /** Takes notice of what was given back. */
+  observe(): void {
+    const tail = this.#memory.half(this.#ring + BUF_RING_TAIL);
+    while (this.#tail !== tail) {
+      this.#giveBack(this.#entry(this.#tail));
+      this.#tail = (this.#tail + 1) & 0xffff;
+      if (((this.#tail - this.#head) & 0xffff) > this.count) throw new Violation('more buffers were given back than there are');
+    }
+  }
+
+  /** The next buffer for a receive, -1 when there is none. */
+  take(): number {
+    if (this.provided === 0) return -1;
+    const buffer = this.#memory.half(this.#entry(this.#head) + BUF_BID);
+    this.#head = (this.#head + 1) & 0xffff;
+    this.#isProvided[buffer] = 0;
+    return buffer;
+  }
+
+  /** A send begins to read the piece. */
+  beginReading(piece: Piece): void {
+    const buffer = this.#bufferAt(piece);
+    if (buffer < 0) return;
+    if (this.#isProvided[buffer]) throw new Violation(`a send reads buffer ${buffer}, which was given back`);
+    this.#readers[buffer]!++;
+  }
+
+  endReading(piece: Piece): void {
+    const buffer = this.#bufferAt(piece);
+    if (buffer >= 0) this.#readers[buffer]!--;
+  }
+
+  #giveBack(entry: number): void {
+    const memory = this.#memory;
+    const buffer = memory.half(entry + BUF_BID);
+    if (buffer >= this.count) throw new Violation(`buffer ${buffer} of ${this.count} was given back`);
+    const offset = memory.offsetOf(memory.long(entry + BUF_ADDR), this.bytesEach, `buffer ${buffer}`);
+    if (offset !== this.offsetOf(buffer)) throw new Violation(`buffer ${buffer} was given back with another's address`);
+    if (memory.word(entry + BUF_LEN) !== this.bytesEach) throw new Violation(`buffer ${buffer} has a wrong length`);
+    if (this.#isProvided[buffer]) throw new Violation(`buffer ${buffer} was given back twice`);
+    if (this.#readers[buffer]) throw new Violation(`buffer ${buffer} was given back while a send reads it`);
+    this.#isProvided[buffer] = 1;
+    memory.bytes.fill(POISON, offset, offset + this.bytesEach);
+  }
+
+  #entry(position: number): number {
+    return this.#ring + (position & (this.count - 1)) * PROVIDED_BUFFER_BYTES;
+  }
+
+  #bufferAt({ offset, length }: Piece): number {
+    const buffer = Math.floor((offset - this.#region) / this.bytesEach);
+    if (buffer < 0 || buffer >= this.count) return -1;
+    if (offset + length > this.offsetOf(buffer) + this.bytesEach) throw new Violation(`a send reads past buffer ${buffer}`);
+    return buffer;
+  }
+}

@@ -1,0 +1,60 @@
+// How the data plane names things where the kernel can see it (assembly/uring/ops.ts, assembly/proxy/table.ts): what an
+// operation's user_data says, whose a place in the file table is, and where a slot's hot line keeps its state.
+import { HEADER_OFFSET, HEADER_REGION_HOT, HOT_BYTES } from '../../assembly/layout.ts';
+
+// user_data: the slot in the upper word; generation and operation in the lower one.
+const OPERATION_BITS = 8;
+const OPERATION_MASK = (1 << OPERATION_BITS) - 1;
+const GENERATION_MASK = 0xffffff;
+/** Operations from this number on belong to no connection that waits for them. */
+const UNAWAITED_FIRST = 16;
+
+export const isAwaited = (low: number): boolean => (low & OPERATION_MASK) < UNAWAITED_FIRST;
+export const operationOf = (low: number): number => low & OPERATION_MASK;
+export const generationOf = (low: number): number => low >>> OPERATION_BITS;
+
+export const CLIENT_SIDE = 0;
+export const BACKEND_SIDE = 1;
+export const clientPlace = (slot: number): number => slot * 2;
+export const slotOfPlace = (place: number): number => place >>> 1;
+export const sideOfPlace = (place: number): number => place & 1;
+
+const GENERATION = 0;
+const PENDING = 1;
+const PHASE = 2;
+const FLAGS = 3;
+export const PHASE_FREE = 0;
+export const PHASE_ACCEPTING = 1;
+const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing'];
+
+export class PlaneView {
+  readonly words: Uint32Array;
+  readonly #hot: number;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.words = new Uint32Array(memory.buffer);
+    this.#hot = this.words[(HEADER_OFFSET + HEADER_REGION_HOT) >>> 2]! >>> 2;
+  }
+
+  generation(slot: number): number {
+    return this.#word(slot, GENERATION) & GENERATION_MASK;
+  }
+
+  /** A bit for each operation that the slot waits for. */
+  awaited(slot: number): number {
+    return this.#word(slot, PENDING) & ((1 << UNAWAITED_FIRST) - 1);
+  }
+
+  phase(slot: number): number {
+    return this.#word(slot, PHASE);
+  }
+
+  describe(slot: number): string {
+    const bits = (field: number) => this.#word(slot, field).toString(2);
+    return `phase ${PHASES[this.phase(slot)]}, pending ${bits(PENDING)}, flags ${bits(FLAGS)}, generation ${this.generation(slot)}`;
+  }
+
+  #word(slot: number, field: number): number {
+    return this.words[this.#hot + slot * (HOT_BYTES >>> 2) + field]!;
+  }
+}

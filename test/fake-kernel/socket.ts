@@ -1,0 +1,132 @@
+// One TCP connection as the kernel holds it for the data plane. No byte is kept: both ends know their streams by
+// position, so a socket is a few counts. Its other end is a Peer, somewhere in the simulated world.
+//
+//   peer ---> arrived ... received ---> data plane        (arrived - received bytes wait in the receive queue)
+//   peer <--- read ... copied <--- data plane             (copied - read bytes are on their way or wait at the peer)
+import { ECONNRESET, EPIPE } from '../../assembly/uring/abi.ts';
+import type { Operation } from './operation.ts';
+
+/** What stands at the other end. The kernel calls these; a peer answers through the socket's methods. */
+export interface Peer {
+  readonly life: number;
+  readonly name: string;
+  /** More bytes can be read. */
+  onBytes(): void;
+  /** The proxy has taken bytes: there is room to send more. */
+  onRoom(): void;
+  /** No more bytes will come. */
+  onEnd(): void;
+  onReset(): void;
+  /** Writes what it sends at a position. */
+  fill(memory: Uint8Array, offset: number, length: number, position: number): void;
+  /** Compares what it is sent at a position with what it must be sent. Throws a Violation. */
+  compare(memory: Uint8Array, offset: number, length: number, position: number): void;
+}
+
+export class Socket {
+  peer: Peer | null = null;
+  arrived = 0;
+  received = 0;
+  /** The peer sends no more. */
+  isEnded = false;
+  read = 0;
+  copied = 0;
+  capacity = 65536;
+  isConnected = false;
+  /** We send no more. */
+  isShut = false;
+  isClosed = false;
+  /** Reset by either end. The first operation that meets it learns the error, later ones only that it is over. */
+  isReset = false;
+  error = 0;
+  receive: Operation | null = null;
+  send: Operation | null = null;
+  connect: Operation | null = null;
+  shutdown: Operation | null = null;
+  readonly #wake: (operation: Operation) => void;
+
+  constructor(wake: (operation: Operation) => void) {
+    this.#wake = wake;
+  }
+
+  get isBusy(): boolean {
+    return (this.receive ?? this.send ?? this.connect ?? this.shutdown) !== null;
+  }
+
+  // ---- What the peer does
+
+  arrive(length: number): void {
+    if (this.isClosed) return this.#answerWithReset();
+    this.arrived += length;
+    this.#wakeReceive();
+  }
+
+  arriveEnd(): void {
+    this.isEnded = true;
+    this.#wakeReceive();
+  }
+
+  arriveReset(): void {
+    if (this.isReset) return;
+    this.isReset = true;
+    this.error = ECONNRESET;
+    this.#wakeReceive();
+    this.#wakeSend();
+  }
+
+  /** The peer has read so much more. */
+  makeRoom(length: number): void {
+    this.read += length;
+    this.#wakeSend();
+  }
+
+  get readable(): number {
+    return this.copied - this.read;
+  }
+
+  // ---- What the data plane does
+
+  get receivable(): number {
+    return this.arrived - this.received;
+  }
+
+  get room(): number {
+    return this.capacity - this.readable;
+  }
+
+  /** The errno that an operation meets, 0 for none. Sending to a socket that is over is a broken pipe. */
+  takeError(isSend: boolean): number {
+    const { error } = this;
+    this.error = 0;
+    if (error !== 0) return error;
+    return isSend && (this.isReset || this.isShut) ? EPIPE : 0;
+  }
+
+  endSending(): void {
+    if (this.isShut) return;
+    this.isShut = true;
+    if (!this.isReset) this.peer?.onEnd();
+  }
+
+  /** Bytes that came and weren't read make the kernel say so with a reset. */
+  close(): void {
+    this.isClosed = true;
+    if (!this.isConnected || this.isReset) return;
+    if (this.receivable > 0) this.#answerWithReset();
+    else this.endSending();
+  }
+
+  #answerWithReset(): void {
+    if (this.isReset) return;
+    this.isReset = true;
+    this.peer?.onReset();
+  }
+
+  #wakeReceive(): void {
+    if (this.receive) this.#wake(this.receive);
+  }
+
+  #wakeSend(): void {
+    if (this.send) this.#wake(this.send);
+  }
+}
