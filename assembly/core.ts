@@ -1,12 +1,12 @@
 // The embeddable core: CONNECT parsing and the choice of a broker, for programs that bring their own sockets. It imports
 // a memory and nothing else. Addresses are u32 byte offsets in that memory, everything from heap_base on is the caller's.
 // The README describes each function; src/core.ts is the wrapper that Tidegate itself uses.
-import { METHOD_HASH, NONE } from "./layout";
-import { Connect, Pool } from "./memory";
-import { parseConnect } from "./mqtt/connect";
-import { writeRefusal } from "./mqtt/connack";
-import { choose } from "./route/choose";
-import { blockBytesMax, buildTable, checkPool, digestTable, hashKey, scratchBytes } from "./route/table";
+import { METHOD_HASH, NONE } from './layout';
+import { Connect, Pool } from './memory';
+import { writeRefusal } from './mqtt/connack';
+import { parseConnect } from './mqtt/connect';
+import { choose } from './route/choose';
+import { blockBytesMax, buildTable, checkPool, digestTable, hashKey, scratchBytes } from './route/table';
 
 export function heap_base(): u32 {
   return <u32>((__heap_base + 15) & ~15);
@@ -41,7 +41,13 @@ export function table_build(pool: u32, names: u32, scratch: u32): u32 {
 }
 
 export function table_choose(
-  pool: u32, keyed: u32, key_hash: u64, tried: u64, health: u32, counters: u32, random: u32,
+  pool: u32,
+  keyed: u32,
+  key_hash: u64,
+  tried: u64,
+  health: u32,
+  counters: u32,
+  random: u32,
 ): u32 {
   return choose(poolAt(pool), keyed != 0, key_hash, tried, health, counters, random);
 }
@@ -59,7 +65,7 @@ export function table_order(pool: u32, key_hash: u64, health: u32, out: u32): u3
   let count: u32 = 0;
   let index = choose(members, true, key_hash, tried, health, 0, 0);
   while (index != NONE) {
-    store<u32>(<usize>out + (<usize>count << 2), index);
+    store<u32>(<usize>out + ((<usize>count) << 2), index);
     count++;
     tried |= (<u64>1) << index;
     index = choose(members, true, key_hash, tried, health, 0, 0);

@@ -1,17 +1,26 @@
 // The full data plane: the embeddable core, the life of a connection that every engine shares, and the uring engine.
-import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_STATE, LAYOUT_VERSION } from "./layout";
-import { attachClientIds } from "./proxy/client-id";
-import { attachTable, cold, header } from "./proxy/table";
-import { observeSnapshot } from "./snapshot";
+import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_STATE, LAYOUT_VERSION } from './layout';
+import { attachClientIds } from './proxy/client-id';
+import { attachTable, cold, header } from './proxy/table';
+import { observeSnapshot } from './snapshot';
 
-export * from "./core";
+export * from './core';
 export {
-  connectionClose, connectionDecide, connectionDialled, connectionMoved, connectionNext, connectionOpen,
-  connectionRefusal, connectTimeoutMs, dialTimeoutMs, memberAddress, sweep,
-} from "./proxy/connection";
-export { run, startLoop, turn } from "./proxy/loop";
-export { observeSnapshot } from "./snapshot";
-export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from "./uring/ring";
+  connectionClose,
+  connectionDecide,
+  connectionDialled,
+  connectionMoved,
+  connectionNext,
+  connectionOpen,
+  connectionRefusal,
+  connectTimeoutMs,
+  dialTimeoutMs,
+  memberAddress,
+  sweep,
+} from './proxy/connection';
+export { run, startLoop, turn } from './proxy/loop';
+export { observeSnapshot } from './snapshot';
+export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from './uring/ring';
 
 /** Takes the memory over, after its Header was written. 0, or 1 when header and module are of different versions. */
 export function start(): u32 {

@@ -1,22 +1,64 @@
 // The shared structs as views over raw memory. layout.ts names the offsets for TypeScript; the bare `if` under each
 // class is a compile-time check that both say the same (inside an inlined helper it would always fire).
 import {
-  COLD_BACKEND, COLD_BYTES, COLD_BYTES_FROM_CLIENT, COLD_CLIENT_ID, COLD_CLIENT_ID_BYTES, COLD_KEEP_ALIVE,
-  COLD_LISTENER, COLD_OPENED_MS, COLD_PEER, COLD_PEER_BYTES, COLD_REASON, COLD_TRIED,
-  CONNECT_BYTES, CONNECT_CLIENT_ID, CONNECT_PROPERTIES, CONNECT_REASON, CONNECT_SESSION_EXPIRY, CONNECT_USERNAME,
+  BACKEND_COUNTERS_BYTES,
+  BACKEND_COUNTERS_BYTES_FROM,
+  BACKEND_COUNTERS_CONNECTS,
+  COLD_BACKEND,
+  COLD_BYTES,
+  COLD_BYTES_FROM_CLIENT,
+  COLD_CLIENT_ID,
+  COLD_CLIENT_ID_BYTES,
+  COLD_KEEP_ALIVE,
+  COLD_LISTENER,
+  COLD_OPENED_MS,
+  COLD_PEER,
+  COLD_PEER_BYTES,
+  COLD_REASON,
+  COLD_TRIED,
+  CONNECT_BYTES,
+  CONNECT_CLIENT_ID,
+  CONNECT_PROPERTIES,
+  CONNECT_REASON,
+  CONNECT_SESSION_EXPIRY,
+  CONNECT_USERNAME,
   CONNECT_WILL_PAYLOAD,
-  HEADER_CLOCK_MS, HEADER_CONNECTIONS_MAX, HEADER_EPOCH, HEADER_LISTENER_COUNT, HEADER_MEMORY_BASE,
-  HEADER_ACCEPTS_IN_FLIGHT, HEADER_RECORDS_READ, HEADER_REGION_BUFFERS, HEADER_THREAD_ID, HEADER_REGION_COUNTERS, HEADER_REGION_END,
-  LISTENER_CONNECT_TIMEOUT_MS, LISTENER_ENTRY_BYTES,
-  MEMBER_BACKUP, MEMBER_BYTES, MEMBER_NAME_HASH, MEMBER_SOCKADDR, MEMBER_SOCKADDR_BYTES,
-  POOL_BLOCK_BYTES, POOL_BYTES, POOL_CONNECT_TIMEOUT_MS, POOL_ENTRY_COUNT, POOL_SECRET,
-  BACKEND_COUNTERS_BYTES, BACKEND_COUNTERS_CONNECTS, BACKEND_COUNTERS_BYTES_FROM,
-  COUNTERS_RECORDS_DROPPED, COUNTERS_ARENA_USED, COUNTERS_ACCEPT_ERRORS,
-  RECORD_CLIENT_ID, RECORD_CLIENT_ID_BYTES, RECORD_EPOCH, RECORD_PEER, RECORD_BACKEND,
+  COUNTERS_ACCEPT_ERRORS,
+  COUNTERS_ARENA_USED,
+  COUNTERS_RECORDS_DROPPED,
+  HEADER_ACCEPTS_IN_FLIGHT,
+  HEADER_CLOCK_MS,
+  HEADER_CONNECTIONS_MAX,
+  HEADER_EPOCH,
+  HEADER_LISTENER_COUNT,
+  HEADER_MEMORY_BASE,
+  HEADER_RECORDS_READ,
+  HEADER_REGION_BUFFERS,
+  HEADER_REGION_COUNTERS,
+  HEADER_REGION_END,
+  HEADER_THREAD_ID,
+  LISTENER_CONNECT_TIMEOUT_MS,
+  LISTENER_ENTRY_BYTES,
+  MEMBER_BACKUP,
+  MEMBER_BYTES,
+  MEMBER_NAME_HASH,
+  MEMBER_SOCKADDR,
+  MEMBER_SOCKADDR_BYTES,
+  POOL_BLOCK_BYTES,
+  POOL_BYTES,
+  POOL_CONNECT_TIMEOUT_MS,
+  POOL_ENTRY_COUNT,
+  POOL_SECRET,
+  RECORD_BACKEND,
+  RECORD_CLIENT_ID,
+  RECORD_CLIENT_ID_BYTES,
+  RECORD_EPOCH,
+  RECORD_PEER,
   SNAPSHOT_CONNECT_MAX_BYTES,
-} from "./layout";
+} from './layout';
 
-@unmanaged export class Header {
+@unmanaged
+export class Header {
   layoutVersion: u32;
   control: u32;
   state: u32;
@@ -58,19 +100,20 @@ import {
   scratch: u32;
   end: u32;
 }
-if (offsetof<Header>("epoch") != HEADER_EPOCH) ERROR("Header.epoch moved");
-if (offsetof<Header>("recordsRead") != HEADER_RECORDS_READ) ERROR("Header.recordsRead moved");
-if (offsetof<Header>("clockMs") != HEADER_CLOCK_MS) ERROR("Header.clockMs moved");
-if (offsetof<Header>("memoryBase") != HEADER_MEMORY_BASE) ERROR("Header.memoryBase moved");
-if (offsetof<Header>("threadId") != HEADER_THREAD_ID) ERROR("Header.threadId moved");
-if (offsetof<Header>("connectionsMax") != HEADER_CONNECTIONS_MAX) ERROR("Header.connectionsMax moved");
-if (offsetof<Header>("listenerCount") != HEADER_LISTENER_COUNT) ERROR("Header.listenerCount moved");
-if (offsetof<Header>("acceptsInFlight") != HEADER_ACCEPTS_IN_FLIGHT) ERROR("Header.acceptsInFlight moved");
-if (offsetof<Header>("counters") != HEADER_REGION_COUNTERS) ERROR("Header.counters moved");
-if (offsetof<Header>("buffers") != HEADER_REGION_BUFFERS) ERROR("Header.buffers moved");
-if (offsetof<Header>("end") != HEADER_REGION_END) ERROR("Header.end moved");
+if (offsetof<Header>('epoch') != HEADER_EPOCH) ERROR('Header.epoch moved');
+if (offsetof<Header>('recordsRead') != HEADER_RECORDS_READ) ERROR('Header.recordsRead moved');
+if (offsetof<Header>('clockMs') != HEADER_CLOCK_MS) ERROR('Header.clockMs moved');
+if (offsetof<Header>('memoryBase') != HEADER_MEMORY_BASE) ERROR('Header.memoryBase moved');
+if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId moved');
+if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
+if (offsetof<Header>('listenerCount') != HEADER_LISTENER_COUNT) ERROR('Header.listenerCount moved');
+if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Header.acceptsInFlight moved');
+if (offsetof<Header>('counters') != HEADER_REGION_COUNTERS) ERROR('Header.counters moved');
+if (offsetof<Header>('buffers') != HEADER_REGION_BUFFERS) ERROR('Header.buffers moved');
+if (offsetof<Header>('end') != HEADER_REGION_END) ERROR('Header.end moved');
 
-@unmanaged export class Counters {
+@unmanaged
+export class Counters {
   accepted: u64;
   closed: u64;
   bytesFromClients: u64;
@@ -84,11 +127,12 @@ if (offsetof<Header>("end") != HEADER_REGION_END) ERROR("Header.end moved");
   arenaUsed: u64;
   acceptErrors: u64;
 }
-if (offsetof<Counters>("recordsDropped") != COUNTERS_RECORDS_DROPPED) ERROR("Counters.recordsDropped moved");
-if (offsetof<Counters>("arenaUsed") != COUNTERS_ARENA_USED) ERROR("Counters.arenaUsed moved");
-if (offsetof<Counters>("acceptErrors") != COUNTERS_ACCEPT_ERRORS) ERROR("Counters.acceptErrors moved");
+if (offsetof<Counters>('recordsDropped') != COUNTERS_RECORDS_DROPPED) ERROR('Counters.recordsDropped moved');
+if (offsetof<Counters>('arenaUsed') != COUNTERS_ARENA_USED) ERROR('Counters.arenaUsed moved');
+if (offsetof<Counters>('acceptErrors') != COUNTERS_ACCEPT_ERRORS) ERROR('Counters.acceptErrors moved');
 
-@unmanaged export class BackendCounters {
+@unmanaged
+export class BackendCounters {
   active: u32;
   currentWeight: i32;
   connects: u64;
@@ -99,29 +143,34 @@ if (offsetof<Counters>("acceptErrors") != COUNTERS_ACCEPT_ERRORS) ERROR("Counter
   _pad48: u64;
   _pad56: u64;
 }
-if (offsetof<BackendCounters>() != BACKEND_COUNTERS_BYTES) ERROR("BackendCounters changed its size");
-if (offsetof<BackendCounters>("connects") != BACKEND_COUNTERS_CONNECTS) ERROR("BackendCounters.connects moved");
-if (offsetof<BackendCounters>("bytesFrom") != BACKEND_COUNTERS_BYTES_FROM) ERROR("BackendCounters.bytesFrom moved");
+if (offsetof<BackendCounters>() != BACKEND_COUNTERS_BYTES) ERROR('BackendCounters changed its size');
+if (offsetof<BackendCounters>('connects') != BACKEND_COUNTERS_CONNECTS) ERROR('BackendCounters.connects moved');
+if (offsetof<BackendCounters>('bytesFrom') != BACKEND_COUNTERS_BYTES_FROM) ERROR('BackendCounters.bytesFrom moved');
 
-@unmanaged export class SnapshotHalf {
+@unmanaged
+export class SnapshotHalf {
   epoch: u32;
   listenerCount: u32;
   poolCount: u32;
   connectMaxBytes: u32;
 }
-if (offsetof<SnapshotHalf>("connectMaxBytes") != SNAPSHOT_CONNECT_MAX_BYTES) ERROR("SnapshotHalf.connectMaxBytes moved");
+if (offsetof<SnapshotHalf>('connectMaxBytes') != SNAPSHOT_CONNECT_MAX_BYTES)
+  ERROR('SnapshotHalf.connectMaxBytes moved');
 
-@unmanaged export class ListenerEntry {
+@unmanaged
+export class ListenerEntry {
   pool: u32;
   connectTimeoutMs: u32;
   _pad8: u64;
   _pad16: u64;
   _pad24: u64;
 }
-if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR("ListenerEntry changed its size");
-if (offsetof<ListenerEntry>("connectTimeoutMs") != LISTENER_CONNECT_TIMEOUT_MS) ERROR("ListenerEntry.connectTimeoutMs moved");
+if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR('ListenerEntry changed its size');
+if (offsetof<ListenerEntry>('connectTimeoutMs') != LISTENER_CONNECT_TIMEOUT_MS)
+  ERROR('ListenerEntry.connectTimeoutMs moved');
 
-@unmanaged export class Pool {
+@unmanaged
+export class Pool {
   method: u32;
   key: u32;
   algorithm: u32;
@@ -136,13 +185,14 @@ if (offsetof<ListenerEntry>("connectTimeoutMs") != LISTENER_CONNECT_TIMEOUT_MS) 
   _pad52: u32;
   _pad56: u64;
 }
-if (offsetof<Pool>() != POOL_BYTES) ERROR("Pool changed its size");
-if (offsetof<Pool>("entryCount") != POOL_ENTRY_COUNT) ERROR("Pool.entryCount moved");
-if (offsetof<Pool>("blockBytes") != POOL_BLOCK_BYTES) ERROR("Pool.blockBytes moved");
-if (offsetof<Pool>("secret0") != POOL_SECRET) ERROR("Pool.secret0 moved");
-if (offsetof<Pool>("connectTimeoutMs") != POOL_CONNECT_TIMEOUT_MS) ERROR("Pool.connectTimeoutMs moved");
+if (offsetof<Pool>() != POOL_BYTES) ERROR('Pool changed its size');
+if (offsetof<Pool>('entryCount') != POOL_ENTRY_COUNT) ERROR('Pool.entryCount moved');
+if (offsetof<Pool>('blockBytes') != POOL_BLOCK_BYTES) ERROR('Pool.blockBytes moved');
+if (offsetof<Pool>('secret0') != POOL_SECRET) ERROR('Pool.secret0 moved');
+if (offsetof<Pool>('connectTimeoutMs') != POOL_CONNECT_TIMEOUT_MS) ERROR('Pool.connectTimeoutMs moved');
 
-@unmanaged export class Member {
+@unmanaged
+export class Member {
   backend: u32;
   weight: u32;
   backup: u32;
@@ -154,13 +204,14 @@ if (offsetof<Pool>("connectTimeoutMs") != POOL_CONNECT_TIMEOUT_MS) ERROR("Pool.c
   nameHash: u64;
   _pad56: u64;
 }
-if (offsetof<Member>() != MEMBER_BYTES) ERROR("Member changed its size");
-if (offsetof<Member>("backup") != MEMBER_BACKUP) ERROR("Member.backup moved");
-if (offsetof<Member>("sockaddrBytes") != MEMBER_SOCKADDR_BYTES) ERROR("Member.sockaddrBytes moved");
-if (offsetof<Member>("_sockaddr0") != MEMBER_SOCKADDR) ERROR("Member.sockaddr moved");
-if (offsetof<Member>("nameHash") != MEMBER_NAME_HASH) ERROR("Member.nameHash moved");
+if (offsetof<Member>() != MEMBER_BYTES) ERROR('Member changed its size');
+if (offsetof<Member>('backup') != MEMBER_BACKUP) ERROR('Member.backup moved');
+if (offsetof<Member>('sockaddrBytes') != MEMBER_SOCKADDR_BYTES) ERROR('Member.sockaddrBytes moved');
+if (offsetof<Member>('_sockaddr0') != MEMBER_SOCKADDR) ERROR('Member.sockaddr moved');
+if (offsetof<Member>('nameHash') != MEMBER_NAME_HASH) ERROR('Member.nameHash moved');
 
-@unmanaged export class Connect {
+@unmanaged
+export class Connect {
   packetBytes: u32;
   version: u32;
   flags: u32;
@@ -186,16 +237,17 @@ if (offsetof<Member>("nameHash") != MEMBER_NAME_HASH) ERROR("Member.nameHash mov
   reason: u32;
   reasonOffset: u32;
 }
-if (offsetof<Connect>() != CONNECT_BYTES) ERROR("Connect changed its size");
-if (offsetof<Connect>("clientId") != CONNECT_CLIENT_ID) ERROR("Connect.clientId moved");
-if (offsetof<Connect>("username") != CONNECT_USERNAME) ERROR("Connect.username moved");
-if (offsetof<Connect>("willPayload") != CONNECT_WILL_PAYLOAD) ERROR("Connect.willPayload moved");
-if (offsetof<Connect>("properties") != CONNECT_PROPERTIES) ERROR("Connect.properties moved");
-if (offsetof<Connect>("sessionExpiry") != CONNECT_SESSION_EXPIRY) ERROR("Connect.sessionExpiry moved");
-if (offsetof<Connect>("reason") != CONNECT_REASON) ERROR("Connect.reason moved");
+if (offsetof<Connect>() != CONNECT_BYTES) ERROR('Connect changed its size');
+if (offsetof<Connect>('clientId') != CONNECT_CLIENT_ID) ERROR('Connect.clientId moved');
+if (offsetof<Connect>('username') != CONNECT_USERNAME) ERROR('Connect.username moved');
+if (offsetof<Connect>('willPayload') != CONNECT_WILL_PAYLOAD) ERROR('Connect.willPayload moved');
+if (offsetof<Connect>('properties') != CONNECT_PROPERTIES) ERROR('Connect.properties moved');
+if (offsetof<Connect>('sessionExpiry') != CONNECT_SESSION_EXPIRY) ERROR('Connect.sessionExpiry moved');
+if (offsetof<Connect>('reason') != CONNECT_REASON) ERROR('Connect.reason moved');
 
 /** What stays of a connection while it is idle, beside its hot line; see proxy/connection.ts for who writes what. */
-@unmanaged export class Cold {
+@unmanaged
+export class Cold {
   bytesFromClient: u64;
   bytesToClient: u64;
   openedMs: f64;
@@ -219,21 +271,22 @@ if (offsetof<Connect>("reason") != CONNECT_REASON) ERROR("Connect.reason moved")
   _clientId8: u64;
   _clientId16: u64;
 }
-if (offsetof<Cold>() != COLD_BYTES) ERROR("Cold changed its size");
-if (offsetof<Cold>("bytesFromClient") != COLD_BYTES_FROM_CLIENT) ERROR("Cold.bytesFromClient moved");
-if (offsetof<Cold>("openedMs") != COLD_OPENED_MS) ERROR("Cold.openedMs moved");
-if (offsetof<Cold>("tried") != COLD_TRIED) ERROR("Cold.tried moved");
-if (offsetof<Cold>("_peer0") != COLD_PEER) ERROR("Cold.peer moved");
-if (offsetof<Cold>("peerBytes") != COLD_PEER_BYTES) ERROR("Cold.peerBytes moved");
-if (offsetof<Cold>("listener") != COLD_LISTENER) ERROR("Cold.listener moved");
-if (offsetof<Cold>("backend") != COLD_BACKEND) ERROR("Cold.backend moved");
-if (offsetof<Cold>("reason") != COLD_REASON) ERROR("Cold.reason moved");
-if (offsetof<Cold>("keepAlive") != COLD_KEEP_ALIVE) ERROR("Cold.keepAlive moved");
-if (offsetof<Cold>("clientIdBytes") != COLD_CLIENT_ID_BYTES) ERROR("Cold.clientIdBytes moved");
-if (offsetof<Cold>("clientId") != COLD_CLIENT_ID) ERROR("Cold.clientId moved");
+if (offsetof<Cold>() != COLD_BYTES) ERROR('Cold changed its size');
+if (offsetof<Cold>('bytesFromClient') != COLD_BYTES_FROM_CLIENT) ERROR('Cold.bytesFromClient moved');
+if (offsetof<Cold>('openedMs') != COLD_OPENED_MS) ERROR('Cold.openedMs moved');
+if (offsetof<Cold>('tried') != COLD_TRIED) ERROR('Cold.tried moved');
+if (offsetof<Cold>('_peer0') != COLD_PEER) ERROR('Cold.peer moved');
+if (offsetof<Cold>('peerBytes') != COLD_PEER_BYTES) ERROR('Cold.peerBytes moved');
+if (offsetof<Cold>('listener') != COLD_LISTENER) ERROR('Cold.listener moved');
+if (offsetof<Cold>('backend') != COLD_BACKEND) ERROR('Cold.backend moved');
+if (offsetof<Cold>('reason') != COLD_REASON) ERROR('Cold.reason moved');
+if (offsetof<Cold>('keepAlive') != COLD_KEEP_ALIVE) ERROR('Cold.keepAlive moved');
+if (offsetof<Cold>('clientIdBytes') != COLD_CLIENT_ID_BYTES) ERROR('Cold.clientIdBytes moved');
+if (offsetof<Cold>('clientId') != COLD_CLIENT_ID) ERROR('Cold.clientId moved');
 
 /** One end of a connection in the access log; the ClientId follows. */
-@unmanaged export class AccessRecord {
+@unmanaged
+export class AccessRecord {
   bytesTotal: u32;
   reason: u32;
   openedMs: f64;
@@ -252,8 +305,8 @@ if (offsetof<Cold>("clientId") != COLD_CLIENT_ID) ERROR("Cold.clientId moved");
   _peer24: u32;
   epoch: u32;
 }
-if (offsetof<AccessRecord>() != RECORD_CLIENT_ID) ERROR("AccessRecord changed its size");
-if (offsetof<AccessRecord>("backend") != RECORD_BACKEND) ERROR("AccessRecord.backend moved");
-if (offsetof<AccessRecord>("clientIdBytes") != RECORD_CLIENT_ID_BYTES) ERROR("AccessRecord.clientIdBytes moved");
-if (offsetof<AccessRecord>("_peer0") != RECORD_PEER) ERROR("AccessRecord.peer moved");
-if (offsetof<AccessRecord>("epoch") != RECORD_EPOCH) ERROR("AccessRecord.epoch moved");
+if (offsetof<AccessRecord>() != RECORD_CLIENT_ID) ERROR('AccessRecord changed its size');
+if (offsetof<AccessRecord>('backend') != RECORD_BACKEND) ERROR('AccessRecord.backend moved');
+if (offsetof<AccessRecord>('clientIdBytes') != RECORD_CLIENT_ID_BYTES) ERROR('AccessRecord.clientIdBytes moved');
+if (offsetof<AccessRecord>('_peer0') != RECORD_PEER) ERROR('AccessRecord.peer moved');
+if (offsetof<AccessRecord>('epoch') != RECORD_EPOCH) ERROR('AccessRecord.epoch moved');

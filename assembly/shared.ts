@@ -1,18 +1,15 @@
 // Words that two threads, or a thread and the kernel, look at: the only atomics of the data plane.
 
 /** Makes everything written so far visible, then this word. */
-// @ts-ignore: decorator
-@inline export function publish(address: usize, value: u32): void {
+export function publish(address: usize, value: u32): void {
   atomic.store<u32>(address, value);
 }
 
 /** Reads a word that another side publishes; what it published before is visible afterwards. */
-// @ts-ignore: decorator
-@inline export function observe(address: usize): u32 {
+export function observe(address: usize): u32 {
   return atomic.load<u32>(address);
 }
 
-// @ts-ignore: decorator
-@inline export function publish16(address: usize, value: u16): void {
+export function publish16(address: usize, value: u16): void {
   atomic.store<u16>(address, value);
 }

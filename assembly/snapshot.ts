@@ -1,11 +1,18 @@
 // The settings that the main thread publishes: two halves, of which the epoch's last bit names the one to read. The
 // main thread writes the other one whole, publishes the next epoch, and waits until this worker has been seen past it.
 import {
-  HEADER_EPOCH, HEADER_EPOCH_SEEN, HEADER_OFFSET, LISTENERS_MAX, POOLS_MAX, LISTENER_ENTRY_BYTES,
-  SNAPSHOT_HALF_BYTES, SNAPSHOT_LISTENERS, SNAPSHOT_POOLS,
-} from "./layout";
-import { Header, ListenerEntry, Member, Pool, SnapshotHalf } from "./memory";
-import { observe, publish } from "./shared";
+  HEADER_EPOCH,
+  HEADER_EPOCH_SEEN,
+  HEADER_OFFSET,
+  LISTENER_ENTRY_BYTES,
+  LISTENERS_MAX,
+  POOLS_MAX,
+  SNAPSHOT_HALF_BYTES,
+  SNAPSHOT_LISTENERS,
+  SNAPSHOT_POOLS,
+} from './layout';
+import { Header, ListenerEntry, Member, Pool, SnapshotHalf } from './memory';
+import { observe, publish } from './shared';
 
 let half: usize = 0;
 
@@ -16,8 +23,7 @@ export function observeSnapshot(): void {
   publish(HEADER_OFFSET + HEADER_EPOCH_SEEN, epoch);
 }
 
-// @ts-ignore: decorator
-@inline export function snapshot(): SnapshotHalf {
+export function snapshot(): SnapshotHalf {
   return changetype<SnapshotHalf>(half);
 }
 

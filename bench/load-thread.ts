@@ -2,8 +2,16 @@
 import { readFileSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import {
-  HEADER_BUFFER_COUNT, HEADER_CLOCK_MS, HEADER_COMPLETION_ENTRIES, HEADER_CONNECTIONS_MAX, HEADER_ENTER_ARGUMENT,
-  HEADER_LISTENER_FDS, HEADER_MEMORY_BASE, HEADER_OFFSET, HEADER_RING_PARAMS, HEADER_SUBMISSION_ENTRIES,
+  HEADER_BUFFER_COUNT,
+  HEADER_CLOCK_MS,
+  HEADER_COMPLETION_ENTRIES,
+  HEADER_CONNECTIONS_MAX,
+  HEADER_ENTER_ARGUMENT,
+  HEADER_LISTENER_FDS,
+  HEADER_MEMORY_BASE,
+  HEADER_OFFSET,
+  HEADER_RING_PARAMS,
+  HEADER_SUBMISSION_ENTRIES,
 } from '../assembly/layout.ts';
 import { GETEVENTS_BYTES, IORING_ENTER_EXT_ARG } from '../assembly/uring/abi.ts';
 import { addressOf, close, ioUringEnter } from '../src/engine/libc.ts';
@@ -27,7 +35,10 @@ const enter = (submit: number, minComplete: number, flags: number): number => {
   return taken;
 };
 const module = new WebAssembly.Module(readFileSync(new URL('../build/load.wasm', import.meta.url)));
-const plane = new WebAssembly.Instance(module, { env: { memory, enter } }).exports as Record<string, () => number>;
+const plane = new WebAssembly.Instance(module, { env: { memory }, ring: { enter } }).exports as Record<
+  string,
+  () => number
+>;
 clock[0] = performance.now();
 plane.start!();
 plane.placeRings!();

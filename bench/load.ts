@@ -3,11 +3,39 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { HEADER_REGION_SNAPSHOTS, MEMBER_SOCKADDR, MEMBER_SOCKADDR_BYTES, NONE } from '../assembly/layout.ts';
 import { createMemory, defaultSettings, regionOffset } from '../src/control/memory-map.ts';
-import { bind, close, encodeSockaddr, IPPROTO_TCP, listen, SO_REUSEADDR, SOL_SOCKET, setsockopt, socket, TCP_NODELAY } from '../src/engine/libc.ts';
 import {
-  HISTOGRAM_BUCKETS, HISTOGRAM_STEPS, LOAD_CLIENTS, LOAD_CONNECTED, LOAD_DEPTH, LOAD_DIALS_MAX, LOAD_FAILED,
-  LOAD_FIRST_ID, LOAD_HISTOGRAM, LOAD_LATE, LOAD_LIVES, LOAD_MEMBER, LOAD_MESSAGE, LOAD_MESSAGE_BYTES, LOAD_MESSAGES,
-  LOAD_MODE, LOAD_OPEN, LOAD_PAUSED, LOAD_RATE_US, LOAD_RUNNING,
+  bind,
+  close,
+  encodeSockaddr,
+  IPPROTO_TCP,
+  listen,
+  SO_REUSEADDR,
+  SOL_SOCKET,
+  setsockopt,
+  socket,
+  TCP_NODELAY,
+} from '../src/engine/libc.ts';
+import {
+  HISTOGRAM_BUCKETS,
+  HISTOGRAM_STEPS,
+  LOAD_CLIENTS,
+  LOAD_CONNECTED,
+  LOAD_DEPTH,
+  LOAD_DIALS_MAX,
+  LOAD_FAILED,
+  LOAD_FIRST_ID,
+  LOAD_HISTOGRAM,
+  LOAD_LATE,
+  LOAD_LIVES,
+  LOAD_MEMBER,
+  LOAD_MESSAGE,
+  LOAD_MESSAGE_BYTES,
+  LOAD_MESSAGES,
+  LOAD_MODE,
+  LOAD_OPEN,
+  LOAD_PAUSED,
+  LOAD_RATE_US,
+  LOAD_RUNNING,
 } from './layout.ts';
 
 export interface LoadSettings {
@@ -59,7 +87,10 @@ export class Load {
   readonly #listenerFd: number;
 
   constructor(settings: LoadSettings) {
-    const slots = Math.min(9900, settings.clients + (settings.listen === null ? 0 : Math.max(settings.clients, 9900 - settings.clients)));
+    const slots = Math.min(
+      9900,
+      settings.clients + (settings.listen === null ? 0 : Math.max(settings.clients, 9900 - settings.clients)),
+    );
     this.#memory = createMemory({ ...defaultSettings(slots, 1), bufferCount: 16384 }, 0, NONE);
     this.#base = regionOffset(this.#memory, HEADER_REGION_SNAPSHOTS);
     this.#words = new Uint32Array(this.#memory.buffer, this.#base);

@@ -3,8 +3,8 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
-import type { Config, PoolConfig } from './config.ts';
 import { formatAddress } from './config/address.ts';
+import type { Config, PoolConfig } from './config.ts';
 import { encodeSockaddr } from './engine/sockaddr.ts';
 import { TidegateError, UsageError } from './errors.ts';
 import { nearestName } from './nearest-name.ts';
@@ -93,7 +93,7 @@ export async function main(args: readonly string[]): Promise<void> {
 
 async function dispatch([name, ...rest]: readonly string[]): Promise<void> {
   if (name === '--help' || name === '-h' || name === 'help') return print(generalHelp());
-  if (name === '--version') return COMMANDS['version']?.run({}, []);
+  if (name === '--version') return COMMANDS.version?.run({}, []);
   const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name ?? ''] : undefined;
   if (name === undefined || command === undefined) throw unknownCommand(name);
   const { values, words } = readArguments(name, command, rest);
@@ -122,7 +122,8 @@ function readArguments(name: string, command: Command, args: readonly string[]) 
       allowPositionals: true,
     });
     const [word] = positionals;
-    if (word !== undefined && command.takesWords !== true) throw new UsageError(`${name} takes no "${word}"${seeHelp(name)}`);
+    if (word !== undefined && command.takesWords !== true)
+      throw new UsageError(`${name} takes no "${word}"${seeHelp(name)}`);
     return { values: values as Record<string, string>, words: positionals };
   } catch (error) {
     throw error instanceof UsageError ? error : new UsageError(`${argumentProblem(error as Error)}${seeHelp(name)}`);
@@ -148,7 +149,9 @@ function unknownCommand(name: string | undefined): UsageError {
   if (name === undefined) return new UsageError('no command given; see tidegate --help');
   const nearest = nearestName(name, Object.keys(COMMANDS));
   const kind = name.startsWith('-') ? 'option' : 'command';
-  return new UsageError(`unknown ${kind} ${name}${nearest === null ? '' : `, did you mean ${nearest}?`}; see tidegate --help`);
+  return new UsageError(
+    `unknown ${kind} ${name}${nearest === null ? '' : `, did you mean ${nearest}?`}; see tidegate --help`,
+  );
 }
 
 function generalHelp(): string {
@@ -229,7 +232,8 @@ function hashPool({ pools }: Config, name: string): PoolConfig {
   const names = pools.map((candidate) => candidate.name).join(', ');
   if (pool === undefined) throw new UsageError(`there is no pool ${name}; choose one of ${names}`);
   const { method } = pool.balance;
-  if (method !== 'hash') throw new UsageError(`pool ${name} balances by ${method}: only method hash ties a key to a backend`);
+  if (method !== 'hash')
+    throw new UsageError(`pool ${name} balances by ${method}: only method hash ties a key to a backend`);
   const taking = pool.backends.some(({ weight }) => weight > 0);
   if (!taking) throw new UsageError(`pool ${name} has no backend with a weight above 0: no key is routed anywhere`);
   return pool;

@@ -6,7 +6,14 @@ import { type Address, parseAddress } from './config/address.ts';
 import { checkDocuments, checkTables } from './config/checks.ts';
 import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
-import { configSchema, jsonSchema, type ListenerSettings, NOT_IN_THIS_VERSION, type PoolSettings, type Settings } from './config/schema.ts';
+import {
+  configSchema,
+  jsonSchema,
+  type ListenerSettings,
+  NOT_IN_THIS_VERSION,
+  type PoolSettings,
+  type Settings,
+} from './config/schema.ts';
 import { ConfigError, type Fault } from './errors.ts';
 
 export interface Config {
@@ -184,11 +191,15 @@ function normaliseBackend(backend: PoolSettings['backends'][number]): BackendCon
 }
 
 function notices(settings: Settings): string[] {
-  const health = Object.values(settings.pools ?? {}).some((pool) => pool.health !== undefined && pool.health.type !== 'none');
+  const health = Object.values(settings.pools ?? {}).some(
+    (pool) => pool.health !== undefined && pool.health.type !== 'none',
+  );
   const judged = 'a backend is judged by its connects (max_fails, fail_timeout)';
   return [
     ...(health ? [`health: active checks are ${NOT_IN_THIS_VERSION}; ${judged}`] : []),
-    ...(settings.admin === undefined ? [] : [`admin: the API is ${NOT_IN_THIS_VERSION}; nothing listens on ${settings.admin.bind}`]),
+    ...(settings.admin === undefined
+      ? []
+      : [`admin: the API is ${NOT_IN_THIS_VERSION}; nothing listens on ${settings.admin.bind}`]),
   ];
 }
 

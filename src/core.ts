@@ -530,8 +530,8 @@ export function loadDataPlane(
   module: WebAssembly.Module,
   imports: DataPlaneImports,
 ): DataPlane {
-  const env = { memory, enter: imports.enter };
-  const plane = new WebAssembly.Instance(module, { env }).exports as unknown as DataPlane;
+  const ring = { enter: imports.enter };
+  const plane = new WebAssembly.Instance(module, { env: { memory }, ring }).exports as unknown as DataPlane;
   // WebAssembly hands an i32 to JavaScript with a sign; slots and addresses have none.
   return {
     ...plane,

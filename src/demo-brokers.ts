@@ -31,7 +31,8 @@ const STOP_TIMEOUT_MS = 3000;
 export async function startBrokers(count: number, wanted: BrokerKind | 'auto'): Promise<DemoBrokers> {
   const program = wanted === 'aedes' ? undefined : findProgram('mosquitto');
   if (program !== undefined) return startMosquittos(program, count);
-  if (wanted === 'mosquitto') throw new TidegateError('MISSING_PROGRAM', 'mosquitto is not installed; install it, or leave out --brokers');
+  if (wanted === 'mosquitto')
+    throw new TidegateError('MISSING_PROGRAM', 'mosquitto is not installed; install it, or leave out --brokers');
   return startAedes(count);
 }
 
@@ -40,7 +41,9 @@ export async function startBrokers(count: number, wanted: BrokerKind | 'auto'): 
 async function startMosquittos(program: string, count: number): Promise<DemoBrokers> {
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-demo-'));
   const processes: ChildProcess[] = [];
-  const killAll = () => processes.forEach((child) => child.kill('SIGKILL'));
+  const killAll = () => {
+    for (const child of processes) child.kill('SIGKILL');
+  };
   process.once('exit', killAll); // whatever goes wrong, no broker outlives the demo
   const stop = async () => {
     await Promise.all(processes.map(stopProcess));
@@ -50,7 +53,9 @@ async function startMosquittos(program: string, count: number): Promise<DemoBrok
   try {
     const ports = await freePorts(count);
     for (const [index, port] of ports.entries()) {
-      processes.push(await startMosquitto(program, join(folder, `broker${index + 1}`), port, index > 0 ? ports[0] : undefined));
+      processes.push(
+        await startMosquitto(program, join(folder, `broker${index + 1}`), port, index > 0 ? ports[0] : undefined),
+      );
     }
     return {
       kind: 'mosquitto',
@@ -64,13 +69,21 @@ async function startMosquittos(program: string, count: number): Promise<DemoBrok
   }
 }
 
-async function startMosquitto(program: string, base: string, port: number, hub: number | undefined): Promise<ChildProcess> {
+async function startMosquitto(
+  program: string,
+  base: string,
+  port: number,
+  hub: number | undefined,
+): Promise<ChildProcess> {
   await writeFile(`${base}.conf`, mosquittoConfig(base, port, hub));
   const child = spawn(program, ['-c', `${base}.conf`], { stdio: ['ignore', 'ignore', 'pipe'] });
   let complaint = '';
   child.stderr?.setEncoding('utf8').on('data', (text) => (complaint = (complaint + text).slice(-2000)));
   const ended = once(child, 'exit').then(([code]) => {
-    throw new TidegateError('BROKER', `${program} ended with ${code} at its start: ${complaint.trim().split('\n').at(-1)}`);
+    throw new TidegateError(
+      'BROKER',
+      `${program} ended with ${code} at its start: ${complaint.trim().split('\n').at(-1)}`,
+    );
   });
   await Promise.race([answers(port), ended]).catch((error) => {
     child.kill('SIGKILL');
@@ -127,7 +140,8 @@ async function freePorts(count: number): Promise<number[]> {
 async function answers(port: number): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (!(await accepts(port))) {
-    if (performance.now() > deadline) throw new TidegateError('BROKER', `the broker on ${HOST}:${port} did not start in time`);
+    if (performance.now() > deadline)
+      throw new TidegateError('BROKER', `the broker on ${HOST}:${port} did not start in time`);
     await sleep(20);
   }
 }
@@ -144,7 +158,7 @@ function accepts(port: number): Promise<boolean> {
 async function startAedes(count: number): Promise<DemoBrokers> {
   const { Aedes } = await import('aedes');
   const brokers = await Promise.all(Array.from({ length: count }, () => Aedes.createBroker()));
-  brokers.forEach((broker) => passOn(broker, brokers));
+  for (const broker of brokers) passOn(broker, brokers);
   const servers = await Promise.all(brokers.map((broker) => listen(createServer(broker.handle))));
   return {
     kind: 'aedes',

@@ -50,7 +50,8 @@ async function main(args: string[]): Promise<void> {
 function readOptions(args: string[]): DemoOptions | null {
   const { port, engine, brokers, quiet, help } = parseDemoArgs(args);
   if (help) return null;
-  if (!/^\d+$/.test(port) || Number(port) > PORT_MAX) throw new UsageError(`--port ${port} is no port (0 to ${PORT_MAX})`);
+  if (!/^\d+$/.test(port) || Number(port) > PORT_MAX)
+    throw new UsageError(`--port ${port} is no port (0 to ${PORT_MAX})`);
   return {
     port: Number(port),
     engine: oneOf('engine', engine, ['auto', 'uring', 'portable']),
@@ -91,7 +92,10 @@ async function requireFreePort(port: number): Promise<void> {
   } catch (error) {
     const { code = 'UNKNOWN' } = error as NodeJS.ErrnoException;
     const why = code === 'EADDRINUSE' ? 'is taken' : `can't be used (${code})`;
-    throw new TidegateError(code, `port ${port} ${why}; choose another one: npm start -- --port ${port === 2883 ? 3883 : 2883}`);
+    throw new TidegateError(
+      code,
+      `port ${port} ${why}; choose another one: npm start -- --port ${port === 2883 ? 3883 : 2883}`,
+    );
   } finally {
     server.close();
   }
@@ -153,7 +157,9 @@ Ctrl-C stops everything. The access log follows.
 
 function report(error: unknown): number {
   const expected = error instanceof TidegateError;
-  process.stderr.write(expected ? `tidegate: ${error.message}\n` : `tidegate: internal error: ${(error as Error).stack}\n`);
+  process.stderr.write(
+    expected ? `tidegate: ${error.message}\n` : `tidegate: internal error: ${(error as Error).stack}\n`,
+  );
   return expected ? error.exitCode : EXIT_CRASHED;
 }
 

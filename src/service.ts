@@ -1,7 +1,7 @@
 // The life of `tidegate run`: from the configuration to the last connection, steered by signals.
 import { type Logger as PinoLogger, pino } from 'pino';
-import { type Config, loadConfig } from './config.ts';
 import { formatAddress } from './config/address.ts';
+import { type Config, loadConfig } from './config.ts';
 import type { Tidegate } from './index.ts';
 import { version } from './version.ts';
 
@@ -76,7 +76,7 @@ function watchSignals(log: PinoLogger): StopSignals {
   let askedAtMs: number | undefined;
   const onStop = (signal: NodeJS.Signals) => {
     const again = askedAtMs !== undefined;
-    const echo = again && process.env['npm_lifecycle_event'] !== undefined && performance.now() - askedAtMs! < ECHO_MS;
+    const echo = again && process.env.npm_lifecycle_event !== undefined && performance.now() - askedAtMs! < ECHO_MS;
     if (echo) return;
     askedAtMs ??= performance.now();
     log.info({ signal }, again ? 'asked again to stop: closing every connection' : 'asked to stop');

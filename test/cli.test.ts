@@ -4,8 +4,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { schema } from '../src/config.ts';
 import { createTable } from '../src/core.ts';
 import { version } from '../src/version.ts';
@@ -122,10 +122,16 @@ test('route streams keys from standard input, one a line', async () => {
   const { code, stdout } = await runProgram(CLI, args, keys.join('\n'));
   const lines = stdout.trimEnd().split('\n');
   assert.equal(code, 0);
-  assert.deepEqual(lines.map((line) => line.split('\t')[0]), keys);
+  assert.deepEqual(
+    lines.map((line) => line.split('\t')[0]),
+    keys,
+  );
   assert.deepEqual([...new Set(lines.map((line) => line.split('\t')[1]))].sort(), ['10.0.0.11:1883', '10.0.0.12:1883']);
   const odd = await runProgram(CLI, args, 'a\u2028b\r\n\r\n-x\r\n');
-  assert.deepEqual(odd.stdout.split('\n').map((line) => line.split('\t')[0]), ['a\u2028b', '', '-x', '']);
+  assert.deepEqual(
+    odd.stdout.split('\n').map((line) => line.split('\t')[0]),
+    ['a\u2028b', '', '-x', ''],
+  );
   assert.match(odd.stdout, /^\t-$/m);
 });
 
@@ -152,9 +158,18 @@ test('route takes addresses where the pool hashes remote_addr', async () => {
 
 test('route refuses a pool that ties no key to a backend', async () => {
   const args = ['route', '--config', config, '--pool'];
-  await assertRefused([...args, 'none', 'x'], 'there is no pool none; choose one of brokers, ring, places, spread, closed');
-  await assertRefused([...args, 'spread', 'x'], 'pool spread balances by least_conn: only method hash ties a key to a backend');
-  await assertRefused([...args, 'closed', 'x'], 'pool closed has no backend with a weight above 0: no key is routed anywhere');
+  await assertRefused(
+    [...args, 'none', 'x'],
+    'there is no pool none; choose one of brokers, ring, places, spread, closed',
+  );
+  await assertRefused(
+    [...args, 'spread', 'x'],
+    'pool spread balances by least_conn: only method hash ties a key to a backend',
+  );
+  await assertRefused(
+    [...args, 'closed', 'x'],
+    'pool closed has no backend with a weight above 0: no key is routed anywhere',
+  );
 });
 
 test('schema prints the JSON Schema', async () => {
@@ -164,7 +179,8 @@ test('schema prints the JSON Schema', async () => {
 });
 
 test('a Node that is too old is refused in one line', async () => {
-  const fake = 'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"22.17.9"}})';
+  const fake =
+    'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"22.17.9"}})';
   const program = new Program(CLI, ['version'], { node: ['--import', fake] });
   const { code, stdout, stderr } = await program.ended();
   assert.deepEqual([code, stdout], [2, '']);
@@ -204,14 +220,20 @@ async function runningWithClient(t: TestContext, env = {}): Promise<{ program: P
   const backend = await listening(t);
   const file = join(folder, 'client.yaml');
   const { port } = backend.address() as AddressInfo;
-  await writeFile(file, CONFIG.replace('10.0.0.11:1883', `127.0.0.1:${port}`).replace(/, \{ address: 10\.0\.0\.12.*/, '] }'));
+  await writeFile(
+    file,
+    CONFIG.replace('10.0.0.11:1883', `127.0.0.1:${port}`).replace(/, \{ address: 10\.0\.0\.12.*/, '] }'),
+  );
   const program = await running(t, { file, env });
   const client = connect(portOf(program), '127.0.0.1').on('error', () => {});
   t.after(() => client.destroy());
   client.write(CONNECT_FOO);
   const [broker] = (await once(backend, 'connection')) as [Socket];
   t.after(() => broker.destroy());
-  await once(broker.on('error', () => {}), 'data');
+  await once(
+    broker.on('error', () => {}),
+    'data',
+  );
   return { program, client };
 }
 
@@ -219,7 +241,10 @@ async function runningWithClient(t: TestContext, env = {}): Promise<{ program: P
 const CONNECT_FOO = Buffer.from('100f00044d5154540402003c0003666f6f', 'hex');
 
 function messages(stderr: string): string[] {
-  return stderr.trimEnd().split('\n').map((line) => JSON.parse(line).msg);
+  return stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).msg);
 }
 
 test('run logs JSON lines with its notices and addresses, and leaves with 0 on SIGTERM', async (t) => {

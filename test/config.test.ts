@@ -112,7 +112,10 @@ test('needs no key but the addresses', () => {
   const example = parseConfig(EXAMPLE, 'tidegate.yaml');
   assert.deepEqual(config.listeners, [{ ...example.listeners[0], name: '0.0.0.0:1883' }]);
   assert.deepEqual(config.pools[0]?.balance, example.pools[0]?.balance);
-  assert.deepEqual({ ...config, listeners: [], pools: [] }, { ...example, listeners: [], pools: [], admin: null, notices: [] });
+  assert.deepEqual(
+    { ...config, listeners: [], pools: [] },
+    { ...example, listeners: [], pools: [], admin: null, notices: [] },
+  );
 });
 
 test('reads durations and sizes with their units', () => {
@@ -126,8 +129,17 @@ listeners:
   const config = parseConfig(text, 'tidegate.yaml');
   assert.equal(config.connectMaxBytes, 131_072);
   assert.equal(config.shutdownTimeoutMs, 3_600_000);
-  assert.deepEqual(config.listeners.map(({ connectTimeoutMs }) => connectTimeoutMs), [250, 120_000]);
-  assert.deepEqual(config.listeners.map(({ bind }) => bind), [{ host: '::', port: 1883 }, { host: '127.0.0.1', port: 0 }]);
+  assert.deepEqual(
+    config.listeners.map(({ connectTimeoutMs }) => connectTimeoutMs),
+    [250, 120_000],
+  );
+  assert.deepEqual(
+    config.listeners.map(({ bind }) => bind),
+    [
+      { host: '::', port: 1883 },
+      { host: '127.0.0.1', port: 0 },
+    ],
+  );
   assert.equal(parseConfig(`${LISTENERS}${POOLS}connect_max_bytes: 1000`, 'a').connectMaxBytes, 1000);
 });
 
@@ -154,7 +166,13 @@ backends:
 
 test('reads every option of a balance', () => {
   const { balance } = poolOf('balance: { key: username, rows: 1048576, secret: s3cret }\nbackends: [a:1]');
-  assert.deepEqual(balance, { method: 'hash', key: 'username', algorithm: 'rendezvous', rows: 1 << 20, secret: 's3cret' });
+  assert.deepEqual(balance, {
+    method: 'hash',
+    key: 'username',
+    algorithm: 'rendezvous',
+    rows: 1 << 20,
+    secret: 's3cret',
+  });
 });
 
 test('reports every fault of a file, in the order of the text', () => {
@@ -187,7 +205,15 @@ test('a ConfigError carries its first fault for programs', () => {
       const { name, code, exitCode, file, line, column, path } = error;
       assert.deepEqual(
         { name, code, exitCode, file, line, column, path },
-        { name: 'ConfigError', code: 'BAD_CONFIGURATION', exitCode: 1, file: 'tidegate.yaml', line: 3, column: 10, path: 'workers' },
+        {
+          name: 'ConfigError',
+          code: 'BAD_CONFIGURATION',
+          exitCode: 1,
+          file: 'tidegate.yaml',
+          line: 3,
+          column: 10,
+          path: 'workers',
+        },
       );
       assert.match(error.expected, /^expected auto or a whole number from 1 to 256, found "many"$/);
       return true;
@@ -238,7 +264,10 @@ test('reads aliases and points into the anchor for a fault there', () => {
   const shared = 'a: &shared { backends: [x:1], connect_timeout: 1s }\nb: *shared';
   const text = `listeners: [{ bind: 0.0.0.0:1, pool: a }]\npools:\n${shared.replace(/^/gm, '  ')}\n`;
   assert.equal(parseConfig(text, 'a').pools[1]?.connectTimeoutMs, 1000);
-  assert.deepEqual(faultsOf(text.replace('1s', '1d')).map((line) => line.split(': ')[0]), ['test.yaml:3:50', 'test.yaml:3:50']);
+  assert.deepEqual(
+    faultsOf(text.replace('1s', '1d')).map((line) => line.split(': ')[0]),
+    ['test.yaml:3:50', 'test.yaml:3:50'],
+  );
 });
 
 test('an empty file says what is missing', () => {
@@ -333,14 +362,20 @@ test('never repeats a secret', () => {
 
 test('refuses numbers and units out of their range', () => {
   const inPool = (text: string) => faultsOf(withPool(`${text}\nbackends: [x:1]`)).join();
-  assert.match(inPool('balance: { rows: 100000 }'), /rows: expected a power of two from 65536 to 1048576, found 100000/);
+  assert.match(
+    inPool('balance: { rows: 100000 }'),
+    /rows: expected a power of two from 65536 to 1048576, found 100000/,
+  );
   assert.match(inPool('balance: { rows: 32768 }'), /rows: expected a power of two/);
   assert.match(inPool('connect_timeout: 0s'), /expected a duration above 0 and up to 24h.*found "0s"/);
   assert.match(inPool('connect_timeout: 25h'), /expected a duration above 0 and up to 24h.*found "25h"/);
   assert.match(inPool('connect_timeout: 5'), /expected a duration.*such as 5s, 250ms, 1m or 1h, found 5$/);
   assert.match(inPool('connect_timeout: 1.5s'), /expected a duration/);
   const atTop = (text: string) => faultsOf(`${LISTENERS}${POOLS}${text}\n`).join();
-  assert.match(atTop('connect_max_bytes: 513KiB'), /expected a size from 64 bytes to 512KiB, such as 64KiB, found "513KiB"/);
+  assert.match(
+    atTop('connect_max_bytes: 513KiB'),
+    /expected a size from 64 bytes to 512KiB, such as 64KiB, found "513KiB"/,
+  );
   assert.match(atTop('connect_max_bytes: 64KB'), /expected a size/);
   assert.match(atTop('connect_max_bytes: 10'), /expected a size/);
   assert.match(atTop('workers: 1.5'), /expected auto or a whole number from 1 to 256, found 1.5/);
@@ -350,7 +385,8 @@ test('refuses numbers and units out of their range', () => {
 });
 
 test('refuses more listeners, pools or backends than there is room for', () => {
-  const numbered = (count: number, item: (index: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join(', ');
+  const numbered = (count: number, item: (index: number) => string) =>
+    Array.from({ length: count }, (_, i) => item(i)).join(', ');
   const backends = (count: number) => `[${numbered(count, (i) => `b${i}:1`)}]`;
   const faults = (listeners: number, pools: number, each: number) =>
     faultsOf(`listeners: [${numbered(listeners, (i) => `{ bind: 0.0.0.0:${i + 1}, pool: p0 }`)}]
@@ -371,27 +407,43 @@ test('refuses hash tables that have no room', () => {
       (_, i) => `  p${i}: { balance: { rows: 1048576 }, backends: [x:1] }\n`,
     ).join('')}`;
   assert.deepEqual(faultsOf(rows(3)), []);
-  assert.match(faultsOf(rows(4)).join(), /^test\.yaml:6:3: pools\.p3: expected the hash tables of all pools to fit into 16 MiB/);
+  assert.match(
+    faultsOf(rows(4)).join(),
+    /^test\.yaml:6:3: pools\.p3: expected the hash tables of all pools to fit into 16 MiB/,
+  );
   const heavy = (weight: number) =>
-    withPool(`balance: { algorithm: ketama }\nbackends: [${Array.from({ length: 7 }, (_, i) => `{ address: "b${i}:1", weight: ${weight} }`)}]`);
+    withPool(
+      `balance: { algorithm: ketama }\nbackends: [${Array.from({ length: 7 }, (_, i) => `{ address: "b${i}:1", weight: ${weight} }`)}]`,
+    );
   assert.deepEqual(faultsOf(heavy(936)), []);
-  assert.match(faultsOf(heavy(937)).join(), /backends: expected weights that add up to at most 6553 for algorithm: ketama, found 6559$/);
+  assert.match(
+    faultsOf(heavy(937)).join(),
+    /backends: expected weights that add up to at most 6553 for algorithm: ketama, found 6559$/,
+  );
 });
 
 test('checks the access log format as it will be used', () => {
-  const format = (text: string) => faultsOf(`${LISTENERS}${POOLS}access_log: { format: ${JSON.stringify(text)} }\n`).join();
+  const format = (text: string) =>
+    faultsOf(`${LISTENERS}${POOLS}access_log: { format: ${JSON.stringify(text)} }\n`).join();
   assert.equal(format('json'), '');
   assert.equal(format('$remote_addr $upstream_addr $mqtt_client_id'), '');
-  assert.match(format('jsno'), /access_log\.format: expected text, json, or a template with variables such as \$remote_addr, found "jsno"/);
+  assert.match(
+    format('jsno'),
+    /access_log\.format: expected text, json, or a template with variables such as \$remote_addr, found "jsno"/,
+  );
   assert.match(format('$remote_adr'), /access_log\.format: unknown variable \$remote_adr/);
 });
 
 test('refuses names that would not stand in a log', () => {
-  const named = (name: string) => faultsOf(`listeners: [{ bind: 0.0.0.0:1 }]\npools: { ${JSON.stringify(name)}: { backends: [x:1] } }\n`);
+  const named = (name: string) =>
+    faultsOf(`listeners: [{ bind: 0.0.0.0:1 }]\npools: { ${JSON.stringify(name)}: { backends: [x:1] } }\n`);
   assert.deepEqual(named('brokers-2.eu_west'), []);
   assert.match(named('a b').join(), /expected a name of up to 64 letters, digits, "\.", "_" or "-", found "a b"/);
   assert.match(named('__proto__').join(), /expected another name for a pool/);
-  assert.match(faultsOf(`${POOLS}listeners: [{ name: "", bind: 0.0.0.0:1 }]`).join(), /listeners\[0\]\.name: expected a name/);
+  assert.match(
+    faultsOf(`${POOLS}listeners: [{ name: "", bind: 0.0.0.0:1 }]`).join(),
+    /listeners\[0\]\.name: expected a name/,
+  );
 });
 
 test('reads the *.yaml of a folder as one', async (t) => {
@@ -404,8 +456,14 @@ test('reads the *.yaml of a folder as one', async (t) => {
   });
   const config = await loadConfig(folder);
   assert.equal(config.workers, 2);
-  assert.deepEqual(config.listeners.map(({ name, pool }) => `${name} ${pool}`), ['a p', 'b q']);
-  assert.deepEqual(config.pools.map(({ name }) => name), ['p', 'q']);
+  assert.deepEqual(
+    config.listeners.map(({ name, pool }) => `${name} ${pool}`),
+    ['a p', 'b q'],
+  );
+  assert.deepEqual(
+    config.pools.map(({ name }) => name),
+    ['p', 'q'],
+  );
 });
 
 test('refuses what two files of a folder both claim', async (t) => {
@@ -464,22 +522,53 @@ function undescribed(node: SchemaNode, path: string): string[] {
 
 test('the JSON Schema asks only for the addresses', () => {
   const text = JSON.stringify(schema());
-  assert.deepEqual([...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys), [
-    '["bind"]',
-    '["address"]',
-    '["backends"]',
-    '["bind"]',
-  ]);
+  assert.deepEqual(
+    [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
+    ['["bind"]', '["address"]', '["backends"]', '["bind"]'],
+  );
 });
 
 test('tells addresses from mistyped ones', () => {
-  const accepted = ['10.0.0.1:1883', '[::1]:0', '[2001:db8::1]:65535', '[fe80::1%eth0]:1', 'localhost:1883', 'a_b.example.net.:1', '1broker:1'];
-  const refused = [
-    '10.0.0.1', '10.0.0.256:1883', '10.0.0:1883', ':1883', '::1:1883', '[::1]', '[10.0.0.1]:1', '[::g]:1', 'a:65536', 'a:',
-    'a:-1', 'a:1a', 'mqtt://a:1883', 'a/b:1', 'a b:1', '-a:1', 'a..b:1', `${'a'.repeat(64)}:1`, '1883', '', '[fe80::1%]:1',
+  const accepted = [
+    '10.0.0.1:1883',
+    '[::1]:0',
+    '[2001:db8::1]:65535',
+    '[fe80::1%eth0]:1',
+    'localhost:1883',
+    'a_b.example.net.:1',
+    '1broker:1',
   ];
-  assert.deepEqual(accepted.filter((text) => parseAddress(text) === null), []);
-  assert.deepEqual(refused.filter((text) => parseAddress(text) !== null), []);
+  const refused = [
+    '10.0.0.1',
+    '10.0.0.256:1883',
+    '10.0.0:1883',
+    ':1883',
+    '::1:1883',
+    '[::1]',
+    '[10.0.0.1]:1',
+    '[::g]:1',
+    'a:65536',
+    'a:',
+    'a:-1',
+    'a:1a',
+    'mqtt://a:1883',
+    'a/b:1',
+    'a b:1',
+    '-a:1',
+    'a..b:1',
+    `${'a'.repeat(64)}:1`,
+    '1883',
+    '',
+    '[fe80::1%]:1',
+  ];
+  assert.deepEqual(
+    accepted.filter((text) => parseAddress(text) === null),
+    [],
+  );
+  assert.deepEqual(
+    refused.filter((text) => parseAddress(text) !== null),
+    [],
+  );
   assert.equal(canonicalAddress({ host: '2001:DB8:0::1', port: 1 }), '[2001:db8::1]:1');
   assert.equal(canonicalAddress({ host: 'FE80:0::1%eth0', port: 1 }), '[fe80::1%eth0]:1');
   assert.equal(formatAddress({ host: '::1', port: 1 }), '[::1]:1');

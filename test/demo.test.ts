@@ -35,12 +35,20 @@ async function startDemo(t: TestContext, ...args: string[]): Promise<Demo> {
     await program.ended();
     await rm(folder, { recursive: true });
   });
-  const [, port, brokers = ''] = await program.printed('stdout', /listens on 127\.0\.0\.1:(\d+), .* before (.*) \(\w+\)\n/);
+  const [, port, brokers = ''] = await program.printed(
+    'stdout',
+    /listens on 127\.0\.0\.1:(\d+), .* before (.*) \(\w+\)\n/,
+  );
   return { program, port: Number(port), brokers: brokers.split(', '), folder };
 }
 
 /** An MQTT.js client from a source address of one's own; `lastByte` is that of 127.0.0.x. */
-async function connectClient(demo: Demo, clientId: string, lastByte: number, options: IClientOptions = {}): Promise<MqttClient> {
+async function connectClient(
+  demo: Demo,
+  clientId: string,
+  lastByte: number,
+  options: IClientOptions = {},
+): Promise<MqttClient> {
   const from = { host: '127.0.0.1', port: demo.port, localAddress: `127.0.0.${lastByte}` };
   const client = new MqttClient(() => connect(from), { clientId, reconnectPeriod: 0, ...options });
   client.on('error', () => {}); // it shows as a missing CONNACK
@@ -136,9 +144,13 @@ testEveryEngine('the demo with mosquitto', async (engine, t) => {
     for (const version of ['mqttv31', '311', '5']) await mosquittoClients(demo, subscribe, publish, version);
   });
 
-  await t.test(`foo, bar and baz each come back to their own broker over ${RECONNECTS} reconnects`, () => comesBack(demo));
+  await t.test(`foo, bar and baz each come back to their own broker over ${RECONNECTS} reconnects`, () =>
+    comesBack(demo),
+  );
 
-  await t.test('a persistent session is found again, in 3.1.1', () => findsItsSession(demo, 'device-4', { protocolVersion: 4 }));
+  await t.test('a persistent session is found again, in 3.1.1', () =>
+    findsItsSession(demo, 'device-4', { protocolVersion: 4 }),
+  );
   await t.test('a persistent session is found again, in 5.0', () =>
     findsItsSession(demo, 'device-5', { protocolVersion: 5, properties: { sessionExpiryInterval: 300 } }),
   );
@@ -149,7 +161,9 @@ testEveryEngine('the demo with mosquitto', async (engine, t) => {
 testEveryEngine('the demo with aedes', async (engine, t) => {
   const demo = await startDemo(t, '--engine', engine, '--brokers', 'aedes', '--quiet');
   await t.test('MQTT.js publishes and subscribes, in 3.1.1', () => publishesAndSubscribes(demo, 4));
-  await t.test(`foo, bar and baz each come back to their own broker over ${RECONNECTS} reconnects`, () => comesBack(demo));
+  await t.test(`foo, bar and baz each come back to their own broker over ${RECONNECTS} reconnects`, () =>
+    comesBack(demo),
+  );
 });
 
 // ---- mosquitto only ----------------------------------------------------------------------------------------------------
@@ -197,11 +211,21 @@ async function findsItsSession(demo: Demo, device: string, options: IClientOptio
 /** Another ClientId that `route` sends to the same broker. */
 async function sameBroker(demo: Demo, device: string): Promise<string> {
   const config = join(demo.folder, 'route.yaml');
-  await writeFile(config, `listeners: [{ bind: 127.0.0.1:0 }]\npools: { brokers: { backends: [${demo.brokers.join(', ')}] } }\n`);
+  await writeFile(
+    config,
+    `listeners: [{ bind: 127.0.0.1:0 }]\npools: { brokers: { backends: [${demo.brokers.join(', ')}] } }\n`,
+  );
   const keys = [device, ...Array.from({ length: 50 }, (_, index) => `neighbour-${index}-of-${device}`)];
-  const { stdout } = await runProgram('src/cli.ts', ['route', '--config', config, '--pool', 'brokers'], keys.join('\n'));
+  const { stdout } = await runProgram(
+    'src/cli.ts',
+    ['route', '--config', config, '--pool', 'brokers'],
+    keys.join('\n'),
+  );
   await rm(config);
-  const [own, ...others] = stdout.trimEnd().split('\n').map((line) => line.split('\t') as [string, string]);
+  const [own, ...others] = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split('\t') as [string, string]);
   const neighbour = others.find(([, backend]) => backend === own?.[1]);
   assert.ok(neighbour, 'one of fifty shares the broker');
   return neighbour[0];
@@ -210,7 +234,10 @@ async function sameBroker(demo: Demo, device: string): Promise<string> {
 async function leavesNothing({ program, folder }: Demo): Promise<void> {
   const { pid } = program.child;
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  const brokers = children.split(' ').filter((child) => child !== '').map(Number);
+  const brokers = children
+    .split(' ')
+    .filter((child) => child !== '')
+    .map(Number);
   if (process.platform === 'linux') assert.equal(brokers.length, 3);
   assert.equal((await readdir(folder)).length, 1);
   program.child.kill('SIGINT');
@@ -258,5 +285,8 @@ test('the demo refuses options that it does not have', async () => {
   };
   assert.equal(await refused('--port', 'x'), 'tidegate: --port x is no port (0 to 65535)\n');
   assert.equal(await refused('--engine', 'x'), 'tidegate: --engine x is not one of auto, uring, portable\n');
-  assert.match(await refused('--prt', '1'), /^tidegate: Unknown option '--prt'; npm start -- --help shows the options\n$/);
+  assert.match(
+    await refused('--prt', '1'),
+    /^tidegate: Unknown option '--prt'; npm start -- --help shows the options\n$/,
+  );
 });

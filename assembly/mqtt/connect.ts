@@ -8,21 +8,67 @@
 // clauses and demands less: where its text says that a value is disregarded, it is disregarded here too.
 // Nothing beyond the standards is checked (ClientIds longer than 23 bytes, control characters): that is the broker's.
 import {
-  CONNECT_BYTES, CONNECT_CLIENT_ID, CONNECT_FLAG_CLEAN_START, CONNECT_FLAG_PASSWORD, CONNECT_FLAG_USERNAME,
-  CONNECT_FLAG_WILL, CONNECT_FLAG_WILL_QOS, CONNECT_FLAG_WILL_RETAIN, CONNECT_PASSWORD, CONNECT_PROPERTIES,
-  CONNECT_USERNAME, CONNECT_WILL_PAYLOAD, CONNECT_WILL_PROPERTIES, CONNECT_WILL_TOPIC,
-  PARSE_COMPLETE, PARSE_PARTIAL, PARSE_REFUSED,
-  REASON_CLIENT_ID_REQUIRED, REASON_CONNECT_EXPECTED, REASON_CONNECT_TOO_LARGE, REASON_FIELD_TOO_LONG,
-  REASON_FIXED_HEADER_FLAGS, REASON_HTTP_REQUEST, REASON_NOT_MQTT, REASON_PASSWORD_WITHOUT_USERNAME,
-  REASON_PROPERTY_DUPLICATE, REASON_PROPERTY_LENGTH, REASON_PROPERTY_UNKNOWN, REASON_PROPERTY_VALUE,
-  REASON_PROTOCOL_NAME, REASON_PROTOCOL_VERSION, REASON_REMAINING_LENGTH, REASON_RESERVED_FLAG, REASON_TLS_HELLO,
-  REASON_TRAILING_BYTES, REASON_WILL_FLAGS, REASON_WILL_TOPIC,
-} from "../layout";
-import { Connect } from "../memory";
+  CONNECT_BYTES,
+  CONNECT_CLIENT_ID,
+  CONNECT_FLAG_CLEAN_START,
+  CONNECT_FLAG_PASSWORD,
+  CONNECT_FLAG_USERNAME,
+  CONNECT_FLAG_WILL,
+  CONNECT_FLAG_WILL_QOS,
+  CONNECT_FLAG_WILL_RETAIN,
+  CONNECT_PASSWORD,
+  CONNECT_PROPERTIES,
+  CONNECT_USERNAME,
+  CONNECT_WILL_PAYLOAD,
+  CONNECT_WILL_PROPERTIES,
+  CONNECT_WILL_TOPIC,
+  PARSE_COMPLETE,
+  PARSE_PARTIAL,
+  PARSE_REFUSED,
+  REASON_CLIENT_ID_REQUIRED,
+  REASON_CONNECT_EXPECTED,
+  REASON_CONNECT_TOO_LARGE,
+  REASON_FIELD_TOO_LONG,
+  REASON_FIXED_HEADER_FLAGS,
+  REASON_HTTP_REQUEST,
+  REASON_NOT_MQTT,
+  REASON_PASSWORD_WITHOUT_USERNAME,
+  REASON_PROPERTY_DUPLICATE,
+  REASON_PROPERTY_LENGTH,
+  REASON_PROPERTY_UNKNOWN,
+  REASON_PROPERTY_VALUE,
+  REASON_PROTOCOL_NAME,
+  REASON_PROTOCOL_VERSION,
+  REASON_REMAINING_LENGTH,
+  REASON_RESERVED_FLAG,
+  REASON_TLS_HELLO,
+  REASON_TRAILING_BYTES,
+  REASON_WILL_FLAGS,
+  REASON_WILL_TOPIC,
+} from '../layout';
+import { Connect } from '../memory';
 import {
-  MORE_WANTED, NOWHERE, Span, atLimit, needRoom, offset, openPacket, readBinary, readByte, readText, readTopicName,
-  readU16, readU32, readVarint, refuse, room, setLimit, stopped, stoppedAt, varintIsPadded,
-} from "./reader";
+  atLimit,
+  MORE_WANTED,
+  NOWHERE,
+  needRoom,
+  offset,
+  openPacket,
+  readBinary,
+  readByte,
+  readText,
+  readTopicName,
+  readU16,
+  readU32,
+  readVarint,
+  refuse,
+  room,
+  Span,
+  setLimit,
+  stopped,
+  stoppedAt,
+  varintIsPadded,
+} from './reader';
 
 /**
  * Parses the packet at `bytes`, of which `length` bytes are there, always from its first byte, and never reads further.
@@ -93,7 +139,7 @@ function checkTls(bytes: usize, length: u32): void {
 function checkHttp(bytes: usize, length: u32, otherwise: u32): void {
   const count = min<u32>(length, 3);
   let letters: u32 = 0;
-  for (let index: u32 = 0; index < count; index++) letters |= <u32>load<u8>(bytes + index) << (16 - 8 * index);
+  for (let index: u32 = 0; index < count; index++) letters |= (<u32>load<u8>(bytes + index)) << (16 - 8 * index);
   const mask: u32 = 0xffffff << (24 - 8 * count);
   if (isMethod(letters, mask)) refuse(count == 3 ? REASON_HTTP_REQUEST : MORE_WANTED, 0);
   // A PROXY protocol header that nobody asked for begins with such a P as well.
@@ -105,16 +151,18 @@ const LETTERS_PRO: u32 = 0x50524f;
 
 /** The first letters of RFC 9110's methods, of PATCH, and of HTTP/2's preface. */
 function isMethod(letters: u32, mask: u32): bool {
-  return letters == (0x474554 & mask) // GET
-    || letters == (0x484541 & mask) // HEAD
-    || letters == (0x504f53 & mask) // POST
-    || letters == (0x505554 & mask) // PUT
-    || letters == (0x504154 & mask) // PATCH
-    || letters == (0x44454c & mask) // DELETE
-    || letters == (0x4f5054 & mask) // OPTIONS
-    || letters == (0x434f4e & mask) // CONNECT
-    || letters == (0x545241 & mask) // TRACE
-    || letters == (0x505249 & mask); // PRI
+  return (
+    letters == (0x474554 & mask) || // GET
+    letters == (0x484541 & mask) || // HEAD
+    letters == (0x504f53 & mask) || // POST
+    letters == (0x505554 & mask) || // PUT
+    letters == (0x504154 & mask) || // PATCH
+    letters == (0x44454c & mask) || // DELETE
+    letters == (0x4f5054 & mask) || // OPTIONS
+    letters == (0x434f4e & mask) || // CONNECT
+    letters == (0x545241 & mask) || // TRACE
+    letters == (0x505249 & mask)
+  ); // PRI
 }
 
 /** Whether some MQTT packet begins so, table 2.1 for the types and table 2.2 for their flags; 15 is AUTH of 5.0. */
@@ -218,13 +266,24 @@ const TOPIC_ALIAS_MAXIMUM: u32 = 0x22;
 const USER_PROPERTY: u32 = 0x26;
 const MAXIMUM_PACKET_SIZE: u32 = 0x27;
 
-const CONNECT_PROPERTY_SET: u64 = (<u64>1 << SESSION_EXPIRY_INTERVAL) | (<u64>1 << AUTHENTICATION_METHOD)
-  | (<u64>1 << AUTHENTICATION_DATA) | (<u64>1 << REQUEST_PROBLEM_INFORMATION) | (<u64>1 << REQUEST_RESPONSE_INFORMATION)
-  | (<u64>1 << RECEIVE_MAXIMUM) | (<u64>1 << TOPIC_ALIAS_MAXIMUM) | (<u64>1 << USER_PROPERTY)
-  | (<u64>1 << MAXIMUM_PACKET_SIZE);
-const WILL_PROPERTY_SET: u64 = (<u64>1 << PAYLOAD_FORMAT_INDICATOR) | (<u64>1 << MESSAGE_EXPIRY_INTERVAL)
-  | (<u64>1 << CONTENT_TYPE) | (<u64>1 << RESPONSE_TOPIC) | (<u64>1 << CORRELATION_DATA)
-  | (<u64>1 << WILL_DELAY_INTERVAL) | (<u64>1 << USER_PROPERTY);
+const CONNECT_PROPERTY_SET: u64 =
+  ((<u64>1) << SESSION_EXPIRY_INTERVAL) |
+  ((<u64>1) << AUTHENTICATION_METHOD) |
+  ((<u64>1) << AUTHENTICATION_DATA) |
+  ((<u64>1) << REQUEST_PROBLEM_INFORMATION) |
+  ((<u64>1) << REQUEST_RESPONSE_INFORMATION) |
+  ((<u64>1) << RECEIVE_MAXIMUM) |
+  ((<u64>1) << TOPIC_ALIAS_MAXIMUM) |
+  ((<u64>1) << USER_PROPERTY) |
+  ((<u64>1) << MAXIMUM_PACKET_SIZE);
+const WILL_PROPERTY_SET: u64 =
+  ((<u64>1) << PAYLOAD_FORMAT_INDICATOR) |
+  ((<u64>1) << MESSAGE_EXPIRY_INTERVAL) |
+  ((<u64>1) << CONTENT_TYPE) |
+  ((<u64>1) << RESPONSE_TOPIC) |
+  ((<u64>1) << CORRELATION_DATA) |
+  ((<u64>1) << WILL_DELAY_INTERVAL) |
+  ((<u64>1) << USER_PROPERTY);
 
 /** Reads a property length and as many bytes of properties, of which only those in the set may stand here. */
 function parseProperties(out: Connect, allowed: u64, span: Span): void {
@@ -244,14 +303,14 @@ function parseProperties(out: Connect, allowed: u64, span: Span): void {
     const at = offset();
     const identifier = readPropertyIdentifier(allowed);
     if (stopped()) return;
-    const bit = <u64>1 << identifier;
+    const bit = (<u64>1) << identifier;
     if (seen & bit && identifier != USER_PROPERTY) refuse(REASON_PROPERTY_DUPLICATE, at);
     if (identifier == AUTHENTICATION_DATA) dataOffset = at;
     seen |= bit;
     readPropertyValue(identifier, at, out);
   }
   // 3.1.2.11.10: a Protocol Error, whichever of the two would have come first.
-  const methodSeen = (seen & (<u64>1 << AUTHENTICATION_METHOD)) != 0;
+  const methodSeen = (seen & ((<u64>1) << AUTHENTICATION_METHOD)) != 0;
   if (dataOffset && !methodSeen) refuse(REASON_PROPERTY_VALUE, dataOffset);
   setLimit(bytesAfter, REASON_FIELD_TOO_LONG);
 }
@@ -260,28 +319,49 @@ function parseProperties(out: Connect, allowed: u64, span: Span): void {
 function readPropertyIdentifier(allowed: u64): u32 {
   const at = offset();
   const identifier = readByte();
-  if (identifier > 63 || !(allowed >> identifier & 1)) refuse(REASON_PROPERTY_UNKNOWN, at);
+  if (identifier > 63 || !((allowed >> identifier) & 1)) refuse(REASON_PROPERTY_UNKNOWN, at);
   return identifier;
 }
 
 /** One line for each property, by identifier: table 2-4 for the types, 3.1.2.11 and 3.1.3.2 for the values. */
 function readPropertyValue(identifier: u32, at: u32, out: Connect): void {
   switch (identifier) {
-    case SESSION_EXPIRY_INTERVAL: out.sessionExpiry = readU32(); break;
-    case RECEIVE_MAXIMUM: out.receiveMaximum = notZero(readU16(), at); break;
-    case MAXIMUM_PACKET_SIZE: out.maximumPacketSize = notZero(readU32(), at); break;
-    case TOPIC_ALIAS_MAXIMUM: out.topicAliasMaximum = readU16(); break;
+    case SESSION_EXPIRY_INTERVAL:
+      out.sessionExpiry = readU32();
+      break;
+    case RECEIVE_MAXIMUM:
+      out.receiveMaximum = notZero(readU16(), at);
+      break;
+    case MAXIMUM_PACKET_SIZE:
+      out.maximumPacketSize = notZero(readU32(), at);
+      break;
+    case TOPIC_ALIAS_MAXIMUM:
+      out.topicAliasMaximum = readU16();
+      break;
     case REQUEST_RESPONSE_INFORMATION:
     case REQUEST_PROBLEM_INFORMATION:
-    case PAYLOAD_FORMAT_INDICATOR: zeroOrOne(readByte(), at); break;
+    case PAYLOAD_FORMAT_INDICATOR:
+      zeroOrOne(readByte(), at);
+      break;
     case AUTHENTICATION_METHOD:
-    case CONTENT_TYPE: readText(NOWHERE); break;
+    case CONTENT_TYPE:
+      readText(NOWHERE);
+      break;
     case AUTHENTICATION_DATA:
-    case CORRELATION_DATA: readBinary(NOWHERE); break;
-    case RESPONSE_TOPIC: readTopicName(NOWHERE, REASON_PROPERTY_VALUE); break; // [MQTT-3.3.2-14]
-    case USER_PROPERTY: readText(NOWHERE); readText(NOWHERE); break; // [MQTT-1.5.7-1]
+    case CORRELATION_DATA:
+      readBinary(NOWHERE);
+      break;
+    case RESPONSE_TOPIC:
+      readTopicName(NOWHERE, REASON_PROPERTY_VALUE);
+      break; // [MQTT-3.3.2-14]
+    case USER_PROPERTY:
+      readText(NOWHERE);
+      readText(NOWHERE);
+      break; // [MQTT-1.5.7-1]
     case WILL_DELAY_INTERVAL:
-    case MESSAGE_EXPIRY_INTERVAL: readU32(); break;
+    case MESSAGE_EXPIRY_INTERVAL:
+      readU32();
+      break;
   }
 }
 

@@ -8,7 +8,7 @@
 //                          |<-- here -->|              `here` bytes have arrived and aren't read yet
 //
 // Distances are compared, never addresses: a claimed length may reach past the end of the memory, where sums wrap.
-import { NONE, REASON_FIELD_TOO_LONG, REASON_NULL_CHARACTER, REASON_UTF8 } from "../layout";
+import { NONE, REASON_FIELD_TOO_LONG, REASON_NULL_CHARACTER, REASON_UTF8 } from '../layout';
 
 /** The reader's stop while nothing is wrong but the bytes so far. */
 export const MORE_WANTED = NONE;
@@ -114,7 +114,8 @@ export function varintIsPadded(from: u32): bool {
 }
 
 /** Where a field lies: an offset from the packet's first byte, as the pairs of Connect hold it. */
-@unmanaged export class Span {
+@unmanaged
+export class Span {
   offset: u32;
   bytes: u32;
 }

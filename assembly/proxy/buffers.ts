@@ -3,17 +3,18 @@
 //
 //   note 16 B for each buffer: u32 next in the list | u32 start | u32 end | u32 1 while the data plane holds it
 //   bytes [start, end) are still to be sent
-import { BUFFER_NOTE_BYTES, NONE } from "../layout";
-import { bufferAddress, bufferNotes, provideBuffer } from "../uring/ring";
-import { count, Direction, header } from "./table";
+import { BUFFER_NOTE_BYTES, NONE } from '../layout';
+import { bufferAddress, bufferNotes, provideBuffer } from '../uring/ring';
+import { count, Direction, header } from './table';
 
-@unmanaged export class Note {
+@unmanaged
+export class Note {
   next: u32;
   start: u32;
   end: u32;
   held: u32;
 }
-if (offsetof<Note>() != BUFFER_NOTE_BYTES) ERROR("Note changed its size");
+if (offsetof<Note>() != BUFFER_NOTE_BYTES) ERROR('Note changed its size');
 
 /** So few bytes are rather copied behind the last buffer's than given a buffer of their own. */
 const COPIED_BYTES_MAX: u32 = 512;
@@ -21,8 +22,7 @@ const COPIED_BYTES_MAX: u32 = 512;
 const HELD_MAX: u32 = 16;
 const HELD_MAX_WHEN_SHORT: u32 = 2;
 
-// @ts-ignore: decorator
-@inline export function note(buffer: u32): Note {
+export function note(buffer: u32): Note {
   assert(buffer < header().bufferCount);
   return changetype<Note>(bufferNotes() + <usize>buffer * BUFFER_NOTE_BYTES);
 }

@@ -4,12 +4,12 @@
 //   chunk 64 B = u32 next chunk, or NONE | 60 bytes
 //
 // An arena that is full costs the log a cut-off ClientId, never the connection.
-import { ARENA_CHUNK_BYTES, CLIENT_ID_INLINE_BYTES, CLIENT_ID_KEPT_BYTES_MAX, NONE } from "../layout";
-import { Cold } from "../memory";
-import { count, header } from "./table";
+import { ARENA_CHUNK_BYTES, CLIENT_ID_INLINE_BYTES, CLIENT_ID_KEPT_BYTES_MAX, NONE } from '../layout';
+import { Cold } from '../memory';
+import { count, header } from './table';
 
 const CHUNK_DATA_BYTES: u32 = ARENA_CHUNK_BYTES - 4;
-const CLIENT_ID = offsetof<Cold>("clientId");
+const CLIENT_ID = offsetof<Cold>('clientId');
 
 let chunksBase: usize = 0;
 let chunksMax: u32 = 0;
@@ -86,8 +86,7 @@ function takeChunk(): u32 {
   return chunk;
 }
 
-// @ts-ignore: decorator
-@inline function chunkAddress(chunk: u32): usize {
+function chunkAddress(chunk: u32): usize {
   assert(chunk < chunksMax);
   return chunksBase + <usize>chunk * ARENA_CHUNK_BYTES;
 }

@@ -1,16 +1,27 @@
 // The life of a connection as both engines live it: open, decide, dial, next, close. How bytes are moved in between is
 // each engine's own (proxy.ts here, portable.ts in TypeScript).
-import { NONE, REASON_NONE, VERDICT_DIAL, VERDICT_REFUSE } from "../layout";
-import { Cold } from "../memory";
-import { writeRefusal } from "../mqtt/connack";
-import { chooseBackend, decide, dropBackend } from "../route/decide";
-import { listenerEntry, member, observeSnapshot, pool } from "../snapshot";
-import { attachClientIds, forgetClientId } from "./client-id";
-import { writeRecord } from "./records";
+import { NONE, REASON_NONE, VERDICT_DIAL, VERDICT_REFUSE } from '../layout';
+import { Cold } from '../memory';
+import { writeRefusal } from '../mqtt/connack';
+import { chooseBackend, decide, dropBackend } from '../route/decide';
+import { listenerEntry, member, observeSnapshot, pool } from '../snapshot';
+import { attachClientIds, forgetClientId } from './client-id';
+import { writeRecord } from './records';
 import {
-  attachTable, backendCounters, cold, count, freeSlot, header, hot, PHASE_ACCEPTING, PHASE_DIALLING, PHASE_FREE, PHASE_OPEN,
-  PHASE_READING, takeSlot,
-} from "./table";
+  attachTable,
+  backendCounters,
+  cold,
+  count,
+  freeSlot,
+  header,
+  hot,
+  PHASE_ACCEPTING,
+  PHASE_DIALLING,
+  PHASE_FREE,
+  PHASE_OPEN,
+  PHASE_READING,
+  takeSlot,
+} from './table';
 
 /** A slot in phase READING for a client of that listener, or NONE when the table is full. */
 export function connectionOpen(listener: u32): u32 {

@@ -1,16 +1,30 @@
 // One worker's life: turns, each one system call long. Decisions about the whole worker stand here, those about one
 // connection in proxy.ts.
 import {
-  CONTROL_DRAIN, CONTROL_STOP, HEADER_CONTROL, HEADER_OFFSET, HEADER_STATE, STATE_RUNNING, STATE_STOPPED,
-} from "../layout";
-import { observe, publish } from "../shared";
-import { observeSnapshot } from "../snapshot";
-import { drainCompletions, submitAndWait } from "../uring/ring";
+  CONTROL_DRAIN,
+  CONTROL_STOP,
+  HEADER_CONTROL,
+  HEADER_OFFSET,
+  HEADER_STATE,
+  STATE_RUNNING,
+  STATE_STOPPED,
+} from '../layout';
+import { observe, publish } from '../shared';
+import { observeSnapshot } from '../snapshot';
+import { drainCompletions, submitAndWait } from '../uring/ring';
 import {
-  armAccepts, closeAll, feedStarved, nobodyLeft, onCompletion, onTimer, sendDirty, startProxy, stopAccepting,
-} from "./proxy";
-import { count } from "./table";
-import { expireTimers, sleepMs, startTimers } from "./timers";
+  armAccepts,
+  closeAll,
+  feedStarved,
+  nobodyLeft,
+  onCompletion,
+  onTimer,
+  sendDirty,
+  startProxy,
+  stopAccepting,
+} from './proxy';
+import { count } from './table';
+import { expireTimers, sleepMs, startTimers } from './timers';
 
 /** With nothing to do at all, a worker looks up this often. */
 const IDLE_MS: u32 = 1000;

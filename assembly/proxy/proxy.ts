@@ -2,33 +2,107 @@
 // closing. armX asks the kernel for something, onX receives the answer. Every answer does the same: clear the bit;
 // closing? then join; handle the error; go on.
 import {
-  COLD_KEY_HASH, IOVECS_MAX, NONE, REASON_BACKEND_CLOSED, REASON_BACKEND_RESET, REASON_BACKEND_STALLED,
-  REASON_CLIENT_CLOSED, REASON_CLIENT_LEFT_EARLY, REASON_CLIENT_RESET, REASON_CLIENT_STALLED, REASON_CONNECT_TIMEOUT,
-  REASON_NONE, REASON_SHUTDOWN, SCRATCH_BYTES, VERDICT_DIAL, VERDICT_MORE, HEADER_ACCEPTING, HEADER_LISTENER_FDS,
+  COLD_KEY_HASH,
+  HEADER_ACCEPTING,
+  HEADER_LISTENER_FDS,
   HEADER_OFFSET,
-} from "../layout";
-import { Member } from "../memory";
+  IOVECS_MAX,
+  NONE,
+  REASON_BACKEND_CLOSED,
+  REASON_BACKEND_RESET,
+  REASON_BACKEND_STALLED,
+  REASON_CLIENT_CLOSED,
+  REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_RESET,
+  REASON_CLIENT_STALLED,
+  REASON_CONNECT_TIMEOUT,
+  REASON_NONE,
+  REASON_SHUTDOWN,
+  SCRATCH_BYTES,
+  VERDICT_DIAL,
+  VERDICT_MORE,
+} from '../layout';
+import { Member } from '../memory';
 import {
-  EBADF, ECANCELED, ECONNABORTED, ENOBUFS, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE,
-} from "../uring/abi";
+  EBADF,
+  ECANCELED,
+  ECONNABORTED,
+  ENOBUFS,
+  IORING_CQE_BUFFER_SHIFT,
+  IORING_CQE_F_BUFFER,
+  IORING_CQE_F_MORE,
+} from '../uring/abi';
 import {
-  addPiece, identity, isOfGeneration, operationOf, OP_ACCEPT, OP_CANCEL, OP_CLOSE, OP_DIAL, OP_RECEIVE, OP_SEND,
-  OP_SHUTDOWN, OP_WAKE, pieceAddress, prepAccept, prepCancel, prepClose, prepDial, prepReceive, prepSend,
-  prepSendMessage, prepShutdown, prepWake, slotOf,
-} from "../uring/ops";
+  addPiece,
+  identity,
+  isOfGeneration,
+  OP_ACCEPT,
+  OP_CANCEL,
+  OP_CLOSE,
+  OP_DIAL,
+  OP_RECEIVE,
+  OP_SEND,
+  OP_SHUTDOWN,
+  OP_WAKE,
+  operationOf,
+  pieceAddress,
+  prepAccept,
+  prepCancel,
+  prepClose,
+  prepDial,
+  prepReceive,
+  prepSend,
+  prepSendMessage,
+  prepShutdown,
+  prepWake,
+  slotOf,
+} from '../uring/ops';
 import {
-  appendBuffer, buffersFree, consume, dropAll, gather, giveBackBuffer, holdsLittle, holdsTooMuch, note, takeBuffer,
-} from "./buffers";
+  appendBuffer,
+  buffersFree,
+  consume,
+  dropAll,
+  gather,
+  giveBackBuffer,
+  holdsLittle,
+  holdsTooMuch,
+  note,
+  takeBuffer,
+} from './buffers';
 import {
-  beginLife, connectionDecide, connectionDialled, connectionNext, connectionRefusal, connectTimeoutMs, dialTimeoutMs,
-  endLife, memberAddress,
-} from "./connection";
+  beginLife,
+  connectionDecide,
+  connectionDialled,
+  connectionNext,
+  connectionRefusal,
+  connectTimeoutMs,
+  dialTimeoutMs,
+  endLife,
+  memberAddress,
+} from './connection';
 import {
-  BACKEND, CLIENT, cold, count, direction, FLAG_CONNECT_WHOLE, freeSlot, header, hot, PHASE_ACCEPTING, PHASE_CLOSING,
-  PHASE_DIALLING, PHASE_FREE, PHASE_GREETING, PHASE_OPEN, PHASE_READING, PHASE_REFUSING, slotAvailable, slotsEnd,
+  BACKEND,
+  CLIENT,
+  cold,
+  count,
+  direction,
+  FLAG_CONNECT_WHOLE,
+  freeSlot,
+  header,
+  hot,
+  PHASE_ACCEPTING,
+  PHASE_CLOSING,
+  PHASE_DIALLING,
+  PHASE_FREE,
+  PHASE_GREETING,
+  PHASE_OPEN,
+  PHASE_READING,
+  PHASE_REFUSING,
+  slotAvailable,
+  slotsEnd,
   takeSlot,
-} from "./table";
-import { clearTimer, setTimer } from "./timers";
+} from './table';
+import { clearTimer, setTimer } from './timers';
 
 // Hot.pending: a bit for each operation (uring/ops.ts), and one for each list that a slot may stand in.
 const PENDING_STARVED: u32 = 1 << 30;
@@ -132,8 +206,7 @@ function onAcceptError(slot: u32, result: i32): void {
   acceptPauseEndMs = header().clockMs + ACCEPT_PAUSE_MS;
 }
 
-// @ts-ignore: decorator
-@inline function acceptCount(listener: u32): usize {
+function acceptCount(listener: u32): usize {
   return <usize>(HEADER_OFFSET + HEADER_ACCEPTING) + <usize>listener * 4;
 }
 
@@ -539,21 +612,18 @@ export function nobodyLeft(): bool {
 
 // ---- Identity --------------------------------------------------------------------------------------------------------
 
-// @ts-ignore: decorator
-@inline function identityOf(slot: u32, op: u32): u64 {
+function identityOf(slot: u32, op: u32): u64 {
   return identity(op, slot, hot(slot).generation);
 }
 
-// @ts-ignore: decorator
-@inline function awaited(slot: u32, op: u32): u64 {
+function awaited(slot: u32, op: u32): u64 {
   const line = hot(slot);
   assert((line.pending & (1 << op)) == 0);
   line.pending |= 1 << op;
   return identityOf(slot, op);
 }
 
-// @ts-ignore: decorator
-@inline function answered(slot: u32, op: u32): void {
+function answered(slot: u32, op: u32): void {
   const line = hot(slot);
   assert((line.pending & (1 << op)) != 0);
   line.pending &= ~(1 << op);

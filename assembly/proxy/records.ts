@@ -1,14 +1,21 @@
 // The access records of ended connections: a ring with one writer, this worker, and one reader, the log thread.
 // The reader that falls behind loses records, which are counted, and never holds up the traffic.
 import {
-  CLIENT_ID_KEPT_BYTES_MAX, COUNTERS_REASONS, HEADER_OFFSET, HEADER_RECORDS_READ, HEADER_RECORDS_WRITTEN,
-  REASON_NONE, REASONS_MAX, RECORD_CLIENT_ID, RECORD_SKIP,
-} from "../layout";
-import { AccessRecord, Cold } from "../memory";
-import { observe, publish } from "../shared";
-import { snapshot } from "../snapshot";
-import { copyClientId } from "./client-id";
-import { count, counters, header } from "./table";
+  CLIENT_ID_KEPT_BYTES_MAX,
+  COUNTERS_REASONS,
+  HEADER_OFFSET,
+  HEADER_RECORDS_READ,
+  HEADER_RECORDS_WRITTEN,
+  REASON_NONE,
+  REASONS_MAX,
+  RECORD_CLIENT_ID,
+  RECORD_SKIP,
+} from '../layout';
+import { AccessRecord, Cold } from '../memory';
+import { observe, publish } from '../shared';
+import { snapshot } from '../snapshot';
+import { copyClientId } from './client-id';
+import { count, counters, header } from './table';
 
 const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + 7) & ~7;
 const WRITTEN: usize = HEADER_OFFSET + HEADER_RECORDS_WRITTEN;
@@ -36,7 +43,7 @@ export function writeRecord(line: Cold): void {
   record.keepAlive = line.keepAlive;
   record.attempts = <u32>popcnt<u64>(line.tried);
   record.clientIdBytes = line.clientIdBytes;
-  memory.copy(address + offsetof<AccessRecord>("_peer0"), changetype<usize>(line) + offsetof<Cold>("_peer0"), 28);
+  memory.copy(address + offsetof<AccessRecord>('_peer0'), changetype<usize>(line) + offsetof<Cold>('_peer0'), 28);
   record.epoch = snapshot().epoch;
   const kept = copyClientId(line, address + RECORD_CLIENT_ID);
   record.bytesTotal = (RECORD_CLIENT_ID + kept + 7) & ~7;

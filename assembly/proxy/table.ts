@@ -1,19 +1,21 @@
 // The connection table: for each slot one hot line, which every turn may touch, and one cold line, which only the
 // beginning and the end of a life touch. Memory of slots never used stays untouched.
-import { COLD_BYTES, HEADER_OFFSET, HOT_BYTES, NONE } from "../layout";
-import { BackendCounters, Cold, Counters, Header } from "../memory";
+import { COLD_BYTES, HEADER_OFFSET, HOT_BYTES, NONE } from '../layout';
+import { BackendCounters, Cold, Counters, Header } from '../memory';
 
 /** One side's bytes on their way to the other: a list of buffers, oldest first. */
-@unmanaged export class Direction {
+@unmanaged
+export class Direction {
   head: u32;
   tail: u32;
   bufferCount: u32;
   /** Of the client's direction: next free or starved slot; of the backend's: next dirty slot. */
   link: u32;
 }
-if (offsetof<Direction>() != 16) ERROR("Direction changed its size");
+if (offsetof<Direction>() != 16) ERROR('Direction changed its size');
 
-@unmanaged export class Hot {
+@unmanaged
+export class Hot {
   generation: u32;
   /** One bit for each operation that the kernel holds; the slot is free only when it is 0. */
   pending: u32;
@@ -31,7 +33,7 @@ if (offsetof<Direction>() != 16) ERROR("Direction changed its size");
   /** What was moved when progress was last looked at. */
   progress: u32;
 }
-if (offsetof<Hot>() != HOT_BYTES) ERROR("Hot changed its size");
+if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
 
 // A connection's phases. The portable engine walks the same ones without ACCEPTING, REFUSING and CLOSING.
 //
@@ -70,34 +72,30 @@ let slotsMax: u32 = 0;
 let slotsTouched: u32 = 0;
 let freeHead: u32 = NONE;
 
-// @ts-ignore: decorator
-@inline export function header(): Header {
+export function header(): Header {
   return changetype<Header>(HEADER_OFFSET);
 }
 
-// @ts-ignore: decorator
-@inline export function count(): Counters {
+export function count(): Counters {
   return changetype<Counters>(counters);
 }
 
-// @ts-ignore: decorator
-@inline export function backendCounters(backend: u32): BackendCounters {
+export function backendCounters(backend: u32): BackendCounters {
   return changetype<BackendCounters>(backendCountersBase + <usize>backend * offsetof<BackendCounters>());
 }
 
-// @ts-ignore: decorator
-@inline export function hot(slot: u32): Hot {
+export function hot(slot: u32): Hot {
   return changetype<Hot>(hotBase + <usize>slot * HOT_BYTES);
 }
 
-// @ts-ignore: decorator
-@inline export function cold(slot: u32): Cold {
+export function cold(slot: u32): Cold {
   return changetype<Cold>(coldBase + <usize>slot * COLD_BYTES);
 }
 
-// @ts-ignore: decorator
-@inline export function direction(slot: u32, side: u32): Direction {
-  return changetype<Direction>(hotBase + <usize>slot * HOT_BYTES + offsetof<Hot>("_fromClient0") + <usize>side * offsetof<Direction>());
+export function direction(slot: u32, side: u32): Direction {
+  return changetype<Direction>(
+    hotBase + <usize>slot * HOT_BYTES + offsetof<Hot>('_fromClient0') + <usize>side * offsetof<Direction>(),
+  );
 }
 
 export function attachTable(): void {

@@ -1,7 +1,7 @@
 // One deadline for each connection, in a wheel of WHEEL_BUCKETS lists, one for each tick of WHEEL_TICK_MS. A deadline
 // further away than one turn of the wheel stays in its list and is looked at again once a turn.
-import { WHEEL_BUCKETS, WHEEL_TICK_MS } from "../layout";
-import { header, hot } from "./table";
+import { WHEEL_BUCKETS, WHEEL_TICK_MS } from '../layout';
+import { header, hot } from './table';
 
 let wheel: usize = 0;
 let lastTick: u32 = 0;

@@ -4,14 +4,22 @@
 // Four passes, each over members with a weight that weren't tried: primaries that are up, backups that are up, then
 // primaries and backups whose connects failed lately. A suspect is worth a try when the alternative is a refusal.
 import {
-  ALGORITHM_KETAMA, BACKEND_COUNTERS_BYTES, HEALTH_SUSPECT, HEALTH_UP, METHOD_HASH, METHOD_LEAST_CONN,
-  METHOD_RANDOM_TWO, NONE, ROW_BYTES, ROW_NONE,
-} from "../layout";
-import { BackendCounters, Pool } from "../memory";
-import { mix64 } from "./hash";
-import { walkPoints } from "./ketama";
-import { bestOfRow, rowOf } from "./rendezvous";
-import { isEligible, memberAt } from "./table";
+  ALGORITHM_KETAMA,
+  BACKEND_COUNTERS_BYTES,
+  HEALTH_SUSPECT,
+  HEALTH_UP,
+  METHOD_HASH,
+  METHOD_LEAST_CONN,
+  METHOD_RANDOM_TWO,
+  NONE,
+  ROW_BYTES,
+  ROW_NONE,
+} from '../layout';
+import { BackendCounters, Pool } from '../memory';
+import { mix64 } from './hash';
+import { walkPoints } from './ketama';
+import { bestOfRow, rowOf } from './rendezvous';
+import { isEligible, memberAt } from './table';
 
 /**
  * The index of the member to dial, or NONE when all are tried, down, draining or without weight. `keyed` false means that
@@ -19,7 +27,13 @@ import { isEligible, memberAt } from "./table";
  * `health`: u32 and `counters`: BackendCounters, for each backend id. `random`: address of a u64, any value, advanced.
  */
 export function choose(
-  pool: Pool, keyed: bool, keyHash: u64, tried: u64, health: usize, counters: usize, random: usize,
+  pool: Pool,
+  keyed: bool,
+  keyHash: u64,
+  tried: u64,
+  health: usize,
+  counters: usize,
+  random: usize,
 ): u32 {
   if (keyed && pool.method == METHOD_HASH && pool.algorithm != ALGORITHM_KETAMA) {
     const member = firstOfRow(pool, keyHash, tried, health);
@@ -131,7 +145,7 @@ function nextRandom(random: usize): u64 {
 function compareLoad(pool: Pool, one: u32, other: u32, counters: usize): i32 {
   const ours = <u64>countersOf(pool, one, counters).active * memberAt(pool, other).weight;
   const theirs = <u64>countersOf(pool, other, counters).active * memberAt(pool, one).weight;
-  return <i32>(ours > theirs) - <i32>(ours < theirs);
+  return i32(ours > theirs) - i32(ours < theirs);
 }
 
 function countersOf(pool: Pool, index: u32, counters: usize): BackendCounters {

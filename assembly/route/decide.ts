@@ -1,18 +1,36 @@
 // First bytes to verdict: the one decision that every engine asks for.
+
 import {
-  AF_INET6,
-} from "../uring/abi";
+  HEADER_CONNECT,
+  HEADER_OFFSET,
+  HEADER_RANDOM_STATE,
+  KEY_CLIENT_ID,
+  KEY_USERNAME,
+  METHOD_HASH,
+  NONE,
+  PARSE_PARTIAL,
+  PARSE_REFUSED,
+  REASON_NO_BACKEND,
+  VERDICT_DIAL,
+  VERDICT_MORE,
+  VERDICT_REFUSE,
+} from '../layout';
+import { Cold, Connect, Pool } from '../memory';
+import { parseConnect } from '../mqtt/connect';
+import { keepClientId } from '../proxy/client-id';
 import {
-  HEADER_CONNECT, HEADER_OFFSET, HEADER_RANDOM_STATE, KEY_CLIENT_ID, KEY_USERNAME, METHOD_HASH, NONE,
-  PARSE_PARTIAL, PARSE_REFUSED, REASON_NO_BACKEND, VERDICT_DIAL, VERDICT_MORE, VERDICT_REFUSE,
-} from "../layout";
-import { Cold, Connect, Pool } from "../memory";
-import { parseConnect } from "../mqtt/connect";
-import { keepClientId } from "../proxy/client-id";
-import { backendCounters, backendCountersRegion, cold, FLAG_CONNECT_WHOLE, FLAG_KEYED, healthBase, hot } from "../proxy/table";
-import { listenerEntry, member, pool, snapshot } from "../snapshot";
-import { choose } from "./choose";
-import { hashKey } from "./table";
+  backendCounters,
+  backendCountersRegion,
+  cold,
+  FLAG_CONNECT_WHOLE,
+  FLAG_KEYED,
+  healthBase,
+  hot,
+} from '../proxy/table';
+import { listenerEntry, member, pool, snapshot } from '../snapshot';
+import { AF_INET6 } from '../uring/abi';
+import { choose } from './choose';
+import { hashKey } from './table';
 
 /** `bytes` are all that the client sent so far. On VERDICT_REFUSE the cold line's reason says why. */
 export function decide(slot: u32, bytes: usize, length: u32): u32 {
@@ -78,10 +96,10 @@ function takeKey(slot: u32, line: Cold, members: Pool, found: Connect, bytes: us
 
 // struct sockaddr_in has its address at 4, sockaddr_in6 at 8; only the address counts, the port changes.
 function peerAddress(line: Cold): usize {
-  const peer = changetype<usize>(line) + offsetof<Cold>("_peer0");
+  const peer = changetype<usize>(line) + offsetof<Cold>('_peer0');
   return peer + (load<u16>(peer) == AF_INET6 ? 8 : 4);
 }
 
 function peerAddressBytes(line: Cold): u32 {
-  return load<u16>(changetype<usize>(line) + offsetof<Cold>("_peer0")) == AF_INET6 ? 16 : 4;
+  return load<u16>(changetype<usize>(line) + offsetof<Cold>('_peer0')) == AF_INET6 ? 16 : 4;
 }

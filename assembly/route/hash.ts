@@ -1,8 +1,8 @@
 // The hash functions: SipHash-2-4 for keys that nobody may aim, CRC-32 for nginx's ring, a mixer for everything internal.
 
 const CRC_NIBBLES: usize = memory.data<u32>([
-  0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-  0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+  0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c, 0xedb88320,
+  0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
 ]);
 
 /** SipHash-2-4 (Aumasson and Bernstein) of `length` bytes under the 128-bit key `key0`, `key1` (little-endian halves). */
@@ -60,8 +60,7 @@ export function crc32(seed: u32, bytes: usize, length: u32): u32 {
 }
 
 /** The finalizer of SplitMix64 (Steele, Lea and Flood): a bijection in which every bit reaches every other. */
-// @ts-ignore: decorator
-@inline export function mix64(value: u64): u64 {
+export function mix64(value: u64): u64 {
   value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
   value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
   return value ^ (value >> 31);

@@ -3,20 +3,21 @@
 // A server stands at 160 points per weight. A point's hash is the CRC-32 of host, NUL, port and the four little-endian
 // bytes of the server's point before it, zero for the first. Where two points share a hash, the server listed first
 // keeps it. A key goes to the first point not below its own CRC-32, past the last point to the first.
-import { NONE, POINT_BYTES, POINTS_MAX, POINTS_PER_WEIGHT } from "../layout";
-import { Pool } from "../memory";
-import { crc32 } from "./hash";
-import { isEligible, memberAt, nameAt, nameBytesAt } from "./table";
+import { NONE, POINT_BYTES, POINTS_MAX, POINTS_PER_WEIGHT } from '../layout';
+import { Pool } from '../memory';
+import { crc32 } from './hash';
+import { isEligible, memberAt, nameAt, nameBytesAt } from './table';
 
 const DIGIT_COUNT: u32 = 256;
 const DIGIT_COUNTS_BYTES: u32 = DIGIT_COUNT * 4;
 
 /** One place on the ring, 8 bytes as layout.ts draws it. */
-@unmanaged class Point {
+@unmanaged
+class Point {
   hash: u32;
   member: u32;
 }
-if (offsetof<Point>() != POINT_BYTES) ERROR("Point changed its size");
+if (offsetof<Point>() != POINT_BYTES) ERROR('Point changed its size');
 
 /** Points before equal hashes are thrown out: at least what the table needs. Over POINTS_MAX is for the caller to refuse. */
 export function pointCountMax(pool: Pool): u32 {
@@ -55,7 +56,7 @@ function appendPoints(at: usize, member: u32, count: u32, name: usize, nameBytes
     store<u32>(at, previous);
     previous = crc32(base, at, 4);
     store<u32>(at, previous);
-    store<u32>(at, member, offsetof<Point>("member"));
+    store<u32>(at, member, offsetof<Point>('member'));
   }
   return end;
 }

@@ -4,14 +4,29 @@
 // The caller writes method, algorithm, memberCount, the secret, entryCount (the rows wanted, for rendezvous) and each
 // member's weight and backup; the build fills in the rest.
 import {
-  ALGORITHM_KETAMA, MEMBER_BYTES, MEMBERS_MAX, METHOD_HASH, POINT_BYTES, POINTS_MAX, POOL_BYTES, ROW_BYTES, ROW_NONE,
-  ROWS_MAX, ROWS_MIN, TABLE_BUILT, TABLE_MEMBER_COUNT, TABLE_MEMBER_TWICE, TABLE_MEMBER_WEIGHT, TABLE_POINTS,
-  TABLE_ROWS, WEIGHT_MAX,
-} from "../layout";
-import { Member, Pool } from "../memory";
-import { crc32, mix64, sipHash } from "./hash";
-import { buildPoints, pointCountMax, pointScratchBytes } from "./ketama";
-import { buildRows, CONTENDERS_BYTES } from "./rendezvous";
+  ALGORITHM_KETAMA,
+  MEMBER_BYTES,
+  MEMBERS_MAX,
+  METHOD_HASH,
+  POINT_BYTES,
+  POINTS_MAX,
+  POOL_BYTES,
+  ROW_BYTES,
+  ROW_NONE,
+  ROWS_MAX,
+  ROWS_MIN,
+  TABLE_BUILT,
+  TABLE_MEMBER_COUNT,
+  TABLE_MEMBER_TWICE,
+  TABLE_MEMBER_WEIGHT,
+  TABLE_POINTS,
+  TABLE_ROWS,
+  WEIGHT_MAX,
+} from '../layout';
+import { Member, Pool } from '../memory';
+import { crc32, mix64, sipHash } from './hash';
+import { buildPoints, pointCountMax, pointScratchBytes } from './ketama';
+import { buildRows, CONTENDERS_BYTES } from './rendezvous';
 
 /** The hash of a key as this pool's table wants it: CRC-32 for nginx's ring, else SipHash under the pool's secret. */
 export function hashKey(pool: Pool, bytes: usize, length: u32): u64 {
@@ -33,7 +48,8 @@ export function checkPool(pool: Pool): u32 {
 /** Bytes of the whole block: room for the build, which may leave a little less in `pool.blockBytes`. */
 export function blockBytesMax(pool: Pool): u32 {
   let tableBytes: u32 = 0;
-  if (pool.method == METHOD_HASH) tableBytes = isKetama(pool) ? pointCountMax(pool) * POINT_BYTES : pool.entryCount * ROW_BYTES;
+  if (pool.method == METHOD_HASH)
+    tableBytes = isKetama(pool) ? pointCountMax(pool) * POINT_BYTES : pool.entryCount * ROW_BYTES;
   return tableOffset(pool) + tableBytes;
 }
 
@@ -90,7 +106,7 @@ export function digestTable(pool: Pool): u64 {
   let digest: u64 = 0;
   for (let index: u32 = 0; index < pool.memberCount; index++) {
     const member = memberAt(pool, index);
-    digest += mix64(member.nameHash ^ mix64(((<u64>member.weight) << 1) | <u64>(member.backup != 0)));
+    digest += mix64(member.nameHash ^ mix64(((<u64>member.weight) << 1) | u64(member.backup != 0)));
   }
   if (pool.method != METHOD_HASH) return digest;
   digest = mix64(digest ^ pool.algorithm);
@@ -121,23 +137,22 @@ export function isEligible(pool: Pool, index: u32, backup: u32, wantedHealth: u3
   return (
     ((tried >> index) & 1) == 0 &&
     member.weight != 0 &&
-    <u32>(member.backup != 0) == backup &&
-    load<u32>(health + (<usize>member.backend << 2)) == wantedHealth
+    u32(member.backup != 0) == backup &&
+    load<u32>(health + ((<usize>member.backend) << 2)) == wantedHealth
   );
 }
 
 /** Members follow the pool directly: pool.members says POOL_BYTES to those who read the block in TypeScript. */
-// @ts-ignore: decorator
-@inline export function memberAt(pool: Pool, index: u32): Member {
+export function memberAt(pool: Pool, index: u32): Member {
   return changetype<Member>(changetype<usize>(pool) + POOL_BYTES + <usize>index * MEMBER_BYTES);
 }
 
 export function nameAt(names: usize, index: u32): usize {
-  return names + load<u32>(names + (<usize>index << 3));
+  return names + load<u32>(names + ((<usize>index) << 3));
 }
 
 export function nameBytesAt(names: usize, index: u32): u32 {
-  return load<u32>(names + (<usize>index << 3), 4);
+  return load<u32>(names + ((<usize>index) << 3), 4);
 }
 
 function isKetama(pool: Pool): bool {

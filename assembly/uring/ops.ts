@@ -5,17 +5,51 @@
 //
 // Files are direct descriptors with fixed places: slot * 2 for the client, slot * 2 + 1 for the backend, so no table of
 // the kernel's ever has to be searched, and a full one can't happen while a slot was free.
-import { HEADER_OFFSET, HEADER_OPTION_ON, HEADER_WAKE_VALUE, SOCKADDR_BYTES_MAX } from "../layout";
-import { Cold, Member } from "../memory";
-import { bufferAddress, entryMessage, kernelAddress, nextEntry, reserve } from "./ring";
+import { HEADER_OFFSET, HEADER_OPTION_ON, HEADER_WAKE_VALUE, SOCKADDR_BYTES_MAX } from '../layout';
+import { Cold, Member } from '../memory';
 import {
-  IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE, IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_RECV,
-  IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_SHUTDOWN, IORING_OP_SOCKET, IORING_OP_URING_CMD, IORING_RECV_MULTISHOT,
-  IOSQE_BUFFER_SELECT, IOSQE_CQE_SKIP_SUCCESS, IOSQE_FIXED_FILE, IOSQE_IO_LINK, IOVEC_BYTES, IPPROTO_TCP, MSGHDR_BYTES,
-  MSGHDR_IOV, MSGHDR_IOVLEN, MSG_NOSIGNAL, MSG_WAITALL, SHUT_WR, SOCKET_URING_OP_SETSOCKOPT, SOCK_STREAM, SQE_ADDR,
-  SQE_BUF_GROUP, SQE_FD, SQE_FILE_INDEX, SQE_FLAGS, SQE_IOPRIO, SQE_LEN, SQE_OFF, SQE_OPCODE, SQE_OPTNAME, SQE_OPTVAL,
-  SQE_OP_FLAGS, SQE_USER_DATA, TCP_NODELAY,
-} from "./abi";
+  IORING_OP_ACCEPT,
+  IORING_OP_ASYNC_CANCEL,
+  IORING_OP_CLOSE,
+  IORING_OP_CONNECT,
+  IORING_OP_READ,
+  IORING_OP_RECV,
+  IORING_OP_SEND,
+  IORING_OP_SENDMSG,
+  IORING_OP_SHUTDOWN,
+  IORING_OP_SOCKET,
+  IORING_OP_URING_CMD,
+  IORING_RECV_MULTISHOT,
+  IOSQE_BUFFER_SELECT,
+  IOSQE_CQE_SKIP_SUCCESS,
+  IOSQE_FIXED_FILE,
+  IOSQE_IO_LINK,
+  IOVEC_BYTES,
+  IPPROTO_TCP,
+  MSG_NOSIGNAL,
+  MSG_WAITALL,
+  MSGHDR_BYTES,
+  MSGHDR_IOV,
+  MSGHDR_IOVLEN,
+  SHUT_WR,
+  SOCK_STREAM,
+  SOCKET_URING_OP_SETSOCKOPT,
+  SQE_ADDR,
+  SQE_BUF_GROUP,
+  SQE_FD,
+  SQE_FILE_INDEX,
+  SQE_FLAGS,
+  SQE_IOPRIO,
+  SQE_LEN,
+  SQE_OFF,
+  SQE_OP_FLAGS,
+  SQE_OPCODE,
+  SQE_OPTNAME,
+  SQE_OPTVAL,
+  SQE_USER_DATA,
+  TCP_NODELAY,
+} from './abi';
+import { bufferAddress, entryMessage, kernelAddress, nextEntry, reserve } from './ring';
 
 // Operations that a connection waits for, each a bit of Hot.pending; + CLIENT or BACKEND where there is one for a side.
 export const OP_ACCEPT: u32 = 0;
@@ -30,28 +64,23 @@ export const OP_WAKE: u32 = 18;
 
 const GENERATION_MASK: u32 = 0xffffff;
 
-// @ts-ignore: decorator
-@inline export function identity(op: u32, slot: u32, generation: u32): u64 {
-  return (<u64>slot << 32) | <u64>((generation & GENERATION_MASK) << 8) | <u64>op;
+export function identity(op: u32, slot: u32, generation: u32): u64 {
+  return ((<u64>slot) << 32) | <u64>((generation & GENERATION_MASK) << 8) | <u64>op;
 }
 
-// @ts-ignore: decorator
-@inline export function operationOf(userData: u64): u32 {
+export function operationOf(userData: u64): u32 {
   return <u32>userData & 0xff;
 }
 
-// @ts-ignore: decorator
-@inline export function slotOf(userData: u64): u32 {
+export function slotOf(userData: u64): u32 {
   return <u32>(userData >> 32);
 }
 
-// @ts-ignore: decorator
-@inline export function isOfGeneration(userData: u64, generation: u32): bool {
-  return (<u32>userData >> 8) == (generation & GENERATION_MASK);
+export function isOfGeneration(userData: u64, generation: u32): bool {
+  return <u32>userData >> 8 == (generation & GENERATION_MASK);
 }
 
-// @ts-ignore: decorator
-@inline function file(slot: u32, side: u32): u32 {
+function file(slot: u32, side: u32): u32 {
   return slot * 2 + side;
 }
 
@@ -66,7 +95,7 @@ function prep(opcode: u32, flags: u32, userData: u64): usize {
 /** Accepts the next client into the slot's place; its address is written to the cold line. */
 export function prepAccept(listenerFd: u32, slot: u32, line: Cold, userData: u64): void {
   line.peerBytes = SOCKADDR_BYTES_MAX;
-  const peer = changetype<usize>(line) + offsetof<Cold>("_peer0");
+  const peer = changetype<usize>(line) + offsetof<Cold>('_peer0');
   const entry = prep(IORING_OP_ACCEPT, 0, userData);
   store<u32>(entry, listenerFd, SQE_FD);
   store<u64>(entry, kernelAddress(peer, SOCKADDR_BYTES_MAX), SQE_ADDR);
@@ -119,7 +148,7 @@ export function addPiece(message: usize, offset: usize, length: u32): void {
  */
 export function prepDial(slot: u32, to: Member, userData: u64): void {
   reserve(3);
-  const sockaddr = changetype<usize>(to) + offsetof<Member>("_sockaddr0");
+  const sockaddr = changetype<usize>(to) + offsetof<Member>('_sockaddr0');
   const link = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
   const socket = prep(IORING_OP_SOCKET, link, userData);
   store<u32>(socket, load<u16>(sockaddr), SQE_FD);

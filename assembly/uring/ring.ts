@@ -4,19 +4,45 @@
 //   rings region, each part on a page of its own:
 //   heads and completions | submissions | provided buffers | buffer notes | messages
 import {
-  BUFFER_NOTE_BYTES, COMPLETION_BYTES, HEADER_ENTER_ARGUMENT, HEADER_OFFSET, HEADER_RING_PARAMS, HEADER_TIMEOUT,
-  MESSAGE_BYTES, PAGE_BYTES, PROVIDED_BUFFER_BYTES, RING_HEADS_BYTES, SUBMISSION_BYTES,
-} from "../layout";
-import { Header } from "../memory";
-import { observe, publish, publish16 } from "../shared";
+  BUFFER_NOTE_BYTES,
+  COMPLETION_BYTES,
+  HEADER_ENTER_ARGUMENT,
+  HEADER_OFFSET,
+  HEADER_RING_PARAMS,
+  HEADER_TIMEOUT,
+  MESSAGE_BYTES,
+  PAGE_BYTES,
+  PROVIDED_BUFFER_BYTES,
+  RING_HEADS_BYTES,
+  SUBMISSION_BYTES,
+} from '../layout';
+import { Header } from '../memory';
+import { observe, publish, publish16 } from '../shared';
 import {
-  BUF_ADDR, BUF_BID, BUF_LEN, BUF_RING_TAIL, CQE_FLAGS, CQE_RES, CQE_USER_DATA, EAGAIN, EBUSY, EINTR,
-  GETEVENTS_MIN_WAIT_USEC, GETEVENTS_SIGMASK, GETEVENTS_SIGMASK_SZ, GETEVENTS_TS, IORING_ENTER_EXT_ARG,
-  IORING_ENTER_GETEVENTS, PARAMS_CQ_CQES, PARAMS_CQ_HEAD, PARAMS_CQ_TAIL, PARAMS_SQ_HEAD, PARAMS_SQ_TAIL,
-} from "./abi";
+  BUF_ADDR,
+  BUF_BID,
+  BUF_LEN,
+  BUF_RING_TAIL,
+  CQE_FLAGS,
+  CQE_RES,
+  CQE_USER_DATA,
+  EAGAIN,
+  EBUSY,
+  EINTR,
+  GETEVENTS_MIN_WAIT_USEC,
+  GETEVENTS_SIGMASK,
+  GETEVENTS_SIGMASK_SZ,
+  GETEVENTS_TS,
+  IORING_ENTER_EXT_ARG,
+  IORING_ENTER_GETEVENTS,
+  PARAMS_CQ_CQES,
+  PARAMS_CQ_HEAD,
+  PARAMS_CQ_TAIL,
+  PARAMS_SQ_HEAD,
+  PARAMS_SQ_TAIL,
+} from './abi';
 
 /** io_uring_enter for this worker's ring: entries taken, or -errno. It also writes Header.clockMs before it returns. */
-@external("env", "enter")
 declare function enter(submit: u32, minComplete: u32, flags: u32): i32;
 
 const PARAMS: usize = HEADER_OFFSET + HEADER_RING_PARAMS;
@@ -45,8 +71,7 @@ let completionHead: u32 = 0;
 let providedTail: u16 = 0;
 let providedPublished: u16 = 0;
 
-// @ts-ignore: decorator
-@inline function header(): Header {
+function header(): Header {
   return changetype<Header>(HEADER_OFFSET);
 }
 
@@ -61,7 +86,9 @@ export function placeRings(): void {
   notes = pageAfter(provided + <usize>head.bufferCount * PROVIDED_BUFFER_BYTES);
   messages = pageAfter(notes + <usize>head.bufferCount * BUFFER_NOTE_BYTES);
   assert(pageAfter(messages + <usize>head.submissionEntries * MESSAGE_BYTES) <= <usize>head.buffers);
-  assert(isPowerOfTwo(head.submissionEntries) && isPowerOfTwo(head.completionEntries) && isPowerOfTwo(head.bufferCount));
+  assert(
+    isPowerOfTwo(head.submissionEntries) && isPowerOfTwo(head.completionEntries) && isPowerOfTwo(head.bufferCount),
+  );
 }
 
 export function ringHeads(): usize {

@@ -6,20 +6,75 @@
 //   sink    GREETED by the first packet, which it answers with CONNACK; then it echoes, swallows or sends
 import { HEADER_LISTENER_FDS, HEADER_OFFSET, IOVECS_MAX, NONE } from '../../assembly/layout';
 import { Member } from '../../assembly/memory';
-import { appendBuffer, buffersFree, consume, dropAll, giveBackBuffer, note, takeBuffer } from '../../assembly/proxy/buffers';
 import {
-  attachTable, BACKEND, CLIENT, cold, direction, freeSlot, header, hot, slotAvailable, slotsEnd, takeSlot,
+  appendBuffer,
+  buffersFree,
+  consume,
+  dropAll,
+  giveBackBuffer,
+  note,
+  takeBuffer,
+} from '../../assembly/proxy/buffers';
+import {
+  attachTable,
+  BACKEND,
+  CLIENT,
+  cold,
+  direction,
+  freeSlot,
+  header,
+  hot,
+  slotAvailable,
+  slotsEnd,
+  takeSlot,
 } from '../../assembly/proxy/table';
 import { ENOBUFS, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE } from '../../assembly/uring/abi';
 import {
-  addPiece, identity, isOfGeneration, operationOf, OP_ACCEPT, OP_CANCEL, OP_DIAL, OP_RECEIVE, OP_SEND, pieceAddress, prepAccept,
-  prepCancel, prepClose, prepDial, prepReceive, prepSend, prepSendMessage, slotOf,
+  addPiece,
+  identity,
+  isOfGeneration,
+  OP_ACCEPT,
+  OP_CANCEL,
+  OP_DIAL,
+  OP_RECEIVE,
+  OP_SEND,
+  operationOf,
+  pieceAddress,
+  prepAccept,
+  prepCancel,
+  prepClose,
+  prepDial,
+  prepReceive,
+  prepSend,
+  prepSendMessage,
+  slotOf,
 } from '../../assembly/uring/ops';
 import { drainCompletions, submitAndWait } from '../../assembly/uring/ring';
 import {
-  HISTOGRAM_BUCKETS, HISTOGRAM_STEPS, LOAD_CLIENTS, LOAD_CONNECTED, LOAD_DEPTH, LOAD_DIALS_MAX, LOAD_FAILED,
-  LOAD_FIRST_ID, LOAD_HISTOGRAM, LOAD_LATE, LOAD_LIVES, LOAD_MEMBER, LOAD_MESSAGE, LOAD_MESSAGE_BYTES, LOAD_MESSAGES,
-  LOAD_MODE, LOAD_OPEN, LOAD_PAUSED, LOAD_RATE_US, LOAD_RUNNING, MODE_CHURN, MODE_ECHO, MODE_FAN_IN, MODE_FAN_OUT,
+  HISTOGRAM_BUCKETS,
+  HISTOGRAM_STEPS,
+  LOAD_CLIENTS,
+  LOAD_CONNECTED,
+  LOAD_DEPTH,
+  LOAD_DIALS_MAX,
+  LOAD_FAILED,
+  LOAD_FIRST_ID,
+  LOAD_HISTOGRAM,
+  LOAD_LATE,
+  LOAD_LIVES,
+  LOAD_MEMBER,
+  LOAD_MESSAGE,
+  LOAD_MESSAGE_BYTES,
+  LOAD_MESSAGES,
+  LOAD_MODE,
+  LOAD_OPEN,
+  LOAD_PAUSED,
+  LOAD_RATE_US,
+  LOAD_RUNNING,
+  MODE_CHURN,
+  MODE_ECHO,
+  MODE_FAN_IN,
+  MODE_FAN_OUT,
   MODE_OPEN_LOOP,
 } from '../layout';
 
@@ -298,7 +353,13 @@ function onSend(slot: u32, from: u32, result: i32): void {
     consume(bytes, result);
     sendEcho(slot);
   } else if (setting(LOAD_MODE) == MODE_FAN_OUT && !setting(LOAD_PAUSED)) {
-    prepSend(slot, CLIENT, base + LOAD_MESSAGE, setting(LOAD_DEPTH) * setting(LOAD_MESSAGE_BYTES), pend(slot, OP_SEND + BACKEND));
+    prepSend(
+      slot,
+      CLIENT,
+      base + LOAD_MESSAGE,
+      setting(LOAD_DEPTH) * setting(LOAD_MESSAGE_BYTES),
+      pend(slot, OP_SEND + BACKEND),
+    );
   }
 }
 
@@ -388,8 +449,7 @@ function nowUs(): f64 {
   return header().clockMs * 1000;
 }
 
-// @ts-ignore: decorator
-@inline function setting(field: usize): u32 {
+function setting(field: usize): u32 {
   return load<u32>(base + field);
 }
 

@@ -90,13 +90,13 @@ function weightOf(backends: PoolConfig['backends']): number {
 }
 
 function listenersOf(document: SourceDocument): Entry[] {
-  return list(mapping(document.value)['listeners']).flatMap((value, index) =>
+  return list(mapping(document.value).listeners).flatMap((value, index) =>
     isMapping(value) ? [{ document, path: ['listeners', index], value }] : [],
   );
 }
 
 function poolsOf(document: SourceDocument): Entry[] {
-  return Object.entries(mapping(mapping(document.value)['pools'])).map(([name, value]) => ({
+  return Object.entries(mapping(mapping(document.value).pools)).map(([name, value]) => ({
     document,
     path: ['pools', name],
     value: mapping(value),
@@ -126,7 +126,7 @@ function checkPresence(documents: readonly SourceDocument[], key: string, what: 
 
 function checkListenerNames(listeners: readonly Entry[]): Fault[] {
   const named = listeners.flatMap((entry) => {
-    const name = entry.value['name'] ?? entry.value['bind'];
+    const name = entry.value.name ?? entry.value.bind;
     return typeof name === 'string' ? [{ name, at: entry.document.fault([...entry.path, 'name'], '') }] : [];
   });
   return repeated(named, ({ name }) => name)
@@ -139,7 +139,7 @@ function checkListenerNames(listeners: readonly Entry[]): Fault[] {
 
 function checkBinds(listeners: readonly Entry[]): Fault[] {
   const binds = listeners.flatMap(({ document, path, value }) => {
-    const address = parseAddress(String(value['bind']));
+    const address = parseAddress(String(value.bind));
     const anyPort = address === null || address.port === 0;
     return anyPort ? [] : [{ bind: canonicalAddress(address), at: document.fault([...path, 'bind'], '') }];
   });
@@ -153,8 +153,9 @@ function checkPoolReferences(listeners: readonly Entry[], pools: readonly Entry[
   const names = [...new Set(pools.map(({ path }) => String(path[1])))];
   if (names.length === 0) return [];
   return listeners.flatMap(({ document, path, value }) => {
-    const reference = value['pool'];
-    const known = typeof reference === 'string' ? names.includes(reference) : reference !== undefined || names.length === 1;
+    const reference = value.pool;
+    const known =
+      typeof reference === 'string' ? names.includes(reference) : reference !== undefined || names.length === 1;
     if (known) return [];
     const nearest = typeof reference === 'string' ? nearestName(reference, names) : null;
     const guess = nearest === null ? '' : `, did you mean ${nearest}?`;
@@ -179,13 +180,19 @@ function checkCount(entries: readonly Entry[], countMax: number, what: string): 
   const over = documents.size > 1 ? entries[countMax] : undefined; // within one file the schema says it
   return over === undefined
     ? []
-    : [over.document.fault(over.path, `expected at most ${countMax} ${what} in all files, found ${entries.length}`, 'key')];
+    : [
+        over.document.fault(
+          over.path,
+          `expected at most ${countMax} ${what} in all files, found ${entries.length}`,
+          'key',
+        ),
+      ];
 }
 
 function checkBackendCount(pools: readonly Entry[]): Fault[] {
   let count = 0;
   const over = pools.find(({ value }) => {
-    count += list(value['backends']).length;
+    count += list(value.backends).length;
     return count > BACKENDS_MAX;
   });
   if (over === undefined) return [];
@@ -196,12 +203,14 @@ function checkBackendCount(pools: readonly Entry[]): Fault[] {
 
 /** A key that would do nothing is refused: whoever wrote it expects something of it. */
 function checkBalance({ document, path, value }: Entry): Fault[] {
-  const balance = mapping(value['balance']);
+  const balance = mapping(value.balance);
   const { method, algorithm } = balance;
   const misplaced = (keys: string[], owner: string, instead: string) =>
     keys
       .filter((key) => key in balance)
-      .map((key) => document.fault([...path, 'balance', key], `expected only with ${owner}, found with ${instead}`, 'key'));
+      .map((key) =>
+        document.fault([...path, 'balance', key], `expected only with ${owner}, found with ${instead}`, 'key'),
+      );
   if (method === 'round_robin' || method === 'least_conn' || method === 'random_two') {
     return misplaced(['key', 'algorithm', 'rows', 'secret'], 'method: hash', `method: ${method}`);
   }
@@ -209,9 +218,9 @@ function checkBalance({ document, path, value }: Entry): Fault[] {
 }
 
 function checkBackendAddresses({ document, path, value }: Entry): Fault[] {
-  const backends = list(value['backends']).flatMap((backend, index) => {
+  const backends = list(value.backends).flatMap((backend, index) => {
     const short = typeof backend === 'string';
-    const address = parseAddress(String(short ? backend : mapping(backend)['address']));
+    const address = parseAddress(String(short ? backend : mapping(backend).address));
     const at = document.fault([...path, 'backends', index, ...(short ? [] : ['address'])], '');
     return address === null ? [] : [{ address: canonicalAddress(address), at }];
   });

@@ -1,5 +1,16 @@
 // One YAML file: its value, and where in the text each key of it stands.
-import { type Document as YamlDocument, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLError } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLError,
+  type Document as YamlDocument,
+} from 'yaml';
 import type { Fault } from '../errors.ts';
 
 export type Path = readonly (string | number)[];

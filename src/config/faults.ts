@@ -1,8 +1,8 @@
 // What the schema found wrong in one file, as faults with their place and in one manner of speaking.
 import type { z } from 'zod';
 import type { Fault } from '../errors.ts';
-import type { Path, SourceDocument } from './document.ts';
 import { nearestName } from '../nearest-name.ts';
+import type { Path, SourceDocument } from './document.ts';
 import { configSchema, KNOWN_KEYS } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;

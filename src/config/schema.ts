@@ -5,7 +5,15 @@
 // beside an unknown one (see faults.ts); any other stands as it is.
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { CONNECT_BYTES_LIMIT, LISTENERS_MAX, MEMBERS_MAX, POOLS_MAX, ROWS_DEFAULT, ROWS_MAX, WEIGHT_MAX } from '../../assembly/layout.ts';
+import {
+  CONNECT_BYTES_LIMIT,
+  LISTENERS_MAX,
+  MEMBERS_MAX,
+  POOLS_MAX,
+  ROWS_DEFAULT,
+  ROWS_MAX,
+  WEIGHT_MAX,
+} from '../../assembly/layout.ts';
 import { compileFormat } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, parseAddress } from './address.ts';
 
@@ -35,7 +43,10 @@ function mapping<Shape extends z.ZodRawShape>(shape: Shape, what: string) {
 
 function listOf<Item extends z.ZodType>(item: Item, what: string, countMax: number) {
   const error = `expected a list of 1 to ${countMax} ${what}`;
-  return z.array(item, { error }).min(1, { error }).max(countMax, { error: `expected at most ${countMax} ${what}` });
+  return z
+    .array(item, { error })
+    .min(1, { error })
+    .max(countMax, { error: `expected at most ${countMax} ${what}` });
 }
 
 function oneOf<const Values extends readonly [string, ...string[]]>(values: Values, later: readonly string[] = []) {
@@ -171,7 +182,9 @@ const balance = mapping(
 const backend = mapping(
   {
     address: backendAddress().describe('host:port. This text is what is hashed and logged.'),
-    weight: integer(0, WEIGHT_MAX).default(1).describe('Share of the clients beside the other backends; 0 takes nobody.'),
+    weight: integer(0, WEIGHT_MAX)
+      .default(1)
+      .describe('Share of the clients beside the other backends; 0 takes nobody.'),
     backup: z
       .boolean({ error: 'expected true or false' })
       .default(false)
@@ -267,20 +280,18 @@ export const configSchema = mapping(
     connections_max: autoOrInteger(1, CONNECTIONS_MAX)
       .default('auto')
       .describe('Client connections that one worker holds at once. auto: as many as the descriptor limit lets it.'),
-    connect_max_bytes: size(64, CONNECT_BYTES_LIMIT)
-      .prefault('64KiB')
-      .describe('A longer CONNECT packet is refused.'),
+    connect_max_bytes: size(64, CONNECT_BYTES_LIMIT).prefault('64KiB').describe('A longer CONNECT packet is refused.'),
     listeners: listOf(listener, 'listeners', LISTENERS_MAX).optional().describe('Where clients connect.'),
     pools: z
-      .record(name(), pool, { error: ({ code }) => (code === 'invalid_key' ? NAME_EXPECTED : 'expected a mapping from names to pools') })
+      .record(name(), pool, {
+        error: ({ code }) => (code === 'invalid_key' ? NAME_EXPECTED : 'expected a mapping from names to pools'),
+      })
       .refine((pools) => Object.keys(pools).length <= POOLS_MAX, { error: `expected at most ${POOLS_MAX} pools` })
       .optional()
       .describe('The brokers, by name of the pool.'),
     access_log: accessLog.prefault({}).describe('One line for each connection, at its end.'),
     admin: admin.optional(),
-    shutdown_timeout: duration(0)
-      .prefault('30s')
-      .describe('How long connections may go on after SIGTERM or SIGINT.'),
+    shutdown_timeout: duration(0).prefault('30s').describe('How long connections may go on after SIGTERM or SIGINT.'),
   },
   'a mapping of settings',
 ).describe('Configuration of Tidegate, an MQTT load balancer');

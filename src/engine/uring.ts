@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import {
+  HEADER_BUFFER_COUNT,
   HEADER_CLOCK_MS,
   HEADER_COMPLETION_ENTRIES,
-  HEADER_BUFFER_COUNT,
   HEADER_CONNECTIONS_MAX,
   HEADER_ENTER_ARGUMENT,
   HEADER_LISTENER_FDS,
@@ -79,9 +79,10 @@ export function runUring(start: WorkerStart): void {
   let ring = -1;
   const argument = base + BigInt(HEADER_OFFSET + HEADER_ENTER_ARGUMENT);
   const enter = (submit: number, minComplete: number, flags: number): number => {
-    const taken = flags & IORING_ENTER_EXT_ARG
-      ? ioUringEnter(ring, submit, minComplete, flags, argument, GETEVENTS_BYTES)
-      : ioUringEnter(ring, submit, minComplete, flags, 0, 0);
+    const taken =
+      flags & IORING_ENTER_EXT_ARG
+        ? ioUringEnter(ring, submit, minComplete, flags, argument, GETEVENTS_BYTES)
+        : ioUringEnter(ring, submit, minComplete, flags, 0, 0);
     numbers[HEADER_CLOCK_MS / 8] = performance.now();
     return taken;
   };

@@ -1,6 +1,12 @@
 // Clients that don't begin with a CONNECT, or not in time: each is told so in its own words, and forgotten.
 import assert from 'node:assert/strict';
-import { type Beginning, CONNECT_MAX_BYTES, leavingBeginnings, refusedBeginnings, waitingBeginnings } from '../tools/beginnings.ts';
+import {
+  type Beginning,
+  CONNECT_MAX_BYTES,
+  leavingBeginnings,
+  refusedBeginnings,
+  waitingBeginnings,
+} from '../tools/beginnings.ts';
 import { exchange } from '../tools/exchange.ts';
 import { type Gate, testEveryEngine, withGate } from '../tools/gate.ts';
 import { assertNothingLeaked, assertResident, holdings } from '../tools/leaks.ts';
@@ -24,7 +30,7 @@ testEveryEngine('gives every bad beginning its answer, its end and its reason', 
 
 testEveryEngine('holds nothing after 100,000 bad beginnings', async (engine, context) => {
   await withBadWeather(engine, async (gate) => {
-    await offend(gate.host, gate.port, OFFENCES / 10); // the heaps find their size
+    await offend(gate.host, gate.port, OFFENCES / 5); // the heaps find their size
     await gate.idle();
     const before = await holdings(gate);
     const { counters: counted } = gate.tidegate.status();
@@ -32,21 +38,26 @@ testEveryEngine('holds nothing after 100,000 bad beginnings', async (engine, con
     await assertNothingLeaked(gate, before);
     await assertResident(before, context);
     const { counters } = gate.tidegate.status();
-    for (const [reason, count] of Object.entries(expected)) assert.equal(counters[reason]! - counted[reason]!, count, reason);
+    for (const [reason, count] of Object.entries(expected))
+      assert.equal(counters[reason]! - counted[reason]!, count, reason);
   });
 });
 
 async function withBadWeather(engine: Gate['tidegate']['engine'], use: (gate: Gate) => Promise<void>): Promise<void> {
-  const limits = { connectTimeout: `${CONNECT_TIMEOUT_MS}ms`, connectMaxBytes: CONNECT_MAX_BYTES, connectionsMax: 1024 };
+  const limits = {
+    connectTimeout: `${CONNECT_TIMEOUT_MS}ms`,
+    connectMaxBytes: CONNECT_MAX_BYTES,
+    connectionsMax: 1024,
+  };
   await withGate({ engine, backends: [await refusedAddress()], ...limits }, use);
 }
 
-async function checkBeginning(gate: Gate, { name, bytes, then, answer }: Beginning): Promise<void> {
+async function checkBeginning(gate: Gate, { name, bytes, next, answer }: Beginning): Promise<void> {
   const began = performance.now();
   const client = gate.connect();
   const ending = exchange(client, bytes.length === 0 ? [] : [bytes]);
-  if (then === 'finish') client.end();
-  if (then === 'reset') client.once('connect', () => setImmediate(() => client.resetAndDestroy()));
+  if (next === 'finish') client.end();
+  if (next === 'reset') client.once('connect', () => setImmediate(() => client.resetAndDestroy()));
   const reply = await ending;
   assert.deepEqual(reply.bytes, answer, name);
   assert.ok(performance.now() - began < CONNECT_TIMEOUT_MS + 1000, `${name} took too long`);

@@ -1,6 +1,7 @@
 // Where a connection goes, and what both ends see of each other, on every engine.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startBackend } from '../tools/backend.ts';
 import { exchange } from '../tools/exchange.ts';
@@ -69,15 +70,18 @@ testEveryEngine('passes on what follows the CONNECT in the same segment', async 
   });
 });
 
-testEveryEngine('takes a CONNECT that arrives in segments of one byte, with packets behind it', async (engine, context) => {
-  const backend = await startBackend(context);
-  await withGate({ engine, backends: [backend.mirror] }, async (gate) => {
-    const bytes = Buffer.concat([connectPacket({ clientId: 'slow', username: 'one by one' }), PINGREQ, PINGREQ]);
-    const pieces = Array.from(bytes, (byte) => Buffer.from([byte]));
-    const reply = await exchange(gate.connect(), pieces, { gapMs: 2, replyBytes: bytes.length });
-    assert.deepEqual(reply.bytes, bytes);
-  });
-});
+testEveryEngine(
+  'takes a CONNECT that arrives in segments of one byte, with packets behind it',
+  async (engine, context) => {
+    const backend = await startBackend(context);
+    await withGate({ engine, backends: [backend.mirror] }, async (gate) => {
+      const bytes = Buffer.concat([connectPacket({ clientId: 'slow', username: 'one by one' }), PINGREQ, PINGREQ]);
+      const pieces = Array.from(bytes, (byte) => Buffer.from([byte]));
+      const reply = await exchange(gate.connect(), pieces, { gapMs: 2, replyBytes: bytes.length });
+      assert.deepEqual(reply.bytes, bytes);
+    });
+  },
+);
 
 testEveryEngine('passes on a backend that talks before it was asked', async (engine, context) => {
   const greeting = Buffer.from('first!');
@@ -127,25 +131,24 @@ testEveryEngine('delivers what a backend sent before it closed, and says who clo
   });
 });
 
-testEveryEngine('delivers what a client sent before it closed on a backend that still talks', async (engine, context) => {
+testEveryEngine('delivers what a client sent before it left with bytes unread', async (engine, context) => {
   const publishes = Buffer.alloc(200_000, 'publish ');
   let received = 0;
   const backend = await startServer(context, async (socket) => {
-    await firstPacket(socket);
+    await sayHello(socket);
     socket.on('data', (bytes) => {
       received += bytes.length;
-      socket.write(bytes);
     });
-    socket.on('end', () => socket.end());
-    socket.resume();
+    await sleep(30);
+    socket.write('never read');
   });
   await withGate({ engine, backends: [backend.address] }, async (gate) => {
     const client = gate.connect();
     client.write(connectPacket());
-    client.end(publishes);
-    await once(client, 'finish');
-    client.destroy();
-    await gate.idle();
+    await firstPacket(client);
+    await sleep(60);
+    client.end(publishes, () => client.destroy());
+    await gate.records(1);
     assert.equal(received, publishes.length);
   });
 });
@@ -160,20 +163,12 @@ testEveryEngine('ends both sides when one is reset, and says which it was', asyn
     socket.resume();
   });
   await withGate({ engine, backends: [backend.address] }, async (gate) => {
-    const open = async () => {
-      const client = gate.connect();
-      client.on('error', () => {});
-      client.write(connectPacket());
-      await firstPacket(client);
-      client.resume();
-      return client;
-    };
-    const leaver = await open();
+    const leaver = await openClient(gate);
     leaver.resetAndDestroy();
     assert.equal((await gate.records(1))[0]?.reason, 'client_reset');
     assert.equal(ended.length, 1);
 
-    const left = await open();
+    const left = await openClient(gate);
     const closed = new Promise((resolve) => left.on('close', resolve).on('end', () => left.destroy()));
     resetBackend();
     await closed;
@@ -222,6 +217,34 @@ testEveryEngine('tells a client of every version that no backend is left', async
     for (const record of await gate.records(3)) assert.deepEqual([record.status, record.reason], [502, 'no_backend']);
   });
 });
+
+testEveryEngine(
+  'holds no more clients than its table has slots, and serves on when one has left',
+  async (engine, context) => {
+    const backend = await startServer(context, sayHello);
+    await withGate({ engine, backends: [backend.address], connectionsMax: 4 }, async (gate) => {
+      const served = await Promise.all(Array.from(range(4), () => openClient(gate)));
+      const surplus = gate.connect();
+      surplus.on('error', () => {});
+      surplus.write(connectPacket());
+      const answer = await Promise.race([firstPacket(surplus), sleep(100)]);
+      assert.equal(answer, undefined, 'a fifth client has been served');
+      assert.equal(gate.tidegate.status().connections, 4);
+      surplus.destroy();
+      for (const client of served) client.destroy();
+      await gate.idle();
+      (await openClient(gate)).destroy();
+    });
+  },
+);
+
+async function openClient(gate: Gate): Promise<Socket> {
+  const client = gate.connect();
+  client.on('error', () => {});
+  client.write(connectPacket());
+  assert.deepEqual(await firstPacket(client), CONNACK);
+  return client.resume();
+}
 
 /** The gate has read the CONNECT and chosen. */
 async function dialling(gate: Gate): Promise<void> {

@@ -10,6 +10,8 @@ import type { Operation } from './operation.ts';
 export interface Peer {
   readonly life: number;
   readonly name: string;
+  /** The connection is there. */
+  begin(): void;
   /** More bytes can be read. */
   onBytes(): void;
   /** The proxy has taken bytes: there is room to send more. */
@@ -33,6 +35,8 @@ export class Socket {
   copied = 0;
   capacity = 65536;
   isConnected = false;
+  /** A send was answered with a number of bytes. */
+  hasSent = false;
   /** We send no more. */
   isShut = false;
   isClosed = false;

@@ -4,8 +4,8 @@ import { connectPacket } from './packets.ts';
 export interface Beginning {
   name: string;
   bytes: Buffer;
-  /** `wait`: for the gate to close. */
-  then: 'wait' | 'finish' | 'reset';
+  /** What the client does next; `wait`: for the gate to close. */
+  next: 'wait' | 'finish' | 'reset';
   answer: Buffer;
   /** As src/reasons.ts names it. */
   reason: string;
@@ -31,7 +31,12 @@ export const refusedBeginnings: readonly Beginning[] = [
   refused('level 2', 'protocol_version', hex('100c00044d5154540202003c0000'), hex('20020001')),
   refused('the reserved flag in 3.1.1', 'reserved_flag', hex('100c00044d5154540403003c0000')),
   refused('the reserved flag in 5.0', 'reserved_flag', hex('100d00044d5154540503003c000000'), hex('2003008100')),
-  refused('bytes after the last field in 5.0', 'trailing_bytes', hex('100e00044d5154540502003c00000000'), hex('2003008100')),
+  refused(
+    'bytes after the last field in 5.0',
+    'trailing_bytes',
+    hex('100e00044d5154540502003c00000000'),
+    hex('2003008100'),
+  ),
 ];
 
 /** The client goes, one way or the other, before its CONNECT is whole. */
@@ -50,15 +55,15 @@ export const waitingBeginnings: readonly Beginning[] = [
 ];
 
 function refused(name: string, reason: string, bytes: Buffer, answer: Buffer = NOTHING): Beginning {
-  return { name, reason, bytes, answer, then: 'wait' };
+  return { name, reason, bytes, answer, next: 'wait' };
 }
 
-function left(name: string, bytes: Buffer, then: 'finish' | 'reset'): Beginning {
-  return { name, bytes, then, answer: NOTHING, reason: 'client_left_early' };
+function left(name: string, bytes: Buffer, next: 'finish' | 'reset'): Beginning {
+  return { name, bytes, next, answer: NOTHING, reason: 'client_left_early' };
 }
 
 function late(name: string, bytes: Buffer): Beginning {
-  return { name, bytes, then: 'wait', answer: NOTHING, reason: 'connect_timeout' };
+  return { name, bytes, next: 'wait', answer: NOTHING, reason: 'connect_timeout' };
 }
 
 function hex(...parts: string[]): Buffer {

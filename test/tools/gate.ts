@@ -59,7 +59,7 @@ const POLL_MS = 20;
 export function testEveryEngine(name: string, body: (engine: EngineName, context: TestContext) => Promise<void>): void {
   for (const engine of ['uring', 'portable'] as const) {
     const why = whyNot[engine];
-    const skip = why !== undefined && process.env['CI'] !== 'true' ? `${engine} can't run here: ${why}` : false;
+    const skip = why !== undefined && process.env.CI !== 'true' ? `${engine} can't run here: ${why}` : false;
     test(`${name} (${engine})`, { skip }, async (context) => {
       if (why !== undefined) throw new Error(`${engine} can't run here: ${why}`);
       await body(engine, context);
@@ -72,12 +72,13 @@ export async function withGate(options: GateOptions, use: (gate: Gate) => Promis
   const config = parseConfig(JSON.stringify(settings(options, log)), 'gate.yaml');
   // Documents may ask for less than a configuration can.
   const { connectMaxBytes = config.connectMaxBytes } = options;
-  const tidegate = await start({ ...config, connectMaxBytes }, { log: onlyFailures });
+  let tidegate: Tidegate | undefined;
   try {
+    tidegate = await start({ ...config, connectMaxBytes }, { log: onlyFailures });
     await use(createGate(tidegate, log));
     for (const { index, restarts } of tidegate.status().workers) assert.equal(restarts, 0, `worker ${index} has died`);
   } finally {
-    await tidegate.stop({ now: true });
+    await tidegate?.stop({ now: true });
     await rm(log, { force: true });
   }
 }

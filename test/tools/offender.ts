@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { type Beginning, leavingBeginnings, refusedBeginnings, waitingBeginnings } from './beginnings.ts';
 import { inParallel, range } from './parallel.ts';
 
-/** A multiple of COUNT_STEP; returns how often each reason must have been given. */
+/** Returns how often each reason must have been given for it. */
 export async function offend(host: string, port: number, count: number): Promise<Record<string, number>> {
   const child = fork(import.meta.filename, [host, String(port), String(count)]);
   const [code] = await once(child, 'exit');
@@ -32,14 +32,14 @@ function beginningOf(offence: number): Beginning {
 }
 
 function begin(host: string, port: number, offence: number): Promise<void> {
-  const { bytes, then, answer } = beginningOf(offence);
+  const { bytes, next, answer } = beginningOf(offence);
   const localAddress = `127.0.2.${1 + (offence % ADDRESSES)}`;
   const socket = connect({ host, port, localAddress, noDelay: true, allowHalfOpen: true });
   return new Promise((resolve) => {
     socket.on('connect', () => {
       if (bytes.length > 0) socket.write(bytes);
-      if (then === 'reset') socket.resetAndDestroy();
-      else if (then === 'finish') socket.end();
+      if (next === 'reset') socket.resetAndDestroy();
+      else if (next === 'finish') socket.end();
     });
     socket.on('error', () => {});
     // As clients do, it leaves once it has read that it was refused. A reset leaves no port behind that has to wait.

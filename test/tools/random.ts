@@ -43,7 +43,7 @@ export class Random {
 }
 
 export function testSeed(context: TestContext): number {
-  const given = process.env['TIDEGATE_SEED'];
+  const given = process.env.TIDEGATE_SEED;
   const seed = given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
   context.diagnostic(`TIDEGATE_SEED=${seed}`);
   return seed;

@@ -1,0 +1,214 @@
+// What must hold for one client's life, from its arrival to the record in the access log.
+import {
+  CLIENT_ID_KEPT_BYTES_MAX,
+  NONE,
+  REASON_BACKEND_CLOSED,
+  REASON_BACKEND_RESET,
+  REASON_BACKEND_STALLED,
+  REASON_CLIENT_CLOSED,
+  REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_RESET,
+  REASON_CLIENT_STALLED,
+  REASON_CONNECT_TIMEOUT,
+  REASON_NO_BACKEND,
+  REASON_SHUTDOWN,
+  STALL_MS,
+} from '../../assembly/layout.ts';
+import type { Actor } from './actor.ts';
+import type { Backend } from './backend.ts';
+import type { Client } from './client.ts';
+import { NO_BYTES, unavailable } from './packets.ts';
+import type { AccessRecord } from './records.ts';
+import { Violation } from './violation.ts';
+
+/** Virtual time, and what of it was spent in jumps of the clock. */
+export interface Clock {
+  readonly now: number;
+  readonly jumpedMs: number;
+  /** The main thread has said stop. */
+  readonly isStopping: boolean;
+}
+
+/** Ticks of the timer wheel make a deadline late, never early. */
+const EARLY_MS = 1;
+
+export class Life {
+  readonly index: number;
+  client!: Client;
+  /** The last one dialled. */
+  backend: Backend | null = null;
+  slot = NONE;
+  dials = 0;
+  /** Chains of socket and connect that were asked for, successful or not. */
+  attempts = 0;
+  isAccepted = false;
+  isRecorded = false;
+  /** When something last happened in it, without the jumps. */
+  movedAt = 0;
+  /** When the data plane last took or gave bytes. */
+  #bytesMovedAt = 0;
+  #bytesMoved = 0;
+  #clientDisturbance = '';
+  #backendDisturbance = '';
+  readonly #clock: Clock;
+
+  constructor(index: number, clock: Clock) {
+    this.index = index;
+    this.#clock = clock;
+  }
+
+  get about(): { slot: number; life: number } {
+    return { slot: this.slot, life: this.index };
+  }
+
+  /** The backend has taken at least a part of CONNECT, and the data plane was told so. */
+  get isEstablished(): boolean {
+    return this.backend?.socket.hasSent ?? false;
+  }
+
+  get isOver(): boolean {
+    return this.client.socket.isClosed;
+  }
+
+  move(): void {
+    this.movedAt = this.#clock.now - this.#clock.jumpedMs;
+    const moved = this.client.socket.received + this.client.socket.copied + (this.backend?.socket.copied ?? 0);
+    if (moved === this.#bytesMoved) return;
+    this.#bytesMoved = moved;
+    this.#bytesMovedAt = this.#clock.now;
+  }
+
+  dialled(backend: Backend): void {
+    this.backend = backend;
+    this.dials++;
+    this.#backendDisturbance = '';
+    this.move();
+  }
+
+  /** From now on the two sides needn't end in order. */
+  disturb(why: string, by?: Actor): void {
+    if (by && by === this.backend) this.#backendDisturbance ||= why;
+    else if (!by || by === this.client) this.#clientDisturbance ||= why;
+  }
+
+  get isDisturbed(): boolean {
+    if (!this.isEstablished || this.#clock.isStopping) return true;
+    if (this.#clientDisturbance !== '' || this.#backendDisturbance !== '') return true;
+    return this.#isStalled;
+  }
+
+  get #isStalled(): boolean {
+    return this.#clock.now - this.#bytesMovedAt >= STALL_MS - EARLY_MS;
+  }
+
+  /** An end is passed on: only after the other side's end, and after all its bytes. */
+  checkEnd(actor: Actor): void {
+    const { client, backend } = this;
+    if (this.isDisturbed || !backend || (actor !== client && actor !== backend)) return;
+    const source = actor === client ? backend : client;
+    if (!source.isFinished) this.#fail(`the ${actor.name} is told of an end, but the ${source.name} goes on`);
+    this.#checkWhole(actor, source);
+  }
+
+  onPeerReset(actor: Actor): void {
+    if (this.isDisturbed || (actor !== this.client && actor !== this.backend)) return;
+    this.#fail(`the ${actor.name} is reset though nothing went wrong`);
+  }
+
+  #checkWhole(actor: Actor, source: Actor): void {
+    const { copied } = actor.socket;
+    if (copied !== source.sent) this.#fail(`the ${actor.name} was sent ${copied} of the ${source.sent} bytes of the ${source.name}`);
+  }
+
+  // ---- The record
+
+  judge(record: AccessRecord): void {
+    if (!this.isAccepted) this.#fail('a record of a client that was never accepted');
+    if (this.isRecorded) this.#fail('a second record of the same connection');
+    this.isRecorded = true;
+    this.#judgeReason(record);
+    this.#judgeBytes(record);
+    this.#judgeBackend(record);
+    if (this.isEstablished) this.#judgeConnect(record);
+    this.#judgeRefusal(record);
+  }
+
+  #judgeReason(record: AccessRecord): void {
+    const { client, backend } = this;
+    const livedMs = record.closedMs - record.openedMs;
+    const isPossible = (): boolean => {
+      switch (record.reason) {
+        case REASON_CLIENT_CLOSED:
+          return client.isFinished && !client.socket.isReset;
+        case REASON_CLIENT_RESET:
+          return client.socket.isReset;
+        case REASON_BACKEND_CLOSED:
+          return backend !== null && backend.isFinished;
+        case REASON_BACKEND_RESET:
+          return backend !== null;
+        case REASON_CLIENT_STALLED:
+        case REASON_BACKEND_STALLED:
+          return this.#isStalled;
+        case REASON_CLIENT_LEFT_EARLY:
+          return client.isFinished && (client.plan.beginning !== 'connects' || client.socket.received < client.plan.head.length);
+        case REASON_CONNECT_TIMEOUT:
+          return livedMs >= record.connectTimeoutMs - EARLY_MS;
+        case REASON_NO_BACKEND:
+          return client.socket.received >= client.plan.head.length;
+        case REASON_SHUTDOWN:
+          return this.#clock.isStopping;
+        default:
+          return client.plan.offence?.reason === record.reason;
+      }
+    };
+    if (!isPossible()) this.#fail(`the record gives reason ${record.reason}, which can't be`);
+  }
+
+  #judgeBytes({ bytesFromClient, bytesToClient }: AccessRecord): void {
+    const { client, backend } = this;
+    const { received, copied } = client.socket;
+    if (bytesToClient !== copied) this.#fail(`the record counts ${bytesToClient} bytes to the client, which was sent ${copied}`);
+    const isExact = !this.isDisturbed;
+    const least = isExact ? client.sent : (backend?.socket.copied ?? 0);
+    if (bytesFromClient < least || bytesFromClient > received) {
+      this.#fail(`the record counts ${bytesFromClient} bytes from the client, which sent ${client.sent}, ${received} were received`);
+    }
+    if (!isExact) return;
+    this.#checkWhole(client, backend!);
+    this.#checkWhole(backend!, client);
+    if (!client.isFinished || !backend!.isFinished) this.#fail('closed though one side goes on');
+  }
+
+  #judgeBackend(record: AccessRecord): void {
+    const expected = this.isEstablished ? this.backend!.id : record.backend === NONE ? NONE : this.backend?.id;
+    if (expected !== undefined && record.backend !== expected) {
+      this.#fail(`the record names backend ${record.backend}, it was ${expected}`);
+    }
+    if (record.attempts !== this.attempts) this.#fail(`the record counts ${record.attempts} dials, there were ${this.attempts}`);
+  }
+
+  #judgeConnect(record: AccessRecord): void {
+    const { version, keepAlive, clientId } = this.client.plan;
+    if (record.version !== version) this.#fail(`the record says version ${record.version}, it was ${version}`);
+    if (record.keepAlive !== keepAlive) this.#fail('the record has another Keep Alive');
+    if (record.clientIdBytes !== clientId.length) this.#fail('the record has a ClientId of another length');
+    const kept = clientId.slice(0, CLIENT_ID_KEPT_BYTES_MAX);
+    // A full arena cuts it off.
+    if (!kept.startsWith(record.clientId)) this.#fail('the record has another ClientId');
+  }
+
+  #judgeRefusal(record: AccessRecord): void {
+    const { refusal, plan, socket } = this.client;
+    if (refusal.length === 0) return;
+    let expected = plan.offence?.reply ?? NO_BYTES;
+    if (record.reason === REASON_NO_BACKEND) expected = unavailable(plan.version);
+    const isWhole = refusal.length === expected.length || socket.isReset;
+    if (!isWhole || refusal.some((byte, index) => byte !== expected[index])) {
+      this.#fail(`the client was refused with ${Buffer.from(refusal).toString('hex')}`);
+    }
+  }
+
+  #fail(message: string): never {
+    throw new Violation(message, this.about);
+  }
+}

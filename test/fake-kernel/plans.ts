@@ -1,0 +1,133 @@
+// Who comes, and how it will behave: every plan is drawn from the life's own seed, so that one life stays the same when
+// others are left out of a replay.
+import type { Random } from '../tools/random.ts';
+import type { ActorPlan, Ending } from './actor.ts';
+import { connectPacket, DISCONNECT, NO_BYTES, type Offence, offences, type Version } from './packets.ts';
+
+/** What sets the scale of one simulation. */
+export interface Scale {
+  bufferBytes: number;
+  /** Peers that stop reading, never end, or take minutes. */
+  hasStallers: boolean;
+}
+
+export type Beginning = 'connects' | 'offends' | 'stops halfway' | 'is silent' | 'leaves early';
+
+export interface ClientPlan extends ActorPlan {
+  beginning: Beginning;
+  /** A whole CONNECT, or what stands in its place. */
+  head: Uint8Array;
+  bodyBytes: number;
+  tail: Uint8Array;
+  offence: Offence | null;
+  version: Version;
+  clientId: string;
+  keepAlive: number;
+}
+
+export function planClient(random: Random, index: number, scale: Scale): ClientPlan {
+  const beginning = planBeginning(random);
+  const version = random.pick([3, 4, 5] as const);
+  const clientId = planClientId(random, index);
+  const keepAlive = random.integer(0, 65535);
+  const offence = beginning === 'offends' ? random.pick(offences) : null;
+  const willBytes = random.chance(0.15) ? random.magnitude(1, Math.min(8 * scale.bufferBytes, 8000)) : -1;
+  const username = random.chance(0.3) ? 'somebody' : '';
+  const whole = offence?.bytes ?? connectPacket({ version, clientId, username, willBytes, keepAlive });
+  const says = beginning === 'connects';
+  return {
+    ...planActor(random, scale),
+    beginning,
+    head: cutHead(random, beginning, whole),
+    bodyBytes: says || (offence && random.chance(0.3)) ? planBytes(random, scale) : 0,
+    tail: says && random.chance(0.4) ? DISCONNECT : NO_BYTES,
+    offence,
+    version,
+    clientId,
+    keepAlive,
+    unansweredBytes: says && random.chance(0.4) ? whole.length : Infinity,
+    ending: planEnding(random, beginning, scale),
+    patienceMs: random.magnitude(50, scale.hasStallers ? 200_000 : 15_000),
+  };
+}
+
+function planBeginning(random: Random): Beginning {
+  if (random.chance(0.85)) return 'connects';
+  return random.pick(['offends', 'offends', 'stops halfway', 'is silent', 'leaves early'] as const);
+}
+
+function planClientId(random: Random, index: number): string {
+  const start = `device-${index}-`;
+  // Around what the cold line holds, and what a record holds.
+  const length = random.chance(0.7) ? random.integer(12, 30) : random.pick([24, 25, 84, 85, 144, 1020, 1021, 1100]);
+  return start.padEnd(length, '0123456789');
+}
+
+function cutHead(random: Random, beginning: Beginning, whole: Uint8Array): Uint8Array {
+  if (beginning === 'is silent') return NO_BYTES;
+  if (beginning === 'stops halfway' || beginning === 'leaves early') return whole.subarray(0, random.integer(1, whole.length - 1));
+  return whole;
+}
+
+function planEnding(random: Random, beginning: Beginning, scale: Scale): Ending {
+  if (beginning === 'leaves early') return random.pick(['ends first', 'closes'] as const);
+  if (beginning !== 'connects') return 'ends second';
+  if (scale.hasStallers && random.chance(0.05)) return 'never ends';
+  return random.pick(['ends first', 'ends when answered', 'ends when answered', 'ends second', 'closes'] as const);
+}
+
+export interface BackendPlan extends ActorPlan {
+  bodyBytes: number;
+  /** Talks before it has read anything. */
+  talksFirst: boolean;
+  /** Closes as soon as it has read a DISCONNECT. */
+  obeysDisconnect: boolean;
+}
+
+export function planBackend(random: Random, scale: Scale): BackendPlan {
+  const talksFirst = random.chance(0.1);
+  return {
+    ...planActor(random, scale),
+    bodyBytes: planBytes(random, scale),
+    talksFirst,
+    obeysDisconnect: random.chance(0.6),
+    unansweredBytes: talksFirst ? Infinity : 0,
+    ending: planBackendEnding(random, scale),
+    patienceMs: Infinity,
+  };
+}
+
+function planBackendEnding(random: Random, scale: Scale): Ending {
+  if (scale.hasStallers && random.chance(0.05)) return 'never ends';
+  if (random.chance(0.7)) return 'ends second';
+  return random.pick(['ends first', 'ends when answered', 'closes'] as const);
+}
+
+function planActor(random: Random, scale: Scale): ActorPlan {
+  const isPatientReader = random.chance(0.6);
+  return {
+    pieceBytes: random.magnitude(1, 8 * scale.bufferBytes),
+    gapMs: random.magnitude(0.01, random.chance(0.1) ? 500 : 5),
+    unansweredBytes: Infinity,
+    readBytes: isPatientReader ? 65536 : random.magnitude(16, 8 * scale.bufferBytes),
+    readGapMs: random.magnitude(0.01, random.chance(0.1) ? 200 : 2),
+    ...planStop(random, scale),
+    capacity: isPatientReader ? 262_144 : random.magnitude(32, 16 * scale.bufferBytes),
+    ending: 'ends second',
+    goesOn: random.chance(0.5),
+    resetsAtMs: random.chance(0.12) ? random.magnitude(0.001, 300) : Infinity,
+    patienceMs: Infinity,
+  };
+}
+
+function planStop(random: Random, scale: Scale): { stopsReadingAt: number; stopsReadingMs: number } {
+  if (!random.chance(0.15)) return { stopsReadingAt: Infinity, stopsReadingMs: 0 };
+  const mostMs = scale.hasStallers ? 300_000 : 3000;
+  return { stopsReadingAt: random.magnitude(1, 10 * scale.bufferBytes) - 1, stopsReadingMs: random.magnitude(1, mostMs) };
+}
+
+/** Most say little, some a lot. */
+function planBytes(random: Random, scale: Scale): number {
+  if (random.chance(0.2)) return 0;
+  return random.magnitude(1, random.chance(0.15) ? 60 * scale.bufferBytes : 2 * scale.bufferBytes);
+}

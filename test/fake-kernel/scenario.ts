@@ -1,0 +1,99 @@
+// One seed's circumstances: how large everything is, what troubles the kernel makes, who comes and what the main thread
+// does meanwhile. Some are tight on purpose, so that full rings, missing buffers and full tables are everyday.
+import type { MemorySettings } from '../../src/control/memory-map.ts';
+import { Random } from '../tools/random.ts';
+import { type Rates, troubles } from './trouble.ts';
+
+export type Mood = 'good' | 'refuses' | 'hangs' | 'flaky';
+
+export interface Scenario {
+  settings: MemorySettings;
+  rates: Rates;
+  lives: number;
+  /** Milliseconds between two arrivals, at most. */
+  arrivalGapMs: number;
+  hasStallers: boolean;
+  connectTimeoutMs: number;
+  dialTimeoutMs: number;
+  moods: Mood[];
+  /** Actions of the main thread during the simulation. */
+  publications: number;
+  healthFlips: number;
+  moodFlips: number;
+  /** When accepting ends, or everything; Infinity: not before everybody is gone. */
+  drainAtMs: number;
+  stopAtMs: number;
+  /** The log thread looks at the records in one turn out of so many. */
+  recordsReadEvery: number;
+}
+
+/** What each trouble's rate is at most; half of the troubles are absent from a scenario. */
+const RATES_MAX: Rates = {
+  'late answers': 0.8,
+  'very late answers': 0.05,
+  'fewer entries taken': 0.2,
+  'enter refused': 0.1,
+  'wait interrupted': 0.1,
+  'few answers at once': 0.5,
+  'clock jumps': 0.0005,
+  'sends cut short': 0.1,
+  'sends in small pieces': 0.7,
+  'receives in small pieces': 0.4,
+  'receives that end': 0.2,
+  'accepts that fail': 0.05,
+  'sockets that fail': 0.1,
+  'cancels that come too late': 0.6,
+};
+
+const BACKENDS = 5;
+
+export function planScenario(seed: number): Scenario {
+  const random = new Random(seed);
+  const settings = planSettings(random);
+  const hasStallers = random.chance(0.15);
+  const end = random.fraction();
+  return {
+    settings,
+    rates: planRates(random),
+    lives: hasStallers ? random.integer(20, 60) : random.integer(60, 160),
+    arrivalGapMs: random.magnitude(0.05, 20),
+    hasStallers,
+    connectTimeoutMs: random.magnitude(100, 5000),
+    dialTimeoutMs: random.magnitude(100, 2000),
+    moods: Array.from({ length: BACKENDS }, () => planMood(random)),
+    publications: random.chance(0.5) ? random.integer(1, 20) : 0,
+    healthFlips: random.chance(0.4) ? random.integer(1, 20) : 0,
+    moodFlips: random.chance(0.4) ? random.integer(1, 10) : 0,
+    drainAtMs: end < 0.15 ? random.magnitude(1, 2000) : Infinity,
+    stopAtMs: end > 0.8 ? random.magnitude(1, 2000) : Infinity,
+    recordsReadEvery: random.pick([1, 1, 1, 7, 50]),
+  };
+}
+
+export function planMood(random: Random): Mood {
+  if (random.chance(0.6)) return 'good';
+  return random.pick(['refuses', 'hangs', 'flaky', 'flaky'] as const);
+}
+
+function planSettings(random: Random): MemorySettings {
+  const isTight = random.chance(0.6);
+  const submissionEntries = isTight ? random.pick([8, 8, 16, 64]) : random.pick([64, 256]);
+  return {
+    connectionsMax: isTight ? random.pick([3, 6, 12, 40]) : random.pick([40, 100]),
+    listenerCount: random.integer(1, 2),
+    bufferCount: isTight ? random.pick([2, 4, 8, 16, 64]) : random.pick([64, 256]),
+    bufferBytes: random.pick([128, 512, 1024, 4096]),
+    submissionEntries,
+    completionEntries: Math.max(submissionEntries, isTight ? random.pick([8, 16, 64, 256]) : 512),
+    // One record needs up to 1,120 bytes.
+    recordsBytes: isTight ? random.pick([2048, 4096, 65536]) : 65536,
+    arenaChunks: isTight ? random.pick([1, 4, 64]) : 256,
+    acceptsInFlight: random.pick([1, 1, 2, 4]),
+  };
+}
+
+function planRates(random: Random): Rates {
+  const rates = {} as Rates;
+  for (const trouble of troubles) rates[trouble] = random.chance(0.5) ? random.magnitude(0.02, 1) * RATES_MAX[trouble] : 0;
+  return rates;
+}

@@ -1,0 +1,57 @@
+// Snapshots to publish: the same backends in pools of every method, with other weights, fewer members, backups.
+import { type Backend as PoolMember, buildSnapshot } from '../../src/control/snapshot.ts';
+import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
+import { encodeSockaddr } from '../../src/engine/sockaddr.ts';
+import { Random } from '../tools/random.ts';
+
+/** Larger than any CONNECT that is meant to be taken. */
+const CONNECT_MAX_BYTES = 16384;
+const VARIANTS = 24;
+const hosts = ['10.9.0.1', '10.9.0.2', '10.9.0.3', '10.9.0.4', 'fd00::5'];
+
+/** The backend that a socket address names: its number stands in the last byte of the address. */
+export function backendOf(sockaddr: Uint8Array): number {
+  return sockaddr[sockaddr.length === 16 ? 7 : 23]! - 1;
+}
+
+const built = new Map<string, Uint8Array>();
+
+/** One of them, by chance. Building a table takes long, so they are built once. */
+export function pickSnapshot(random: Random, listenerCount: number, connectTimeoutMs: number, dialTimeoutMs: number): Uint8Array {
+  const variant = random.integer(0, VARIANTS - 1);
+  const key = `${variant} ${listenerCount}`;
+  let snapshot = built.get(key);
+  if (!snapshot) {
+    snapshot = build(new Random(variant), listenerCount);
+    built.set(key, snapshot);
+  }
+  return withTimeouts(snapshot, listenerCount, connectTimeoutMs, dialTimeoutMs);
+}
+
+function build(random: Random, listenerCount: number): Uint8Array {
+  const members = hosts.slice(0, random.integer(1, hosts.length)).map((host) => planMember(random, host));
+  const pool: PoolConfig = {
+    name: 'brokers',
+    balance: {
+      method: random.pick(['hash', 'hash', 'round_robin', 'least_conn', 'random_two'] as const),
+      key: random.pick(['client_id', 'username', 'remote_addr'] as const),
+      algorithm: random.pick(['rendezvous', 'ketama'] as const),
+      rows: 256,
+      secret: '',
+    },
+    backends: members,
+    connectTimeoutMs: 0,
+  };
+  const listeners = Array.from({ length: listenerCount }, (_, index) => ({ name: `mqtt${index}`, pool: 'brokers', connectTimeoutMs: 0 }));
+  const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
+  return buildSnapshot(config, members.map((member, id) => toPoolMember(member, id)));
+}
+
+function planMember(random: Random, host: string): BackendConfig {
+  const weight = random.pick([1, 1, 1, 2, 5, 0]);
+  return { address: `${host}:1883`, host, port: 1883, weight, backup: random.chance(0.2), maxFails: 1, failTimeoutMs: 1000 };
+}
+
+function toPoolMember(config: BackendConfig, id: number): PoolMember {
+  return { id, pool: 'brokers', config, sockaddr: encodeSockaddr(config.host, config.port) };
+}
