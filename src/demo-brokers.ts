@@ -24,6 +24,7 @@ export interface DemoBrokers {
 }
 
 const HOST = '127.0.0.1';
+const START_ATTEMPTS = 5;
 const START_TIMEOUT_MS = 5000;
 const STOP_TIMEOUT_MS = 3000;
 
@@ -50,47 +51,56 @@ async function startMosquittos(program: string, count: number): Promise<DemoBrok
     process.off('exit', killAll);
     await rm(folder, { recursive: true, force: true });
   };
+  const ports: number[] = [];
   try {
-    const ports = await freePorts(count);
-    for (const [index, port] of ports.entries()) {
-      processes.push(
-        await startMosquitto(program, join(folder, `broker${index + 1}`), port, index > 0 ? ports[0] : undefined),
-      );
+    while (ports.length < count) {
+      const base = join(folder, `broker${ports.length + 1}`);
+      ports.push(await startMosquitto(program, base, ports[0], processes));
     }
-    return {
-      kind: 'mosquitto',
-      description: `${program}, which speaks MQTT 3.1, 3.1.1 and 5.0`,
-      addresses: ports.map((port) => `${HOST}:${port}`),
-      stop,
-    };
   } catch (error) {
     await stop();
     throw error;
   }
+  return {
+    kind: 'mosquitto',
+    description: `${program}, which speaks MQTT 3.1, 3.1.1 and 5.0`,
+    addresses: ports.map((port) => `${HOST}:${port}`),
+    stop,
+  };
 }
 
+/** Its port, once it answers. The port was free a moment ago; should somebody else get it first, another one is tried. */
 async function startMosquitto(
   program: string,
   base: string,
-  port: number,
   hub: number | undefined,
-): Promise<ChildProcess> {
-  await writeFile(`${base}.conf`, mosquittoConfig(base, port, hub));
-  const child = spawn(program, ['-c', `${base}.conf`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  processes: ChildProcess[],
+): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    await writeFile(`${base}.conf`, mosquittoConfig(base, port, hub));
+    const child = spawn(program, ['-c', `${base}.conf`], { stdio: ['ignore', 'ignore', 'pipe'] });
+    processes.push(child);
+    try {
+      await Promise.race([answers(port), endsEarly(child, program)]);
+      return port;
+    } catch (error) {
+      child.kill('SIGKILL');
+      if (attempt === START_ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function endsEarly(child: ChildProcess, program: string): Promise<never> {
   let complaint = '';
-  child.stderr?.setEncoding('utf8').on('data', (text) => (complaint = (complaint + text).slice(-2000)));
-  const ended = once(child, 'exit').then(([code]) => {
-    throw new TidegateError(
-      'BROKER',
-      `${program} ended with ${code} at its start: ${complaint.trim().split('\n').at(-1)}`,
-    );
+  child.stderr?.setEncoding('utf8').on('data', (text) => {
+    complaint = (complaint + text).slice(-2000);
   });
-  await Promise.race([answers(port), ended]).catch((error) => {
-    child.kill('SIGKILL');
-    throw error;
-  });
-  ended.catch(() => {}); // from here on it ends because it was asked to, or the access log shows 502
-  return child;
+  const [code] = await once(child, 'close');
+  throw new TidegateError(
+    'BROKER',
+    `${program} ended with ${code} at its start: ${complaint.trim().split('\n').at(-1)}`,
+  );
 }
 
 /** The first broker is the hub, to which the others hold a bridge. */
@@ -129,12 +139,11 @@ async function stopProcess(child: ChildProcess): Promise<void> {
   clearTimeout(late);
 }
 
-/** The ports are held all at once while they are chosen, or the system could hand out one of them twice. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => listen(createServer())));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+async function freePort(): Promise<number> {
+  const server = await listen(createServer());
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 async function answers(port: number): Promise<void> {

@@ -29,7 +29,9 @@ interface DemoOptions {
 }
 
 async function main(args: string[]): Promise<void> {
-  const stopAsked = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  const stopAsked = Promise.withResolvers<void>();
+  process.on('SIGINT', () => stopAsked.resolve()); // for good: under npm a Ctrl-C arrives twice
+  process.on('SIGTERM', () => stopAsked.resolve());
   process.stdout.on('error', () => {}); // a reader that left, as `head` does, is no reason to fall over
   const options = readOptions(args);
   if (options === null) return void process.stdout.write(HELP);
@@ -40,7 +42,7 @@ async function main(args: string[]): Promise<void> {
     const tidegate = await start(demoConfig(options, brokers.addresses), { log: complaints });
     const explanation = options.quiet ? '' : guide(tidegate, brokers);
     process.stdout.write(readyLine(tidegate, brokers) + explanation);
-    await stopAsked;
+    await stopAsked.promise;
     await tidegate.stop({ now: true });
   } finally {
     await brokers.stop();

@@ -49,6 +49,7 @@ import {
   prepSendMessage,
   slotOf,
 } from '../../assembly/uring/ops';
+import { observe } from '../../assembly/shared';
 import { drainCompletions, submitAndWait } from '../../assembly/uring/ring';
 import {
   HISTOGRAM_BUCKETS,
@@ -116,7 +117,7 @@ export function start(): u32 {
 export function run(): void {
   nextId = setting(LOAD_FIRST_ID);
   nextDueUs = nowUs();
-  while (atomic.load<u32>(base + LOAD_RUNNING)) {
+  while (observe(base + LOAD_RUNNING)) {
     armAccepts();
     armDials();
     if (setting(LOAD_MODE) == MODE_OPEN_LOOP) sendDue();

@@ -139,11 +139,11 @@ export class Life {
     const isPossible = (): boolean => {
       switch (record.reason) {
         case REASON_CLIENT_CLOSED:
-          return client.isFinished && !client.socket.isReset;
+          return client.socket.isEnded;
         case REASON_CLIENT_RESET:
           return client.socket.isReset;
         case REASON_BACKEND_CLOSED:
-          return backend !== null && backend.isFinished;
+          return backend !== null && backend.socket.isEnded;
         case REASON_BACKEND_RESET:
           return backend !== null;
         case REASON_CLIENT_STALLED:

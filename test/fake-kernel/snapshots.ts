@@ -1,4 +1,11 @@
 // Snapshots to publish: the same backends in pools of every method, with other weights, fewer members, backups.
+import {
+  LISTENER_CONNECT_TIMEOUT_MS,
+  LISTENER_ENTRY_BYTES,
+  POOL_CONNECT_TIMEOUT_MS,
+  SNAPSHOT_BLOCKS,
+  SNAPSHOT_LISTENERS,
+} from '../../assembly/layout.ts';
 import { type Backend as PoolMember, buildSnapshot } from '../../src/control/snapshot.ts';
 import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
 import { encodeSockaddr } from '../../src/engine/sockaddr.ts';
@@ -29,7 +36,7 @@ export function pickSnapshot(random: Random, listenerCount: number, connectTimeo
 }
 
 function build(random: Random, listenerCount: number): Uint8Array {
-  const members = hosts.slice(0, random.integer(1, hosts.length)).map((host) => planMember(random, host));
+  const members = hosts.slice(0, random.integer(1, hosts.length)).map((host, id) => planMember(random, host, id));
   const pool: PoolConfig = {
     name: 'brokers',
     balance: {
@@ -47,11 +54,21 @@ function build(random: Random, listenerCount: number): Uint8Array {
   return buildSnapshot(config, members.map((member, id) => toPoolMember(member, id)));
 }
 
-function planMember(random: Random, host: string): BackendConfig {
-  const weight = random.pick([1, 1, 1, 2, 5, 0]);
+function planMember(random: Random, host: string, id: number): BackendConfig {
+  const weight = id === 0 ? 1 : random.pick([1, 1, 1, 2, 5, 0]);
   return { address: `${host}:1883`, host, port: 1883, weight, backup: random.chance(0.2), maxFails: 1, failTimeoutMs: 1000 };
 }
 
 function toPoolMember(config: BackendConfig, id: number): PoolMember {
   return { id, pool: 'brokers', config, sockaddr: encodeSockaddr(config.host, config.port) };
+}
+
+function withTimeouts(snapshot: Uint8Array, listenerCount: number, connectTimeoutMs: number, dialTimeoutMs: number): Uint8Array {
+  const view = new DataView(snapshot.buffer, snapshot.byteOffset);
+  for (let listener = 0; listener < listenerCount; listener++) {
+    view.setUint32(SNAPSHOT_LISTENERS + listener * LISTENER_ENTRY_BYTES + LISTENER_CONNECT_TIMEOUT_MS, connectTimeoutMs, true);
+  }
+  // There is one pool, and its block is the first.
+  view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, dialTimeoutMs, true);
+  return snapshot;
 }

@@ -8,7 +8,7 @@ import { findProgram } from '../../src/find-program.ts';
 export function requireProgram(t: TestContext, name: string): string | undefined {
   const path = findProgram(name);
   if (path !== undefined) return path;
-  assert.notEqual(process.env['CI'], 'true', `${name} is not installed, and CI skips nothing`);
+  assert.notEqual(process.env.CI, 'true', `${name} is not installed, and CI skips nothing`);
   t.skip(`${name} is not installed`);
   return undefined;
 }

@@ -1,0 +1,247 @@
+// Everything outside of the worker: the clients that come, the backends that they are sent to, and the main thread.
+import {
+  CONTROL_DRAIN,
+  CONTROL_STOP,
+  HEADER_CONTROL,
+  HEADER_EPOCH,
+  HEADER_OFFSET,
+  HEADER_REGION_HEALTH,
+  HEALTH_DOWN,
+  HEALTH_DRAIN,
+  HEALTH_SUSPECT,
+  HEALTH_UP,
+} from '../../assembly/layout.ts';
+import { regionOffset } from '../../src/control/memory-map.ts';
+import { mayPublish, publishSnapshot } from '../../src/control/snapshot.ts';
+import { encodeSockaddr } from '../../src/engine/sockaddr.ts';
+import { Random } from '../tools/random.ts';
+import type { Stage } from './actor.ts';
+import { Backend } from './backend.ts';
+import { Client } from './client.ts';
+import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
+import { type Clock, Life } from './life.ts';
+import { planBackend, planClient, type Scale } from './plans.ts';
+import { type Mood, planMood, type Scenario } from './scenario.ts';
+import { backendOf, pickSnapshot } from './snapshots.ts';
+import type { Socket } from './socket.ts';
+import type { Timeline } from './timeline.ts';
+
+export const LISTENER_FD_FIRST = 40;
+/** As Linux gives a connect up, after its last SYN. */
+const CONNECT_GIVEN_UP_MS = 127_000;
+const ECONNREFUSED = 111;
+const EHOSTUNREACH = 113;
+const ETIMEDOUT = 110;
+
+export interface WorldParts {
+  seed: number;
+  scenario: Scenario;
+  kernel: Kernel;
+  memory: WebAssembly.Memory;
+  /** The lives of the scenario that are lived: all, or those of a shortened replay. */
+  keepsLife: (index: number) => boolean;
+}
+
+export class World implements KernelWorld, Clock {
+  readonly lives: (Life | undefined)[];
+  jumpedMs = 0;
+  isStopping = false;
+  isDraining = false;
+  #arriving = 0;
+  readonly #parts: WorldParts;
+  readonly #timeline: Timeline;
+  readonly #stage: Stage;
+  readonly #scale: Scale;
+  readonly #random: Random;
+  readonly #moods: Mood[];
+  readonly #words: Int32Array;
+  #epoch = 0;
+
+  constructor(parts: WorldParts) {
+    const { scenario, kernel, memory, seed } = parts;
+    this.#parts = parts;
+    this.#timeline = kernel.timeline;
+    this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
+    this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
+    this.#random = new Random(seed ^ 0x5bd1e995);
+    this.#moods = [...scenario.moods];
+    this.#words = new Int32Array(memory.buffer);
+    this.lives = new Array<Life | undefined>(scenario.lives);
+    for (let listener = 0; listener < scenario.settings.listenerCount; listener++) {
+      kernel.listeners.set(LISTENER_FD_FIRST + listener, { backlog: [], accepts: [] });
+    }
+    this.#publish();
+  }
+
+  get now(): number {
+    return this.#timeline.now;
+  }
+
+  /** Everybody who was to come has come and gone. */
+  get isOver(): boolean {
+    if (this.#arriving > 0) return false;
+    return this.lives.every((life) => !life || life.isOver || (this.isDraining && !life.isAccepted));
+  }
+
+  begin(): void {
+    const { scenario, keepsLife } = this.#parts;
+    let at = 0;
+    for (let index = 0; index < scenario.lives; index++) {
+      at += scenario.arrivalGapMs * this.#random.fraction();
+      if (!keepsLife(index)) continue;
+      this.#arriving++;
+      this.#timeline.after(at, () => this.#arrive(index));
+    }
+    this.#planMainThread(at);
+  }
+
+  // ---- Clients
+
+  #arrive(index: number): void {
+    const { scenario, kernel, seed } = this.#parts;
+    this.#arriving--;
+    const life = new Life(index, this);
+    this.lives[index] = life;
+    const random = new Random(seed * 1009 + index);
+    life.client = new Client(this.#stage, life, planClient(random, index, this.#scale), random.word());
+    const listener = random.integer(0, scenario.settings.listenerCount - 1);
+    const sockaddr = clientSockaddr(index, random.chance(0.2));
+    life.client.socket = kernel.newSocket();
+    life.client.socket.peer = life.client;
+    kernel.trace?.deed(index, `client arrives: ${life.client.plan.beginning}, then ${life.client.plan.ending}`);
+    kernel.connect(LISTENER_FD_FIRST + listener, { peer: life.client, socket: life.client.socket, sockaddr });
+    life.client.begin();
+    life.move();
+  }
+
+  lifeOf(peer: Uint8Array): Life | undefined {
+    return this.lives[clientOf(peer)];
+  }
+
+  onAccepted({ peer }: Arrival, slot: number): void {
+    const life = this.lives[peer.life]!;
+    life.slot = slot;
+    life.isAccepted = true;
+    life.move();
+    this.#stage.trace?.deed(peer.life, `is accepted into slot ${slot}`);
+  }
+
+  // ---- Backends
+
+  onDial(slot: number): void {
+    const peer = this.#parts.kernel.files[slot * 2]?.peer;
+    if (peer) this.lives[peer.life]!.attempts++;
+  }
+
+  dial(socket: Socket, sockaddr: Uint8Array, client: Socket | null): { result: number; delayMs: number } {
+    const life = this.lives[client!.peer!.life]!;
+    const id = backendOf(sockaddr);
+    const random = new Random((this.#parts.seed * 1009 + life.index) * 31 + life.dials + 7);
+    const backend = new Backend(this.#stage, life, id, planBackend(random, this.#scale), random.word());
+    backend.socket = socket;
+    socket.peer = backend;
+    life.dialled(backend);
+    const outcome = this.#dialOutcome(this.#moods[id]!, random);
+    this.#stage.trace?.deed(life.index, `dials ${backend.name}: ${outcome.result} after ${outcome.delayMs.toFixed(3)} ms, it ${backend.plan.ending}`);
+    return outcome;
+  }
+
+  #dialOutcome(mood: Mood, random: Random): { result: number; delayMs: number } {
+    const quick = random.magnitude(0.01, random.chance(0.1) ? 300 : 3);
+    const failure = mood === 'flaky' && random.chance(0.5) ? random.pick(['refuses', 'hangs', 'unreachable'] as const) : mood;
+    switch (failure) {
+      case 'refuses':
+        return { result: -ECONNREFUSED, delayMs: quick };
+      case 'unreachable':
+        return { result: -EHOSTUNREACH, delayMs: quick };
+      case 'hangs':
+        return { result: -ETIMEDOUT, delayMs: CONNECT_GIVEN_UP_MS };
+      default:
+        return { result: 0, delayMs: quick };
+    }
+  }
+
+  // ---- The main thread
+
+  #planMainThread(lastArrivalMs: number): void {
+    const { publications, healthFlips, moodFlips, drainAtMs, stopAtMs } = this.#parts.scenario;
+    const sometime = (times: number, action: () => void) => {
+      for (let time = 0; time < times; time++) this.#timeline.after(this.#random.fraction() * lastArrivalMs * 1.5, action);
+    };
+    sometime(publications, () => this.#publish());
+    sometime(healthFlips, () => this.#flipHealth());
+    sometime(moodFlips, () => this.#flipMood());
+    if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
+    if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
+  }
+
+  drain(): void {
+    if (this.isDraining) return;
+    this.isDraining = true;
+    this.#tell('says drain');
+    this.#control(CONTROL_DRAIN);
+  }
+
+  stop(): void {
+    this.isDraining = true;
+    this.isStopping = true;
+    this.#tell('says stop');
+    this.#control(CONTROL_STOP);
+  }
+
+  #control(command: number): void {
+    this.#words[(HEADER_OFFSET + HEADER_CONTROL) >>> 2] = command;
+    this.#parts.kernel.writeEventfd();
+  }
+
+  #publish(): void {
+    const { memory, scenario } = this.#parts;
+    const epoch = this.#epoch + 1;
+    if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
+    const { settings, connectTimeoutMs, dialTimeoutMs } = scenario;
+    this.#epoch = epoch;
+    publishSnapshot(memory, pickSnapshot(this.#random, settings.listenerCount, connectTimeoutMs, dialTimeoutMs), epoch);
+    this.#tell(`publishes epoch ${epoch}`);
+    if (this.#words[(HEADER_OFFSET + HEADER_EPOCH) >>> 2] !== epoch) throw new Error('the epoch was not published');
+  }
+
+  #flipHealth(): void {
+    const backend = this.#random.integer(0, this.#moods.length - 1);
+    const health = this.#random.pick([HEALTH_UP, HEALTH_UP, HEALTH_SUSPECT, HEALTH_DOWN, HEALTH_DRAIN]);
+    this.#words[(regionOffset(this.#parts.memory, HEADER_REGION_HEALTH) >>> 2) + backend] = health;
+    this.#tell(`sets the health of backend ${backend} to ${health}`);
+  }
+
+  /** A backend changes: one that turns bad may take its connections with it. */
+  #flipMood(): void {
+    const backend = this.#random.integer(0, this.#moods.length - 1);
+    this.#moods[backend] = planMood(this.#random);
+    const dies = this.#random.chance(0.5);
+    this.#tell(`backend ${backend} is ${this.#moods[backend]}${dies ? ', and its connections are reset' : ''}`);
+    if (!dies) return;
+    for (const life of this.lives) {
+      if (life?.backend?.id === backend && life.backend.socket.isConnected) life.backend.reset('dies');
+    }
+  }
+
+  /** Deadlines pass at once: whoever is there may be cut off. */
+  onClockJump(milliseconds: number): void {
+    this.jumpedMs += milliseconds;
+    for (const life of this.lives) life?.disturb('the clock jumped');
+  }
+
+  #tell(text: string): void {
+    this.#stage.trace?.event(`the main thread ${text}`);
+  }
+}
+
+// A client's number stands in its address.
+function clientSockaddr(index: number, isIPv6: boolean): Uint8Array {
+  const port = 20000 + index;
+  if (isIPv6) return encodeSockaddr(`fd01::${(index + 1).toString(16)}`, port);
+  return encodeSockaddr(`10.1.${index >> 8}.${index & 255}`, port);
+}
+
+function clientOf(sockaddr: Uint8Array): number {
+  return ((sockaddr[2]! << 8) | sockaddr[3]!) - 20000;
+}
