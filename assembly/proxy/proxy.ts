@@ -127,6 +127,8 @@ const LINGER_MS: u32 = 500;
 const REFUSAL_MS: u32 = 2000;
 /** Without a byte for so long, a side that stopped reading, or that was told of the other's end, is given up. */
 const STALL_MS: u32 = 60000;
+/** How long the answer to a cancel is waited for before it is asked for again. */
+const CANCEL_AGAIN_MS: u32 = 1000;
 /** After an accept that failed for want of something, such as file handles of the whole system. */
 const ACCEPT_PAUSE_MS: f64 = 100;
 
@@ -234,6 +236,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
   } else {
     assert(buffer != NONE);
     onBytes(slot, side, buffer, result);
+    if (line.phase == PHASE_FREE || line.phase == PHASE_CLOSING) return;
   }
   armReceive(slot, side);
 }
@@ -389,21 +392,31 @@ function tryNext(slot: u32): void {
 // ---- Refused ---------------------------------------------------------------------------------------------------------
 
 function refuse(slot: u32): void {
-  const line = hot(slot);
-  line.phase = PHASE_REFUSING;
+  hot(slot).phase = PHASE_REFUSING;
   dropAll(direction(slot, CLIENT));
-  // The key's hash has done its work: its place holds the few bytes until they are sent.
-  const out = changetype<usize>(cold(slot)) + COLD_KEY_HASH;
-  const length = connectionRefusal(slot, out);
-  if (length == 0) return closeConnection(slot, cold(slot).reason);
   setTimer(slot, REFUSAL_MS);
-  prepSend(slot, CLIENT, out, length, awaited(slot, OP_SEND + BACKEND));
+  sendRefusal(slot);
 }
 
-function onRefused(slot: u32, result: i32): void {
-  const line = hot(slot);
-  cold(slot).bytesToClient += max<i32>(result, 0);
-  if (result <= 0 || line.flags & (FLAG_CONNECT_WHOLE | FLAG_ENDED)) return closeConnection(slot, cold(slot).reason);
+// The key's hash has done its work: its place holds the few bytes until they are sent.
+function sendRefusal(slot: u32): void {
+  const out = changetype<usize>(cold(slot)) + COLD_KEY_HASH;
+  const sent = <u32>cold(slot).bytesToClient;
+  const length = connectionRefusal(slot, out);
+  if (sent < length) prepSend(slot, CLIENT, out + sent, length - sent, awaited(slot, OP_SEND + BACKEND));
+  else onRefused(slot);
+}
+
+function onRefusalSent(slot: u32, result: i32): void {
+  if (result <= 0) return closeConnection(slot, cold(slot).reason);
+  cold(slot).bytesToClient += result;
+  sendRefusal(slot);
+}
+
+// A client that may still be sending is listened to for a while: a reset would overtake the refusal.
+function onRefused(slot: u32): void {
+  const ended = hot(slot).flags & (FLAG_CONNECT_WHOLE | FLAG_ENDED);
+  if (ended || cold(slot).bytesToClient == 0) return closeConnection(slot, cold(slot).reason);
   setTimer(slot, LINGER_MS);
 }
 
@@ -463,12 +476,19 @@ function armSend(slot: u32, from: u32): void {
 function onSend(slot: u32, from: u32, result: i32): void {
   answered(slot, OP_SEND + from);
   const phase = hot(slot).phase;
-  if (phase == PHASE_CLOSING) return join(slot);
-  if (phase == PHASE_REFUSING) return onRefused(slot, result);
+  if (phase == PHASE_CLOSING) return onSendClosing(slot, from, result);
+  if (phase == PHASE_REFUSING) return onRefusalSent(slot, result);
   if (phase == PHASE_GREETING) return onGreeted(slot, result);
   assert(phase == PHASE_OPEN);
   if (result <= 0) return onSendError(slot, from);
   onSent(slot, from, result);
+}
+
+// What the kernel took before the end still counts; and the buffers go back before anything else is waited for.
+function onSendClosing(slot: u32, from: u32, result: i32): void {
+  if (from == BACKEND) cold(slot).bytesToClient += max<i32>(result, 0);
+  dropAll(direction(slot, from));
+  join(slot);
 }
 
 function onSent(slot: u32, from: u32, length: u32): void {
@@ -525,10 +545,10 @@ export function onTimer(slot: u32): void {
   if (phase == PHASE_READING) {
     cold(slot).reason = REASON_CONNECT_TIMEOUT;
     refuse(slot);
-  } else if (phase == PHASE_DIALLING) {
-    prepCancel(identityOf(slot, OP_DIAL), slot); // its answer, ECANCELED, leads to the next candidate
-  } else if (phase == PHASE_GREETING) {
-    prepCancel(identityOf(slot, OP_SEND + CLIENT), slot);
+  } else if (phase == PHASE_DIALLING || phase == PHASE_GREETING) {
+    cancelPending(slot, OP_SEND, OP_DIAL); // the answer, ECANCELED, leads to the next candidate
+  } else if (phase == PHASE_CLOSING) {
+    cancelPending(slot, OP_RECEIVE, OP_DIAL);
   } else if (phase == PHASE_REFUSING) {
     closeConnection(slot, cold(slot).reason);
   } else if (phase == PHASE_OPEN) {
@@ -571,16 +591,27 @@ function closeConnection(slot: u32, reason: u32): void {
   assert(line.phase != PHASE_CLOSING && line.phase != PHASE_FREE);
   noteReason(slot, reason);
   line.phase = PHASE_CLOSING;
-  clearTimer(slot);
-  for (let op = OP_RECEIVE; op <= OP_DIAL; op++) {
-    if (line.pending & (1 << op)) prepCancel(identityOf(slot, op), slot);
+  // At once, but for what a send still reads: others may be waiting for these buffers, this slot among them.
+  for (let side = CLIENT; side <= BACKEND; side++) {
+    if (!(line.pending & (1 << (OP_SEND + side)))) dropAll(direction(slot, side));
   }
+  if (line.pending != 0) cancelPending(slot, OP_RECEIVE, OP_DIAL);
   join(slot);
+}
+
+// A cancel can come too early: of a dial's chain that was submitted in the same batch the kernel doesn't know the later
+// links yet. So whoever waits for the end of something asks again.
+function cancelPending(slot: u32, firstOp: u32, lastOp: u32): void {
+  for (let op = firstOp; op <= lastOp; op++) {
+    if (hot(slot).pending & (1 << op)) prepCancel(identityOf(slot, op), slot);
+  }
+  setTimer(slot, CANCEL_AGAIN_MS);
 }
 
 function join(slot: u32): void {
   const line = hot(slot);
   if (line.pending != 0) return;
+  clearTimer(slot);
   if (line.flags & FLAG_CLIENT_FILE) prepClose(slot, CLIENT);
   if (line.flags & FLAG_BACKEND_FILE) prepClose(slot, BACKEND);
   dropAll(direction(slot, CLIENT));

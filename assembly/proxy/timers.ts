@@ -17,7 +17,7 @@ export function startTimers(): void {
 export function setTimer(slot: u32, milliseconds: u32): void {
   clearTimer(slot);
   const line = hot(slot);
-  line.deadlineTick = currentTick() + milliseconds / WHEEL_TICK_MS + 1;
+  line.deadlineTick = currentTick() + (milliseconds + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS + 1;
   const bucket = bucketAddress(line.deadlineTick);
   const next = load<u32>(bucket);
   line.timerNext = next;

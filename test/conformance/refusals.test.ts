@@ -28,6 +28,14 @@ testEveryEngine('gives every bad beginning its answer, its end and its reason', 
   });
 });
 
+testEveryEngine('hears a refused client out, so that it can read its CONNACK', async (engine) => {
+  await withBadWeather(engine, async (gate) => {
+    const { bytes, answer } = refusedBeginnings.find(({ name }) => name === 'level 9')!;
+    const stubborn = Buffer.concat([bytes, Buffer.alloc(500_000, 'and so on ')]);
+    assert.deepEqual(await exchange(gate.connect(), [stubborn]), { bytes: answer, end: 'finish' });
+  });
+});
+
 testEveryEngine('holds nothing after 100,000 bad beginnings', async (engine, context) => {
   await withBadWeather(engine, async (gate) => {
     await offend(gate.host, gate.port, OFFENCES / 5); // the heaps find their size

@@ -170,8 +170,8 @@ export abstract class Actor implements Peer {
     const isFirst = this.socket.read === 0;
     if (length > 0) this.socket.makeRoom(length);
     this.lived.move();
-    if (this.socket.readable > 0) return this.#readLater();
     if (isFirst && this.plan.unansweredBytes < Infinity) this.#sendLater(this.plan.gapMs);
+    if (this.socket.readable > 0) return this.#readLater();
     if (this.#endArrived && !this.sawEnd) {
       this.sawEnd = true;
     }

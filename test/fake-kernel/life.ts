@@ -45,7 +45,7 @@ export class Life {
   isRecorded = false;
   /** When something last happened in it, without the jumps. */
   movedAt = 0;
-  /** When the data plane last took or gave bytes. */
+  /** When the data plane last learned that bytes were taken from or by either side. */
   #bytesMovedAt = 0;
   #bytesMoved = 0;
   #clientDisturbance = '';
@@ -63,7 +63,7 @@ export class Life {
 
   /** The backend has taken at least a part of CONNECT, and the data plane was told so. */
   get isEstablished(): boolean {
-    return this.backend?.socket.hasSent ?? false;
+    return (this.backend?.socket.answered ?? 0) > 0;
   }
 
   get isOver(): boolean {
@@ -72,7 +72,7 @@ export class Life {
 
   move(): void {
     this.movedAt = this.#clock.now - this.#clock.jumpedMs;
-    const moved = this.client.socket.received + this.client.socket.copied + (this.backend?.socket.copied ?? 0);
+    const moved = this.client.socket.received + this.client.socket.answered + (this.backend?.socket.answered ?? 0);
     if (moved === this.#bytesMoved) return;
     this.#bytesMoved = moved;
     this.#bytesMovedAt = this.#clock.now;
@@ -202,7 +202,7 @@ export class Life {
     if (refusal.length === 0) return;
     let expected = plan.offence?.reply ?? NO_BYTES;
     if (record.reason === REASON_NO_BACKEND) expected = unavailable(plan.version);
-    const isWhole = refusal.length === expected.length || socket.isReset;
+    const isWhole = refusal.length === expected.length || socket.isReset || socket.wasCutShort;
     if (!isWhole || refusal.some((byte, index) => byte !== expected[index])) {
       this.#fail(`the client was refused with ${Buffer.from(refusal).toString('hex')}`);
     }

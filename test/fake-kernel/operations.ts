@@ -221,8 +221,11 @@ function stepSend(kernel: Kernel, operation: Operation): void {
   if (length === 0) return;
   if (kernel.trouble.makes('sends in small pieces')) length = kernel.trouble.integer(1, length);
   copy(kernel, operation, socket, length);
-  const isWhole = operation.progress === operation.total;
-  if (isWhole || !(operation.operationFlags & MSG_WAITALL) || kernel.trouble.makes('sends cut short')) {
+  if (operation.progress === operation.total || !(operation.operationFlags & MSG_WAITALL)) {
+    return kernel.complete(operation, operation.progress);
+  }
+  if (kernel.trouble.makes('sends cut short')) {
+    socket.wasCutShort = true;
     return kernel.complete(operation, operation.progress);
   }
   if (socket.room > 0) kernel.wake(operation);
@@ -247,7 +250,7 @@ function copy(kernel: Kernel, operation: Operation, socket: Socket, length: numb
 function releaseSend(kernel: Kernel, operation: Operation): void {
   if (operation.socket?.send !== operation) return;
   operation.socket.send = null;
-  operation.socket.hasSent ||= operation.progress > 0;
+  operation.socket.answered += operation.progress;
   for (const piece of operation.pieces) kernel.buffers.endReading(piece);
 }
 

@@ -78,9 +78,11 @@ export function planMood(random: Random): Mood {
 function planSettings(random: Random): MemorySettings {
   const isTight = random.chance(0.6);
   const submissionEntries = isTight ? random.pick([8, 8, 16, 64]) : random.pick([64, 256]);
+  const connectionsMax = isTight ? random.pick([3, 6, 12, 40]) : random.pick([40, 100]);
+  const listenerCount = random.integer(1, 2);
   return {
-    connectionsMax: isTight ? random.pick([3, 6, 12, 40]) : random.pick([40, 100]),
-    listenerCount: random.integer(1, 2),
+    connectionsMax,
+    listenerCount,
     bufferCount: isTight ? random.pick([2, 4, 8, 16, 64]) : random.pick([64, 256]),
     bufferBytes: random.pick([128, 512, 1024, 4096]),
     submissionEntries,
@@ -88,7 +90,8 @@ function planSettings(random: Random): MemorySettings {
     // One record needs up to 1,120 bytes.
     recordsBytes: isTight ? random.pick([2048, 4096, 65536]) : 65536,
     arenaChunks: isTight ? random.pick([1, 4, 64]) : 256,
-    acceptsInFlight: random.pick([1, 1, 2, 4]),
+    // An accept that waits holds a slot: as memory-map.ts does, never more than half of them.
+    acceptsInFlight: Math.max(1, Math.min(random.pick([1, 2, 4]), Math.floor(connectionsMax / 2 / listenerCount))),
   };
 }
 

@@ -21,6 +21,7 @@ import {
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_COUNTERS,
   HEADER_WALL_MS,
+  NONE,
   REASONS_MAX,
 } from '../../assembly/layout.ts';
 import { createMemory, headerWords, regionOffset } from '../../src/control/memory-map.ts';
@@ -148,10 +149,18 @@ class Simulation {
   explain(violation: Violation, linesMax: number): string[] {
     const lives = new Set<number>(violation.life === undefined ? [] : [violation.life]);
     for (const life of this.#world.lives) if (life && life.slot === violation.slot && !life.isRecorded) lives.add(life.index);
-    const slot = violation.slot ?? this.#world.lives[violation.life ?? -1]?.slot;
+    const known = violation.slot ?? this.#world.lives[violation.life ?? -1]?.slot;
+    const slot = known === NONE ? undefined : known;
     const lines = this.#kernel.trace?.about(slot, lives, linesMax) ?? [];
-    const isKnown = slot !== undefined && slot < this.#scenario.settings.connectionsMax;
-    return isKnown ? [...lines, `slot ${slot}: ${this.#kernel.plane.describe(slot)}`] : lines;
+    return [...lines, ...this.#describeSlots(slot)];
+  }
+
+  /** The slot in question, or all of them. */
+  #describeSlots(slot: number | undefined): string[] {
+    const { connectionsMax } = this.#scenario.settings;
+    const isKnown = slot !== undefined && slot < connectionsMax;
+    const slots = isKnown ? [slot] : Array.from({ length: connectionsMax }, (_, index) => index);
+    return slots.map((each) => `slot ${each}: ${this.#kernel.plane.describe(each)}`);
   }
 
   #live(): void {
@@ -192,7 +201,8 @@ class Simulation {
     const time = this.#world.now - this.#world.jumpedMs;
     for (const life of this.#world.lives) {
       if (!life || life.isOver || (this.#world.isDraining && !life.isAccepted)) continue;
-      const quietMs = time - life.movedAt;
+      // A client that waits to be accepted waits for others to leave: somebody must get on.
+      const quietMs = time - (life.isAccepted ? life.movedAt : Math.max(life.movedAt, this.#world.acceptedAt));
       const mayStall = this.#scenario.hasStallers && (life.isEstablished || !life.isAccepted);
       if (quietMs > (mayStall ? QUIET_WITH_STALLERS_MS : QUIET_MS)) this.#failQuiet(life, quietMs);
     }

@@ -35,8 +35,10 @@ export class Socket {
   copied = 0;
   capacity = 65536;
   isConnected = false;
-  /** A send was answered with a number of bytes. */
-  hasSent = false;
+  /** Bytes that sends were answered with: what the data plane knows of `copied`. */
+  answered = 0;
+  /** A send was answered with fewer bytes than it had, though nothing was wrong. */
+  wasCutShort = false;
   /** We send no more. */
   isShut = false;
   isClosed = false;

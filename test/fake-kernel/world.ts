@@ -47,6 +47,8 @@ export class World implements KernelWorld, Clock {
   jumpedMs = 0;
   isStopping = false;
   isDraining = false;
+  /** When somebody was last accepted, without the jumps of the clock. */
+  acceptedAt = 0;
   #arriving = 0;
   readonly #parts: WorldParts;
   readonly #timeline: Timeline;
@@ -122,6 +124,7 @@ export class World implements KernelWorld, Clock {
     const life = this.lives[peer.life]!;
     life.slot = slot;
     life.isAccepted = true;
+    this.acceptedAt = this.now - this.jumpedMs;
     life.move();
     this.#stage.trace?.deed(peer.life, `is accepted into slot ${slot}`);
   }

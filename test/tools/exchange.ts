@@ -1,10 +1,13 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** A test fails rather than waits for ever. */
+export const STILL_MS = 20_000;
+
 export interface Reply {
   bytes: Buffer;
-  /** The other end closed or reset; false: `replyBytes` had come, and this end reset. */
-  ended: boolean;
+  /** How the other end closed; null: it didn't, since enough of a reply had come. */
+  end: 'finish' | 'reset' | null;
 }
 
 export interface ExchangeOptions {
@@ -32,20 +35,19 @@ export async function exchange(
 
 async function collect(socket: Socket, replyBytes: number): Promise<Reply> {
   const chunks: Buffer[] = [];
-  let received = 0;
-  let ended = false;
+  let end: Reply['end'] = null;
+  socket.setTimeout(STILL_MS, () => socket.destroy(new Error(`nothing has happened for ${STILL_MS} ms`)));
   socket.on('error', () => {
-    ended = true;
+    end = 'reset';
   });
   socket.on('end', () => {
-    ended = true;
+    end = 'finish';
     socket.resetAndDestroy();
   });
   socket.on('data', (bytes: Buffer) => {
     chunks.push(bytes);
-    received += bytes.length;
-    if (received >= replyBytes) socket.resetAndDestroy();
+    if (socket.bytesRead >= replyBytes) socket.resetAndDestroy();
   });
   await new Promise((resolve) => socket.on('close', resolve));
-  return { bytes: Buffer.concat(chunks), ended };
+  return { bytes: Buffer.concat(chunks), end };
 }

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CHUNK_BYTES_MAX, contentAt, isContent } from './content.ts';
+import { STILL_MS } from './exchange.ts';
 import { Random } from './random.ts';
 
 export interface Script {
@@ -60,6 +61,7 @@ function receive(socket: Socket, script: Script, head: Buffer): Promise<Outcome>
       outcome.error = error.code ?? error.message;
     });
     socket.on('close', () => resolve(outcome));
+    socket.setTimeout(STILL_MS, () => socket.destroy(new Error(`nothing has happened for ${STILL_MS} ms`)));
     socket.resume();
   });
 }
