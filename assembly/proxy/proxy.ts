@@ -7,6 +7,7 @@ import {
   HEADER_LISTENER_FDS,
   HEADER_OFFSET,
   IOVECS_MAX,
+  LINGER_MS,
   NONE,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
@@ -19,6 +20,7 @@ import {
   REASON_NONE,
   REASON_SHUTDOWN,
   SCRATCH_BYTES,
+  STALL_MS,
   VERDICT_DIAL,
   VERDICT_MORE,
 } from '../layout';
@@ -108,6 +110,8 @@ import { clearTimer, setTimer } from './timers';
 const PENDING_STARVED: u32 = 1 << 30;
 const PENDING_DIRTY: u32 = 1 << 31;
 
+const SENDS: u32 = (1 << (OP_SEND + CLIENT)) | (1 << (OP_SEND + BACKEND));
+
 // Hot.flags; those of two are shifted by the side.
 const FLAG_ENDED: u32 = 1 << 4; // the side sends no more
 const FLAG_RESET: u32 = 1 << 6; // the side is gone altogether
@@ -121,12 +125,8 @@ const FLAG_BACKEND_FILE: u32 = 1 << 18;
 
 /** How long a broker may take to close after the client's DISCONNECT, before it is told that the client has gone. */
 const GOODBYE_MS: u32 = 1000;
-/** How long a client that is still sending is listened to after its refusal, so that a reset doesn't overtake it. */
-const LINGER_MS: u32 = 500;
 /** A refusal that can't be sent. */
 const REFUSAL_MS: u32 = 2000;
-/** Without a byte for so long, a side that stopped reading, or that was told of the other's end, is given up. */
-const STALL_MS: u32 = 60000;
 /** How long the answer to a cancel is waited for before it is asked for again. */
 const CANCEL_AGAIN_MS: u32 = 1000;
 /** After an accept that failed for want of something, such as file handles of the whole system. */
@@ -480,6 +480,7 @@ function onSend(slot: u32, from: u32, result: i32): void {
   if (phase == PHASE_REFUSING) return onRefusalSent(slot, result);
   if (phase == PHASE_GREETING) return onGreeted(slot, result);
   assert(phase == PHASE_OPEN);
+  if (result == -ECANCELED) return closeConnection(slot, from == CLIENT ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
   if (result <= 0) return onSendError(slot, from);
   onSent(slot, from, result);
 }
@@ -563,6 +564,8 @@ function onOpenTimer(slot: u32): void {
     if (isDrained(slot, CLIENT)) return passEnd(slot, CLIENT);
   }
   if (progress(slot) != line.progress) return watchProgress(slot);
+  // What a send has got rid of is only seen at its end: it is asked to end now, and its answer tells.
+  if (line.pending & SENDS) return cancelPending(slot, OP_SEND, OP_SEND + 1);
   if (line.flags & (FLAG_ENDED | (FLAG_ENDED << 1))) return closeConnection(slot, cold(slot).reason);
   if (line.flags & FLAG_THROTTLED) return closeConnection(slot, REASON_BACKEND_STALLED);
   if (line.flags & (FLAG_THROTTLED << 1)) return closeConnection(slot, REASON_CLIENT_STALLED);
@@ -576,7 +579,9 @@ function watchProgress(slot: u32): void {
 // Any number that changes whenever bytes were taken from or by either side.
 function progress(slot: u32): u32 {
   const line = cold(slot);
-  return <u32>line.bytesFromClient + <u32>line.bytesToClient;
+  const first = direction(slot, CLIENT).head;
+  const toBackend = first == NONE ? 0 : first + (note(first).start << 16);
+  return <u32>line.bytesFromClient + <u32>line.bytesToClient + toBackend;
 }
 
 // ---- Closing ---------------------------------------------------------------------------------------------------------

@@ -138,6 +138,10 @@ export abstract class Actor implements Peer {
     this.#readLater();
   }
 
+  onAnswer(): void {
+    this.lived.move();
+  }
+
   onEnd(): void {
     this.lived.move();
     this.#tell('is told of the end after byte', this.socket.copied);

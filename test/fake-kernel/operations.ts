@@ -251,6 +251,7 @@ function releaseSend(kernel: Kernel, operation: Operation): void {
   if (operation.socket?.send !== operation) return;
   operation.socket.send = null;
   operation.socket.answered += operation.progress;
+  operation.socket.peer!.onAnswer();
   for (const piece of operation.pieces) kernel.buffers.endReading(piece);
 }
 

@@ -16,6 +16,8 @@ export interface Peer {
   onBytes(): void;
   /** The proxy has taken bytes: there is room to send more. */
   onRoom(): void;
+  /** A send to it was answered. */
+  onAnswer(): void;
   /** No more bytes will come. */
   onEnd(): void;
   onReset(): void;
