@@ -29,6 +29,16 @@ import { expireTimers, sleepMs, startTimers } from './timers';
 /** With nothing to do at all, a worker looks up this often. */
 const IDLE_MS: u32 = 1000;
 
+// How a turn waits. A worker that found several completions at its last turn is under load: it asks for many and gives
+// them a few microseconds to come together, for every wake-up saved is work saved, and asking for many also lifts the
+// kernel's bound of 20 completions for a call. A quiet worker takes the first that comes and adds no latency.
+const BUSY_COMPLETIONS: u32 = 4;
+const GATHERED_COMPLETIONS: u32 = 256;
+const GATHER_MICROSECONDS: u32 = 20;
+
+/** Completions of the last turn: the load. */
+let completions: u32 = 0;
+
 /** Serves until the main thread says stop, or says drain and nobody is left. */
 export function run(): void {
   startLoop();
@@ -49,9 +59,11 @@ export function turn(): bool {
   expireTimers(onTimer);
   armAccepts();
   sendDirty();
-  submitAndWait(1, 0, sleepMs(IDLE_MS));
+  const busy = completions >= BUSY_COMPLETIONS;
+  submitAndWait(busy ? GATHERED_COMPLETIONS : 1, busy ? GATHER_MICROSECONDS : 0, sleepMs(IDLE_MS));
+  completions = drainCompletions(onCompletion);
   count().turns++;
-  count().completions += drainCompletions(onCompletion);
+  count().completions += completions;
   sendDirty();
   feedStarved();
   return true;

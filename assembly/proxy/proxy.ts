@@ -116,6 +116,7 @@ const SENDS: u32 = (1 << (OP_SEND + CLIENT)) | (1 << (OP_SEND + BACKEND));
 const FLAG_ENDED: u32 = 1 << 4; // the side sends no more
 const FLAG_RESET: u32 = 1 << 6; // the side is gone altogether
 const FLAG_THROTTLED: u32 = 1 << 8; // not read while the other side is slow
+const THROTTLED_OR_ENDED: u32 = FLAG_THROTTLED | FLAG_ENDED;
 const FLAG_STARVED: u32 = 1 << 10; // not read for want of a buffer
 const FLAG_DIRTY: u32 = 1 << 12; // bytes of this side wait for the end of the turn
 const FLAG_SHUT: u32 = 1 << 14; // the end was passed on to the other side
@@ -293,7 +294,7 @@ function throttle(slot: u32, side: u32): void {
   if (line.flags & (FLAG_THROTTLED << side)) return;
   line.flags |= FLAG_THROTTLED << side;
   if (line.pending & (1 << (OP_RECEIVE + side))) prepCancel(identityOf(slot, OP_RECEIVE + side), slot);
-  if (line.phase == PHASE_OPEN && line.deadlineTick == 0) watchProgress(slot);
+  if (line.phase == PHASE_OPEN) watch(slot);
 }
 
 function liftThrottle(slot: u32, side: u32): void {
@@ -458,6 +459,7 @@ export function sendDirty(): void {
 function armSend(slot: u32, from: u32): void {
   const bytes = direction(slot, from);
   if (bytes.head == NONE || hot(slot).pending & (1 << (OP_SEND + from))) return;
+  if (hot(slot).phase == PHASE_OPEN) watch(slot);
   const userData = awaited(slot, OP_SEND + from);
   const to = 1 - from;
   const first = note(bytes.head);
@@ -480,7 +482,8 @@ function onSend(slot: u32, from: u32, result: i32): void {
   if (phase == PHASE_REFUSING) return onRefusalSent(slot, result);
   if (phase == PHASE_GREETING) return onGreeted(slot, result);
   assert(phase == PHASE_OPEN);
-  if (result == -ECANCELED) return closeConnection(slot, from == CLIENT ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+  if (result == -ECANCELED)
+    return closeConnection(slot, from == CLIENT ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
   if (result <= 0) return onSendError(slot, from);
   onSent(slot, from, result);
 }
@@ -511,7 +514,8 @@ function onSendError(slot: u32, from: u32): void {
 /** Called when something came to its end: passes the end of a side on, once all that it sent has gone to the other. */
 function settle(slot: u32, side: u32): void {
   const line = hot(slot);
-  if (line.phase != PHASE_OPEN || !(line.flags & (FLAG_ENDED << side)) || !isDrained(slot, side)) return;
+  if (line.phase != PHASE_OPEN || !(line.flags & (FLAG_ENDED << side))) return;
+  if (!isDrained(slot, side)) return;
   const other = 1 - side;
   if (line.flags & (FLAG_RESET << side)) return closeConnection(slot, cold(slot).reason);
   if (line.flags & (FLAG_ENDED << other)) {
@@ -557,18 +561,26 @@ export function onTimer(slot: u32): void {
   }
 }
 
+// The timer of an open connection looks whether bytes still move: it is set with the first send, and again only while
+// somebody is waited for, so that a busy connection pays for one timer a minute and an idle one for none.
 function onOpenTimer(slot: u32): void {
   const line = hot(slot);
   if (line.flags & FLAG_ENDED && !(line.flags & (FLAG_SHUT | (FLAG_ENDED << 1)))) {
     // The broker was to close after DISCONNECT and didn't; or the client's last bytes still wait for it.
     if (isDrained(slot, CLIENT)) return passEnd(slot, CLIENT);
   }
+  const waiting = line.pending & SENDS || line.flags & (THROTTLED_OR_ENDED | (THROTTLED_OR_ENDED << 1));
+  if (!waiting) return;
   if (progress(slot) != line.progress) return watchProgress(slot);
   // What a send has got rid of is only seen at its end: it is asked to end now, and its answer tells.
   if (line.pending & SENDS) return cancelPending(slot, OP_SEND, OP_SEND + 1);
   if (line.flags & (FLAG_ENDED | (FLAG_ENDED << 1))) return closeConnection(slot, cold(slot).reason);
-  if (line.flags & FLAG_THROTTLED) return closeConnection(slot, REASON_BACKEND_STALLED);
-  if (line.flags & (FLAG_THROTTLED << 1)) return closeConnection(slot, REASON_CLIENT_STALLED);
+  closeConnection(slot, line.flags & FLAG_THROTTLED ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+}
+
+/** From now on somebody is waited for, who may never come. */
+function watch(slot: u32): void {
+  if (hot(slot).deadlineTick == 0) watchProgress(slot);
 }
 
 function watchProgress(slot: u32): void {

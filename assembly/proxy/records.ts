@@ -9,6 +9,7 @@ import {
   REASON_NONE,
   REASONS_MAX,
   RECORD_CLIENT_ID,
+  RECORD_KEPT_SHIFT,
   RECORD_SKIP,
 } from '../layout';
 import { AccessRecord, Cold } from '../memory';
@@ -42,10 +43,10 @@ export function writeRecord(line: Cold): void {
   record.version = line.version;
   record.keepAlive = line.keepAlive;
   record.attempts = <u32>popcnt<u64>(line.tried);
-  record.clientIdBytes = line.clientIdBytes;
   memory.copy(address + offsetof<AccessRecord>('_peer0'), changetype<usize>(line) + offsetof<Cold>('_peer0'), 28);
   record.epoch = snapshot().epoch;
   const kept = copyClientId(line, address + RECORD_CLIENT_ID);
+  record.clientIdBytes = line.clientIdBytes | (kept << RECORD_KEPT_SHIFT);
   record.bytesTotal = (RECORD_CLIENT_ID + kept + 7) & ~7;
   publish(WRITTEN, observe(WRITTEN) + record.bytesTotal);
 }

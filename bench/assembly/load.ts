@@ -28,6 +28,7 @@ import {
   slotsEnd,
   takeSlot,
 } from '../../assembly/proxy/table';
+import { observe } from '../../assembly/shared';
 import { ENOBUFS, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE } from '../../assembly/uring/abi';
 import {
   addPiece,
@@ -49,7 +50,6 @@ import {
   prepSendMessage,
   slotOf,
 } from '../../assembly/uring/ops';
-import { observe } from '../../assembly/shared';
 import { drainCompletions, submitAndWait } from '../../assembly/uring/ring';
 import {
   HISTOGRAM_BUCKETS,

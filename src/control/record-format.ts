@@ -15,6 +15,7 @@ import {
   RECORD_CLOSED_MS,
   RECORD_EPOCH,
   RECORD_KEEP_ALIVE,
+  RECORD_KEPT_SHIFT,
   RECORD_LISTENER,
   RECORD_OPENED_MS,
   RECORD_PEER,
@@ -58,6 +59,7 @@ const JSON_TEMPLATE =
   '"pool":"$pool","keep_alive":$keep_alive,"attempts":$attempts';
 
 /** No field is longer: a whole ClientId, every byte of it escaped, and the mark that it was cut. */
+const RECORD_LENGTH_MASK = (1 << RECORD_KEPT_SHIFT) - 1;
 const FIELD_BYTES_MAX = CLIENT_ID_KEPT_BYTES_MAX * ESCAPED_BYTES_MAX + 64;
 /** Listeners, pools and backends have short names; this keeps them inside FIELD_BYTES_MAX whatever happens. */
 const NAME_BYTES_MAX = CLIENT_ID_KEPT_BYTES_MAX;
@@ -107,7 +109,7 @@ export class AccessRecord {
 
   /** Bytes of the ClientId that lie in the record. */
   get clientIdKept(): number {
-    return Math.min(this.word(RECORD_CLIENT_ID_BYTES), CLIENT_ID_KEPT_BYTES_MAX);
+    return this.word(RECORD_CLIENT_ID_BYTES) >>> RECORD_KEPT_SHIFT;
   }
 }
 
@@ -280,7 +282,7 @@ function clientIdField(style: Style): Field {
 }
 
 function isClientIdCut(record: AccessRecord): boolean {
-  return record.word(RECORD_CLIENT_ID_BYTES) > CLIENT_ID_KEPT_BYTES_MAX;
+  return record.clientIdKept < (record.word(RECORD_CLIENT_ID_BYTES) & RECORD_LENGTH_MASK);
 }
 
 function clientIdEnd(record: AccessRecord): number {

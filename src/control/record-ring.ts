@@ -4,7 +4,6 @@
 //   | record | record | record | padding (RECORD_SKIP) |    a record never wraps: padding fills the ring's end
 //              ^ read            ^ written
 import {
-  CLIENT_ID_KEPT_BYTES_MAX,
   HEADER_OFFSET,
   HEADER_RECORDS_BYTES,
   HEADER_RECORDS_READ,
@@ -13,6 +12,7 @@ import {
   RECORD_BYTES_TOTAL,
   RECORD_CLIENT_ID,
   RECORD_CLIENT_ID_BYTES,
+  RECORD_KEPT_SHIFT,
   RECORD_SKIP,
 } from '../../assembly/layout.ts';
 import { AccessRecord } from './record-format.ts';
@@ -93,8 +93,7 @@ export class RecordRing {
     if (bytes > ringBytes - (this.#read & (ringBytes - 1))) return "a record reaches past the ring's end";
     if (isPadding) return '';
     if (bytes < RECORD_CLIENT_ID) return 'a record is too short';
-    const clientIdBytes = this.#words[(this.#place() + RECORD_CLIENT_ID_BYTES) >>> 2]!;
-    const kept = Math.min(clientIdBytes, CLIENT_ID_KEPT_BYTES_MAX);
+    const kept = this.#words[(this.#place() + RECORD_CLIENT_ID_BYTES) >>> 2]! >>> RECORD_KEPT_SHIFT;
     return RECORD_CLIENT_ID + kept > bytes ? 'a ClientId is longer than its record' : '';
   }
 

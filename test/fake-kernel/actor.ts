@@ -115,9 +115,12 @@ export abstract class Actor implements Peer {
     const unanswered = this.socket.read > 0 ? Infinity : this.plan.unansweredBytes - this.sent;
     const room = Math.min(left, unanswered, RECEIVE_QUEUE_BYTES - this.socket.receivable);
     if (room <= 0) return;
-    const length = Math.min(room, this.random.magnitude(1, this.plan.pieceBytes));
+    const length = Math.min(
+      room,
+      this.random.magnitude(Math.max(1, Math.floor(this.plan.pieceBytes / 50)), this.plan.pieceBytes),
+    );
     this.sent += length;
-    this.#tell('sends', length);
+    this.#trace?.moved(this.life, `${this.name} sends`, length);
     this.lived.move();
     this.socket.arrive(length);
     this.#sendLater(this.plan.gapMs);
@@ -189,7 +192,8 @@ export abstract class Actor implements Peer {
     const { ending, goesOn } = this.plan;
     if (this.isGone || ending === 'never ends') return;
     if (this.sawEnd && (isAllSent || !goesOn)) return this.close();
-    if (isAllSent && ending === 'ends when answered' && this.socket.read === this.expectedBytes()) this.finish('was answered');
+    if (isAllSent && ending === 'ends when answered' && this.socket.read === this.expectedBytes())
+      this.finish('was answered');
   }
 
   /** Sends no more. What it didn't get to send it never will. */

@@ -27,10 +27,14 @@ export class Backend extends Actor {
   compare(memory: Uint8Array, offset: number, length: number, position: number): void {
     const { client } = this.lived;
     if (position + length > client.socket.received) {
-      throw new Violation(`${this.name} is sent ${position + length} bytes of ${client.socket.received}`, this.lived.about);
+      throw new Violation(
+        `${this.name} is sent ${position + length} bytes of ${client.socket.received}`,
+        this.lived.about,
+      );
     }
     const difference = client.out.difference(memory, offset, length, position);
-    if (difference >= 0) throw new Violation(`${this.name} is sent a wrong byte at ${position + difference}`, this.lived.about);
+    if (difference >= 0)
+      throw new Violation(`${this.name} is sent a wrong byte at ${position + difference}`, this.lived.about);
   }
 
   protected expectedBytes(): number | undefined {

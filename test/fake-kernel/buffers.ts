@@ -52,7 +52,8 @@ export class ProvidedBuffers {
     while (this.#tail !== tail) {
       this.#giveBack(this.#entry(this.#tail));
       this.#tail = (this.#tail + 1) & 0xffff;
-      if (((this.#tail - this.#head) & 0xffff) > this.count) throw new Violation('more buffers were given back than there are');
+      if (((this.#tail - this.#head) & 0xffff) > this.count)
+        throw new Violation('more buffers were given back than there are');
     }
   }
 
@@ -98,7 +99,8 @@ export class ProvidedBuffers {
   #bufferAt({ offset, length }: Piece): number {
     const buffer = Math.floor((offset - this.#region) / this.bytesEach);
     if (buffer < 0 || buffer >= this.count) return -1;
-    if (offset + length > this.offsetOf(buffer) + this.bytesEach) throw new Violation(`a send reads past buffer ${buffer}`);
+    if (offset + length > this.offsetOf(buffer) + this.bytesEach)
+      throw new Violation(`a send reads past buffer ${buffer}`);
     return buffer;
   }
 }

@@ -28,10 +28,14 @@ export class Client extends Actor {
     if (!backend || backend.socket.received === 0) return this.#keepRefusal(memory.subarray(offset, offset + length));
     if (this.refusal.length > 0) throw new Violation('a refused client is sent a backend’s bytes', this.lived.about);
     if (position + length > backend.socket.received) {
-      throw new Violation(`the client is sent ${position + length} bytes of ${backend.socket.received}`, this.lived.about);
+      throw new Violation(
+        `the client is sent ${position + length} bytes of ${backend.socket.received}`,
+        this.lived.about,
+      );
     }
     const difference = backend.out.difference(memory, offset, length, position);
-    if (difference >= 0) throw new Violation(`the client is sent a wrong byte at ${position + difference}`, this.lived.about);
+    if (difference >= 0)
+      throw new Violation(`the client is sent a wrong byte at ${position + difference}`, this.lived.about);
   }
 
   protected expectedBytes(): number | undefined {
@@ -40,6 +44,7 @@ export class Client extends Actor {
 
   #keepRefusal(bytes: Uint8Array): void {
     this.refusal.push(...bytes);
-    if (this.refusal.length > REFUSAL_BYTES_MAX) throw new Violation('a client is sent bytes that nobody said', this.lived.about);
+    if (this.refusal.length > REFUSAL_BYTES_MAX)
+      throw new Violation('a client is sent bytes that nobody said', this.lived.about);
   }
 }

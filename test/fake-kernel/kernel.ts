@@ -86,6 +86,8 @@ export class Kernel {
   readonly #clock: Float64Array;
   /** For each slot, answers that it waits for and hasn't read. */
   readonly #awaited: Int32Array;
+  /** The generation of each slot's life before. */
+  readonly #generations: Int32Array;
   #read = 0;
   #slotToCheck = 0;
 
@@ -100,6 +102,7 @@ export class Kernel {
     const slots = this.memory.header(HEADER_CONNECTIONS_MAX);
     this.files = new Array<Socket | null>(slots * 2).fill(null);
     this.#awaited = new Int32Array(slots);
+    this.#generations = new Int32Array(slots).fill(-1);
     this.#clock = new Float64Array(memory.buffer, HEADER_OFFSET + HEADER_CLOCK_MS, 1);
   }
 
@@ -263,7 +266,8 @@ export class Kernel {
   #closeFile(place: number): void {
     const file = this.files[place];
     if (!file) return;
-    if (file.isBusy) throw new Violation('a file is closed while an operation on it is in flight', { slot: place >>> 1 });
+    if (file.isBusy)
+      throw new Violation('a file is closed while an operation on it is in flight', { slot: place >>> 1 });
     file.close();
   }
 
@@ -320,7 +324,12 @@ export class Kernel {
   // ---- What must hold at every call
 
   #checkIdentity(low: number, slot: number): void {
-    if (slot < this.#awaited.length && this.plane.generation(slot) === generationOf(low) && this.plane.phase(slot) !== PHASE_FREE) return;
+    if (
+      slot < this.#awaited.length &&
+      this.plane.generation(slot) === generationOf(low) &&
+      this.plane.phase(slot) !== PHASE_FREE
+    )
+      return;
     throw new Violation('an operation is answered whose slot was given away', { slot });
   }
 
@@ -332,6 +341,12 @@ export class Kernel {
     }
   }
 
+  /** Without another generation, a late answer to the life before would be taken for one to this. */
+  beginLife({ slot, low }: Operation): void {
+    if (this.#generations[slot] === generationOf(low)) throw new Violation('two lives of a slot have one generation', { slot });
+    this.#generations[slot] = generationOf(low);
+  }
+
   /** One slot at each call: all are looked at again and again, at the price of one. */
   #checkNextSlot(): void {
     this.#slotToCheck = (this.#slotToCheck + 1) % this.#awaited.length;
@@ -341,11 +356,14 @@ export class Kernel {
   checkSlot(slot: number): void {
     const awaited = bitCount(this.plane.awaited(slot));
     if (awaited !== this.#awaited[slot]) {
-      throw new Violation(`slot ${slot} waits for ${awaited} answers, the kernel owes it ${this.#awaited[slot]}`, { slot });
+      throw new Violation(`slot ${slot} waits for ${awaited} answers, the kernel owes it ${this.#awaited[slot]}`, {
+        slot,
+      });
     }
     if (this.plane.phase(slot) !== PHASE_FREE) return;
     const place = clientPlace(slot);
-    if (this.files[place] || this.files[place + 1]) throw new Violation(`a file is left in the free slot ${slot}`, { slot });
+    if (this.files[place] || this.files[place + 1])
+      throw new Violation(`a file is left in the free slot ${slot}`, { slot });
   }
 
   checkEverySlot(): void {

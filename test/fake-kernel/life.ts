@@ -117,7 +117,8 @@ export class Life {
 
   #checkWhole(actor: Actor, source: Actor): void {
     const { copied } = actor.socket;
-    if (copied !== source.sent) this.#fail(`the ${actor.name} was sent ${copied} of the ${source.sent} bytes of the ${source.name}`);
+    if (copied !== source.sent)
+      this.#fail(`the ${actor.name} was sent ${copied} of the ${source.sent} bytes of the ${source.name}`);
   }
 
   // ---- The record
@@ -150,7 +151,10 @@ export class Life {
         case REASON_BACKEND_STALLED:
           return this.#isStalled;
         case REASON_CLIENT_LEFT_EARLY:
-          return client.isFinished && (client.plan.beginning !== 'connects' || client.socket.received < client.plan.head.length);
+          return (
+            client.isFinished &&
+            (client.plan.beginning !== 'connects' || client.socket.received < client.plan.head.length)
+          );
         case REASON_CONNECT_TIMEOUT:
           return livedMs >= record.connectTimeoutMs - EARLY_MS;
         case REASON_NO_BACKEND:
@@ -167,11 +171,14 @@ export class Life {
   #judgeBytes({ bytesFromClient, bytesToClient }: AccessRecord): void {
     const { client, backend } = this;
     const { received, copied } = client.socket;
-    if (bytesToClient !== copied) this.#fail(`the record counts ${bytesToClient} bytes to the client, which was sent ${copied}`);
+    if (bytesToClient !== copied)
+      this.#fail(`the record counts ${bytesToClient} bytes to the client, which was sent ${copied}`);
     const isExact = !this.isDisturbed;
     const least = isExact ? client.sent : (backend?.socket.copied ?? 0);
     if (bytesFromClient < least || bytesFromClient > received) {
-      this.#fail(`the record counts ${bytesFromClient} bytes from the client, which sent ${client.sent}, ${received} were received`);
+      this.#fail(
+        `the record counts ${bytesFromClient} bytes from the client, which sent ${client.sent}, ${received} were received`,
+      );
     }
     if (!isExact) return;
     this.#checkWhole(client, backend!);
@@ -184,7 +191,8 @@ export class Life {
     if (expected !== undefined && record.backend !== expected) {
       this.#fail(`the record names backend ${record.backend}, it was ${expected}`);
     }
-    if (record.attempts !== this.attempts) this.#fail(`the record counts ${record.attempts} dials, there were ${this.attempts}`);
+    if (record.attempts !== this.attempts)
+      this.#fail(`the record counts ${record.attempts} dials, there were ${this.attempts}`);
   }
 
   #judgeConnect(record: AccessRecord): void {
@@ -202,7 +210,8 @@ export class Life {
     if (refusal.length === 0) return;
     let expected = plan.offence?.reply ?? NO_BYTES;
     if (record.reason === REASON_NO_BACKEND) expected = unavailable(plan.version);
-    const isWhole = refusal.length === expected.length || socket.isReset || socket.wasCutShort;
+    const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '';
+    const isWhole = refusal.length === expected.length || mayBeCut;
     if (!isWhole || refusal.some((byte, index) => byte !== expected[index])) {
       this.#fail(`the client was refused with ${Buffer.from(refusal).toString('hex')}`);
     }

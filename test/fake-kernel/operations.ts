@@ -28,10 +28,10 @@ import {
   IOSQE_FIXED_FILE,
   IOVEC_BYTES,
   IPPROTO_TCP,
+  MSG_WAITALL,
   MSGHDR_BYTES,
   MSGHDR_IOV,
   MSGHDR_IOVLEN,
-  MSG_WAITALL,
   SHUT_WR,
   SOCK_STREAM,
   SOCKET_URING_OP_SETSOCKOPT,
@@ -69,10 +69,12 @@ function socketOf(kernel: Kernel, operation: Operation): Socket | undefined {
 // ---- Accept: single-shot, into a place, with the client's address ------------------------------------------------------
 
 const accept: Handler = {
-  prepare({ memory }, operation) {
+  prepare(kernel, operation) {
+    const { memory } = kernel;
     const lengthAt = memory.offsetOf(operation.off, 4, "accept's address length");
     memory.offsetOf(operation.address, memory.word(lengthAt), "accept's address");
     operation.place = operation.fileIndex - 1;
+    kernel.beginLife(operation);
   },
   issue(kernel, operation) {
     const listener = kernel.listeners.get(operation.fd);
@@ -221,11 +223,8 @@ function stepSend(kernel: Kernel, operation: Operation): void {
   if (length === 0) return;
   if (kernel.trouble.makes('sends in small pieces')) length = kernel.trouble.integer(1, length);
   copy(kernel, operation, socket, length);
-  if (operation.progress === operation.total || !(operation.operationFlags & MSG_WAITALL)) {
-    return kernel.complete(operation, operation.progress);
-  }
-  if (kernel.trouble.makes('sends cut short')) {
-    socket.wasCutShort = true;
+  const isWhole = operation.progress === operation.total;
+  if (isWhole || !(operation.operationFlags & MSG_WAITALL) || kernel.trouble.makes('sends cut short')) {
     return kernel.complete(operation, operation.progress);
   }
   if (socket.room > 0) kernel.wake(operation);
@@ -260,7 +259,8 @@ function releaseSend(kernel: Kernel, operation: Operation): void {
 const socket: Handler = {
   issue(kernel, operation) {
     const isStream = operation.off === SOCK_STREAM && operation.length === IPPROTO_TCP;
-    if (!isStream || (operation.fd !== AF_INET && operation.fd !== AF_INET6)) throw new Violation('not a TCP socket', operation);
+    if (!isStream || (operation.fd !== AF_INET && operation.fd !== AF_INET6))
+      throw new Violation('not a TCP socket', operation);
     operation.place = operation.fileIndex - 1;
     kernel.world.onDial(operation.slot);
     if (kernel.trouble.makes('sockets that fail')) {

@@ -60,14 +60,46 @@ export const offences: readonly Offence[] = [
   { bytes: Uint8Array.of(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc), reason: REASON_TLS_HELLO, reply: SILENCE },
   { bytes: Uint8Array.of(0xc0, 0), reason: REASON_CONNECT_EXPECTED, reply: SILENCE },
   { bytes: Uint8Array.of(0x01, 2, 3), reason: REASON_NOT_MQTT, reply: SILENCE },
-  { bytes: packet(0x10, [field('MQTT'), Uint8Array.of(6, 2, 0, 60, 0), field('x')]), reason: REASON_PROTOCOL_VERSION, reply: connack5(0x84) },
-  { bytes: packet(0x10, [field('MQTT'), Uint8Array.of(3, 2, 0, 60), field('x')]), reason: REASON_PROTOCOL_VERSION, reply: connack3(1) },
-  { bytes: packet(0x10, [field('MQTT'), Uint8Array.of(4, 0, 0, 60), field('')]), reason: REASON_CLIENT_ID_REQUIRED, reply: connack3(2) },
-  { bytes: packet(0x10, [field('MQTT'), Uint8Array.of(4, 0x18, 0, 60), field('x')]), reason: REASON_WILL_FLAGS, reply: SILENCE },
-  { bytes: packet(0x10, [field('MQTT'), Uint8Array.of(5, 3, 0, 60, 0), field('x')]), reason: REASON_RESERVED_FLAG, reply: connack5(0x81) },
-  { bytes: packet(0x10, [field('MQTT'), Uint8Array.of(5, 2, 0, 60, 6, 0x21, 0, 9, 0x21, 0, 9), field('x')]), reason: REASON_PROPERTY_DUPLICATE, reply: connack5(0x82) },
-  { bytes: packet(0x10, [field('MQTT'), Uint8Array.of(5, 2, 0, 60, 0), field('x'), text('more')]), reason: REASON_TRAILING_BYTES, reply: connack5(0x81) },
-  { bytes: Uint8Array.of(0x10, 0xff, 0xff, 0x7f, 0, 4, 0x4d, 0x51, 0x54, 0x54, 5, 2), reason: REASON_CONNECT_TOO_LARGE, reply: connack5(0x95) },
+  {
+    bytes: packet(0x10, [field('MQTT'), Uint8Array.of(6, 2, 0, 60, 0), field('x')]),
+    reason: REASON_PROTOCOL_VERSION,
+    reply: connack5(0x84),
+  },
+  {
+    bytes: packet(0x10, [field('MQTT'), Uint8Array.of(3, 2, 0, 60), field('x')]),
+    reason: REASON_PROTOCOL_VERSION,
+    reply: connack3(1),
+  },
+  {
+    bytes: packet(0x10, [field('MQTT'), Uint8Array.of(4, 0, 0, 60), field('')]),
+    reason: REASON_CLIENT_ID_REQUIRED,
+    reply: connack3(2),
+  },
+  {
+    bytes: packet(0x10, [field('MQTT'), Uint8Array.of(4, 0x18, 0, 60), field('x')]),
+    reason: REASON_WILL_FLAGS,
+    reply: SILENCE,
+  },
+  {
+    bytes: packet(0x10, [field('MQTT'), Uint8Array.of(5, 3, 0, 60, 0), field('x')]),
+    reason: REASON_RESERVED_FLAG,
+    reply: connack5(0x81),
+  },
+  {
+    bytes: packet(0x10, [field('MQTT'), Uint8Array.of(5, 2, 0, 60, 6, 0x21, 0, 9, 0x21, 0, 9), field('x')]),
+    reason: REASON_PROPERTY_DUPLICATE,
+    reply: connack5(0x82),
+  },
+  {
+    bytes: packet(0x10, [field('MQTT'), Uint8Array.of(5, 2, 0, 60, 0), field('x'), text('more')]),
+    reason: REASON_TRAILING_BYTES,
+    reply: connack5(0x81),
+  },
+  {
+    bytes: Uint8Array.of(0x10, 0xff, 0xff, 0x7f, 0, 4, 0x4d, 0x51, 0x54, 0x54, 5, 2),
+    reason: REASON_CONNECT_TOO_LARGE,
+    reply: connack5(0x95),
+  },
 ];
 
 /** Return code 3 and its like in 5.0: no backend could be had. */

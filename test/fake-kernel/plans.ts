@@ -4,6 +4,9 @@ import type { Random } from '../tools/random.ts';
 import type { ActorPlan, Ending } from './actor.ts';
 import { connectPacket, DISCONNECT, NO_BYTES, type Offence, offences, type Version } from './packets.ts';
 
+/** A stream isn't sent in more pieces than about these. */
+const PIECES_MAX = 300;
+
 /** What sets the scale of one simulation. */
 export interface Scale {
   bufferBytes: number;
@@ -35,11 +38,12 @@ export function planClient(random: Random, index: number, scale: Scale): ClientP
   const username = random.chance(0.3) ? 'somebody' : '';
   const whole = offence?.bytes ?? connectPacket({ version, clientId, username, willBytes, keepAlive });
   const says = beginning === 'connects';
+  const bodyBytes = says || (offence && random.chance(0.3)) ? planBytes(random, scale) : 0;
   return {
-    ...planActor(random, scale),
+    ...planActor(random, scale, bodyBytes),
     beginning,
     head: cutHead(random, beginning, whole),
-    bodyBytes: says || (offence && random.chance(0.3)) ? planBytes(random, scale) : 0,
+    bodyBytes,
     tail: says && random.chance(0.4) ? DISCONNECT : NO_BYTES,
     offence,
     version,
@@ -65,7 +69,8 @@ function planClientId(random: Random, index: number): string {
 
 function cutHead(random: Random, beginning: Beginning, whole: Uint8Array): Uint8Array {
   if (beginning === 'is silent') return NO_BYTES;
-  if (beginning === 'stops halfway' || beginning === 'leaves early') return whole.subarray(0, random.integer(1, whole.length - 1));
+  if (beginning === 'stops halfway' || beginning === 'leaves early')
+    return whole.subarray(0, random.integer(1, whole.length - 1));
   return whole;
 }
 
@@ -86,9 +91,10 @@ export interface BackendPlan extends ActorPlan {
 
 export function planBackend(random: Random, scale: Scale): BackendPlan {
   const talksFirst = random.chance(0.1);
+  const bodyBytes = planBytes(random, scale);
   return {
-    ...planActor(random, scale),
-    bodyBytes: planBytes(random, scale),
+    ...planActor(random, scale, bodyBytes),
+    bodyBytes,
     talksFirst,
     obeysDisconnect: random.chance(0.6),
     unansweredBytes: talksFirst ? Infinity : 0,
@@ -103,10 +109,10 @@ function planBackendEnding(random: Random, scale: Scale): Ending {
   return random.pick(['ends first', 'ends when answered', 'closes'] as const);
 }
 
-function planActor(random: Random, scale: Scale): ActorPlan {
+function planActor(random: Random, scale: Scale, bodyBytes: number): ActorPlan {
   const isPatientReader = random.chance(0.6);
   return {
-    pieceBytes: random.magnitude(1, 8 * scale.bufferBytes),
+    pieceBytes: Math.max(bodyBytes / PIECES_MAX, random.magnitude(1, 8 * scale.bufferBytes)),
     gapMs: random.magnitude(0.01, random.chance(0.1) ? 500 : 5),
     unansweredBytes: Infinity,
     readBytes: isPatientReader ? 65536 : random.magnitude(16, 8 * scale.bufferBytes),
@@ -122,8 +128,9 @@ function planActor(random: Random, scale: Scale): ActorPlan {
 
 function planStop(random: Random, scale: Scale): { stopsReadingAt: number; stopsReadingMs: number } {
   if (!random.chance(0.15)) return { stopsReadingAt: Infinity, stopsReadingMs: 0 };
-  const mostMs = scale.hasStallers ? 300_000 : 3000;
-  return { stopsReadingAt: random.magnitude(1, 10 * scale.bufferBytes) - 1, stopsReadingMs: random.magnitude(1, mostMs) };
+  const stopsReadingAt = random.magnitude(1, 10 * scale.bufferBytes) - 1;
+  if (scale.hasStallers && random.chance(0.3)) return { stopsReadingAt, stopsReadingMs: Infinity };
+  return { stopsReadingAt, stopsReadingMs: random.magnitude(1, scale.hasStallers ? 300_000 : 3000) };
 }
 
 /** Most say little, some a lot. */

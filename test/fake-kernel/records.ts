@@ -1,6 +1,5 @@
 // The ring of access records, read as the log thread reads it, but from the layout alone.
 import {
-  CLIENT_ID_KEPT_BYTES_MAX,
   HEADER_OFFSET,
   HEADER_RECORDS_BYTES,
   HEADER_RECORDS_READ,
@@ -69,18 +68,18 @@ export class RecordReader {
       if (bytes === 0 || bytes > (written - read) >>> 0 || place + bytes > ringBytes) {
         throw new Violation(`a record of ${bytes} bytes at ${read}, of ${(written - read) >>> 0} written`);
       }
-      if (bytes === total) onRecord(this.#read(at, bytes));
+      if (bytes === total) onRecord(this.#read(at));
       read = (read + bytes) >>> 0;
     }
     this.#view.setUint32(HEADER_OFFSET + HEADER_RECORDS_READ, read, true);
   }
 
-  #read(at: number, bytes: number): AccessRecord {
+  #read(at: number): AccessRecord {
     const word = (field: number) => this.#view.getUint32(at + field, true);
     const long = (field: number) => word(field) + word(field + 4) * 2 ** 32;
     const time = (field: number) => this.#view.getFloat64(at + field, true);
-    const clientIdBytes = word(RECORD_CLIENT_ID_BYTES);
-    const kept = Math.min(clientIdBytes, CLIENT_ID_KEPT_BYTES_MAX, bytes - RECORD_CLIENT_ID);
+    const clientIdBytes = word(RECORD_CLIENT_ID_BYTES) & 0xffff;
+    const kept = word(RECORD_CLIENT_ID_BYTES) >>> 16;
     const clientId = Buffer.from(this.#bytes.slice(at + RECORD_CLIENT_ID, at + RECORD_CLIENT_ID + kept));
     return {
       reason: word(RECORD_REASON),
@@ -94,8 +93,7 @@ export class RecordReader {
       keepAlive: word(RECORD_KEEP_ALIVE),
       attempts: word(RECORD_ATTEMPTS),
       clientIdBytes,
-      // A cut-off one is followed by padding of no meaning, at most seven bytes.
-      clientId: (kept < Math.min(clientIdBytes, CLIENT_ID_KEPT_BYTES_MAX) ? clientId.subarray(0, Math.max(0, kept - 7)) : clientId).toString('latin1'),
+      clientId: clientId.toString('latin1'),
       peer: this.#bytes.slice(at + RECORD_PEER, at + RECORD_PEER + SOCKADDR_BYTES_MAX),
       connectTimeoutMs: this.#connectTimeoutMs,
     };

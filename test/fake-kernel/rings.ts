@@ -64,7 +64,8 @@ export class Rings {
   /** Entries that the data plane has published and that weren't taken yet. */
   get submissionsWaiting(): number {
     const waiting = (this.#word(SUBMISSION_TAIL) - this.#submissionHead) >>> 0;
-    if (waiting > this.#submissionEntries) throw new Violation(`${waiting} entries in a ring of ${this.#submissionEntries}`);
+    if (waiting > this.#submissionEntries)
+      throw new Violation(`${waiting} entries in a ring of ${this.#submissionEntries}`);
     return waiting;
   }
 
@@ -81,7 +82,9 @@ export class Rings {
   }
 
   #entry(index: number): number {
-    return this.#places.submissions + ((this.#submissionHead + index) & (this.#submissionEntries - 1)) * SUBMISSION_BYTES;
+    return (
+      this.#places.submissions + ((this.#submissionHead + index) & (this.#submissionEntries - 1)) * SUBMISSION_BYTES
+    );
   }
 
   // ---- Completions
@@ -100,7 +103,8 @@ export class Rings {
   }
 
   flushOverflow(): void {
-    while (this.overflow.length > 0 && this.completionsWaiting < this.completionEntries) this.#write(this.overflow.shift()!);
+    while (this.overflow.length > 0 && this.completionsWaiting < this.completionEntries)
+      this.#write(this.overflow.shift()!);
   }
 
   /** The position up to which the data plane has read. */

@@ -97,6 +97,7 @@ function planSettings(random: Random): MemorySettings {
 
 function planRates(random: Random): Rates {
   const rates = {} as Rates;
-  for (const trouble of troubles) rates[trouble] = random.chance(0.5) ? random.magnitude(0.02, 1) * RATES_MAX[trouble] : 0;
+  for (const trouble of troubles)
+    rates[trouble] = random.chance(0.5) ? random.magnitude(0.02, 1) * RATES_MAX[trouble] : 0;
   return rates;
 }

@@ -1,6 +1,9 @@
 // One seed: a worker's memory, the real data plane on it, the fake kernel under it and the world around. It runs until
 // everybody has come and gone and the worker has drained, and checks after every turn what must hold.
 import {
+  BACKEND_COUNTERS_ACTIVE,
+  BACKEND_COUNTERS_BYTES,
+  BACKENDS_MAX,
   COUNTERS_ACCEPTED,
   COUNTERS_ARENA_USED,
   COUNTERS_BUFFERS_HELD,
@@ -10,9 +13,6 @@ import {
   COUNTERS_REASONS,
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
-  BACKEND_COUNTERS_ACTIVE,
-  BACKEND_COUNTERS_BYTES,
-  BACKENDS_MAX,
   HEADER_CLOCK_MS,
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
@@ -141,14 +141,16 @@ class Simulation {
       return null;
     } catch (error) {
       if (error instanceof Violation) return error;
-      if (error instanceof Error && error.name === 'RuntimeError') return new Violation(`the data plane stopped itself: ${stackOf(error)}`);
+      if (error instanceof Error && error.name === 'RuntimeError')
+        return new Violation(`the data plane stopped itself: ${stackOf(error)}`);
       throw error;
     }
   }
 
   explain(violation: Violation, linesMax: number): string[] {
     const lives = new Set<number>(violation.life === undefined ? [] : [violation.life]);
-    for (const life of this.#world.lives) if (life && life.slot === violation.slot && !life.isRecorded) lives.add(life.index);
+    for (const life of this.#world.lives)
+      if (life && life.slot === violation.slot && !life.isRecorded) lives.add(life.index);
     const known = violation.slot ?? this.#world.lives[violation.life ?? -1]?.slot;
     const slot = known === NONE ? undefined : known;
     const lines = this.#kernel.trace?.about(slot, lives, linesMax) ?? [];
@@ -203,8 +205,7 @@ class Simulation {
       if (!life || life.isOver || (this.#world.isDraining && !life.isAccepted)) continue;
       // A client that waits to be accepted waits for others to leave: somebody must get on.
       const quietMs = time - (life.isAccepted ? life.movedAt : Math.max(life.movedAt, this.#world.acceptedAt));
-      const mayStall = this.#scenario.hasStallers && (life.isEstablished || !life.isAccepted);
-      if (quietMs > (mayStall ? QUIET_WITH_STALLERS_MS : QUIET_MS)) this.#failQuiet(life, quietMs);
+      if (quietMs > (this.#scenario.hasStallers ? QUIET_WITH_STALLERS_MS : QUIET_MS)) this.#failQuiet(life, quietMs);
     }
   }
 
@@ -218,9 +219,11 @@ class Simulation {
     this.#kernel.checkEverySlot();
     const { buffers, inFlight, files } = this.#kernel;
     if (files.some((file) => file !== null)) throw new Violation('a file is left open');
-    if (buffers.provided !== buffers.count) throw new Violation(`${buffers.count - buffers.provided} buffers were never given back`);
+    if (buffers.provided !== buffers.count)
+      throw new Violation(`${buffers.count - buffers.provided} buffers were never given back`);
     const accepts = [...this.#kernel.listeners.values()].reduce((sum, { accepts }) => sum + accepts.length, 0);
-    if (inFlight.size !== accepts + 1) throw new Violation(`${inFlight.size - accepts - 1} operations are left in flight`);
+    if (inFlight.size !== accepts + 1)
+      throw new Violation(`${inFlight.size - accepts - 1} operations are left in flight`);
     this.#checkCounters();
   }
 
@@ -298,5 +301,7 @@ class Simulation {
 
 function stackOf(error: Error): string {
   const frames = (error.stack ?? '').split('\n').filter((line) => line.includes('wasm'));
-  return [error.message, ...frames.slice(0, 6).map((line) => line.trim().replace(/\(wasm:.*\)|wasm:\/\/\S+/, ''))].join(' ');
+  return [error.message, ...frames.slice(0, 6).map((line) => line.trim().replace(/\(wasm:.*\)|wasm:\/\/\S+/, ''))].join(
+    ' ',
+  );
 }

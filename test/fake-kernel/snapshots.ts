@@ -6,8 +6,8 @@ import {
   SNAPSHOT_BLOCKS,
   SNAPSHOT_LISTENERS,
 } from '../../assembly/layout.ts';
-import { type Backend as PoolMember, buildSnapshot } from '../../src/control/snapshot.ts';
 import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
+import { buildSnapshot, type Backend as PoolMember } from '../../src/control/snapshot.ts';
 import { encodeSockaddr } from '../../src/engine/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 
@@ -24,7 +24,12 @@ export function backendOf(sockaddr: Uint8Array): number {
 const built = new Map<string, Uint8Array>();
 
 /** One of them, by chance. Building a table takes long, so they are built once. */
-export function pickSnapshot(random: Random, listenerCount: number, connectTimeoutMs: number, dialTimeoutMs: number): Uint8Array {
+export function pickSnapshot(
+  random: Random,
+  listenerCount: number,
+  connectTimeoutMs: number,
+  dialTimeoutMs: number,
+): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
   const key = `${variant} ${listenerCount}`;
   let snapshot = built.get(key);
@@ -49,24 +54,48 @@ function build(random: Random, listenerCount: number): Uint8Array {
     backends: members,
     connectTimeoutMs: 0,
   };
-  const listeners = Array.from({ length: listenerCount }, (_, index) => ({ name: `mqtt${index}`, pool: 'brokers', connectTimeoutMs: 0 }));
+  const listeners = Array.from({ length: listenerCount }, (_, index) => ({
+    name: `mqtt${index}`,
+    pool: 'brokers',
+    connectTimeoutMs: 0,
+  }));
   const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
-  return buildSnapshot(config, members.map((member, id) => toPoolMember(member, id)));
+  return buildSnapshot(
+    config,
+    members.map((member, id) => toPoolMember(member, id)),
+  );
 }
 
 function planMember(random: Random, host: string, id: number): BackendConfig {
   const weight = id === 0 ? 1 : random.pick([1, 1, 1, 2, 5, 0]);
-  return { address: `${host}:1883`, host, port: 1883, weight, backup: random.chance(0.2), maxFails: 1, failTimeoutMs: 1000 };
+  return {
+    address: `${host}:1883`,
+    host,
+    port: 1883,
+    weight,
+    backup: random.chance(0.2),
+    maxFails: 1,
+    failTimeoutMs: 1000,
+  };
 }
 
 function toPoolMember(config: BackendConfig, id: number): PoolMember {
   return { id, pool: 'brokers', config, sockaddr: encodeSockaddr(config.host, config.port) };
 }
 
-function withTimeouts(snapshot: Uint8Array, listenerCount: number, connectTimeoutMs: number, dialTimeoutMs: number): Uint8Array {
+function withTimeouts(
+  snapshot: Uint8Array,
+  listenerCount: number,
+  connectTimeoutMs: number,
+  dialTimeoutMs: number,
+): Uint8Array {
   const view = new DataView(snapshot.buffer, snapshot.byteOffset);
   for (let listener = 0; listener < listenerCount; listener++) {
-    view.setUint32(SNAPSHOT_LISTENERS + listener * LISTENER_ENTRY_BYTES + LISTENER_CONNECT_TIMEOUT_MS, connectTimeoutMs, true);
+    view.setUint32(
+      SNAPSHOT_LISTENERS + listener * LISTENER_ENTRY_BYTES + LISTENER_CONNECT_TIMEOUT_MS,
+      connectTimeoutMs,
+      true,
+    );
   }
   // There is one pool, and its block is the first.
   view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, dialTimeoutMs, true);

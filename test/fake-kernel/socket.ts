@@ -39,8 +39,6 @@ export class Socket {
   isConnected = false;
   /** Bytes that sends were answered with: what the data plane knows of `copied`. */
   answered = 0;
-  /** A send was answered with fewer bytes than it had, though nothing was wrong. */
-  wasCutShort = false;
   /** We send no more. */
   isShut = false;
   isClosed = false;

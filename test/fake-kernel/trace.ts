@@ -63,6 +63,7 @@ interface Line {
   slot: number;
   life: number;
   text: string;
+  moved?: { text: string; bytes: number; times: number };
 }
 
 const NOBODY = -1;
@@ -85,6 +86,24 @@ export class Trace {
 
   deed(life: number, text: string): void {
     this.#add(NOBODY, life, `  ${text}`);
+  }
+
+  /** As `deed`, about some bytes; the same deed again and again is one line. */
+  moved(life: number, text: string, bytes: number): void {
+    const last = this.#lines.at(-1);
+    if (last && last.life === life && last.moved?.text === text) {
+      last.moved.bytes += bytes;
+      last.moved.times++;
+      last.text = `  ${text} ${last.moved.bytes} bytes in ${last.moved.times} pieces`;
+      return;
+    }
+    this.#lines.push({
+      at: this.#now(),
+      slot: NOBODY,
+      life,
+      text: `  ${text} ${bytes} bytes`,
+      moved: { text, bytes, times: 1 },
+    });
   }
 
   /** About the whole worker. */
@@ -118,7 +137,9 @@ function describeEntry(operation: Operation): string {
   if (place >= 0) parts.push(`on ${sideOfPlace(place) === 0 ? 'client' : 'backend'} of slot ${slotOfPlace(place)}`);
   if (total > 0) parts.push(`${total} bytes in ${operation.pieces.length}`);
   if (opcode === IORING_OP_ASYNC_CANCEL) {
-    parts.push(`of ${operations[operationOf(operation.address % 2 ** 32)]} in slot ${Math.floor(operation.address / 2 ** 32)}`);
+    parts.push(
+      `of ${operations[operationOf(operation.address % 2 ** 32)]} in slot ${Math.floor(operation.address / 2 ** 32)}`,
+    );
   } else if (total === 0 && length > 0) parts.push(`length ${length}`);
   return parts.join(' ');
 }

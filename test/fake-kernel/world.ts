@@ -145,13 +145,17 @@ export class World implements KernelWorld, Clock {
     socket.peer = backend;
     life.dialled(backend);
     const outcome = this.#dialOutcome(this.#moods[id]!, random);
-    this.#stage.trace?.deed(life.index, `dials ${backend.name}: ${outcome.result} after ${outcome.delayMs.toFixed(3)} ms, it ${backend.plan.ending}`);
+    this.#stage.trace?.deed(
+      life.index,
+      `dials ${backend.name}: ${outcome.result} after ${outcome.delayMs.toFixed(3)} ms, it ${backend.plan.ending}`,
+    );
     return outcome;
   }
 
   #dialOutcome(mood: Mood, random: Random): { result: number; delayMs: number } {
     const quick = random.magnitude(0.01, random.chance(0.1) ? 300 : 3);
-    const failure = mood === 'flaky' && random.chance(0.5) ? random.pick(['refuses', 'hangs', 'unreachable'] as const) : mood;
+    const failure =
+      mood === 'flaky' && random.chance(0.5) ? random.pick(['refuses', 'hangs', 'unreachable'] as const) : mood;
     switch (failure) {
       case 'refuses':
         return { result: -ECONNREFUSED, delayMs: quick };
@@ -169,7 +173,8 @@ export class World implements KernelWorld, Clock {
   #planMainThread(lastArrivalMs: number): void {
     const { publications, healthFlips, moodFlips, drainAtMs, stopAtMs } = this.#parts.scenario;
     const sometime = (times: number, action: () => void) => {
-      for (let time = 0; time < times; time++) this.#timeline.after(this.#random.fraction() * lastArrivalMs * 1.5, action);
+      for (let time = 0; time < times; time++)
+        this.#timeline.after(this.#random.fraction() * lastArrivalMs * 1.5, action);
     };
     sometime(publications, () => this.#publish());
     sometime(healthFlips, () => this.#flipHealth());

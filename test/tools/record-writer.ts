@@ -19,6 +19,7 @@ import {
   RECORD_CLOSED_MS,
   RECORD_EPOCH,
   RECORD_KEEP_ALIVE,
+  RECORD_KEPT_SHIFT,
   RECORD_LISTENER,
   RECORD_OPENED_MS,
   RECORD_PEER,
@@ -125,7 +126,7 @@ export class RecordWriter {
     view.setUint32(at + RECORD_VERSION, fields.version ?? 0, true);
     view.setUint32(at + RECORD_KEEP_ALIVE, fields.keepAlive ?? 0, true);
     view.setUint32(at + RECORD_ATTEMPTS, fields.attempts ?? 0, true);
-    view.setUint32(at + RECORD_CLIENT_ID_BYTES, clientIdBytes, true);
+    view.setUint32(at + RECORD_CLIENT_ID_BYTES, clientIdBytes | (kept.length << RECORD_KEPT_SHIFT), true);
     this.#bytes.fill(0, at + RECORD_PEER, at + RECORD_EPOCH);
     if (fields.peer) this.#bytes.set(encodeSockaddr(fields.peer.host, fields.peer.port), at + RECORD_PEER);
     view.setUint32(at + RECORD_EPOCH, fields.epoch ?? 0, true);

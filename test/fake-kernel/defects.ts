@@ -1,0 +1,97 @@
+// Deliberate defects, each a small change to the data plane's sources: the proof that the simulation bites. The text to
+// be changed is compared without its white space, so that a formatter may have been at it; it must stand there once.
+export interface Change {
+  file: string;
+  text: string;
+  becomes: string;
+}
+
+export interface Defect {
+  name: string;
+  changes: Change[];
+}
+
+const PROXY = 'assembly/proxy/proxy.ts';
+const BUFFERS = 'assembly/proxy/buffers.ts';
+const TABLE = 'assembly/proxy/table.ts';
+const CONNECTION = 'assembly/proxy/connection.ts';
+const RECORDS = 'assembly/proxy/records.ts';
+const RING = 'assembly/uring/ring.ts';
+const OPS = 'assembly/uring/ops.ts';
+
+export const defects: readonly Defect[] = [
+  defect('every life of a slot has the same generation', [TABLE, 'line.generation++;', '']),
+  defect('a buffer is given back twice', [
+    BUFFERS,
+    'count().buffersHeld--; provideBuffer(buffer);',
+    'count().buffersHeld--; provideBuffer(buffer); provideBuffer(buffer);',
+  ]),
+  defect('a buffer whose bytes were copied is not given back', [BUFFERS, 'giveBackBuffer(buffer); return true;', 'return true;']),
+  defect('a client that found no buffer is not read again', [PROXY, 'if (flags & FLAG_STARVED) armReceive(slot, CLIENT);', '']),
+  defect(
+    'a second send begins while one is in flight',
+    [PROXY, 'bytes.head == NONE || hot(slot).pending & (1 << (OP_SEND + from))', 'bytes.head == NONE'],
+    [PROXY, 'assert((line.pending & (1 << op)) == 0);', ''],
+  ),
+  defect('the bit of an answered operation stays', [PROXY, 'line.pending &= ~(1 << op);', '']),
+  defect('what a short send left over is not sent', [PROXY, 'if (bytes.head != NONE) markDirty(slot, from); else settle(slot, from);', 'settle(slot, from);']),
+  defect('a short send is taken for a whole one', [PROXY, 'consume(bytes, length);', 'dropAll(bytes);']),
+  defect('a source that was throttled is not read again', [PROXY, 'consume(bytes, length); liftThrottle(slot, from);', 'consume(bytes, length);']),
+  defect(
+    'a slot is freed before its operations came back',
+    [PROXY, 'if (line.pending != 0) return;', ''],
+    [TABLE, 'assert(line.pending == 0 && line.deadlineTick == 0);', ''],
+  ),
+  defect('some backends get the place of their client', [OPS, 'return slot * 2 + side;', 'return slot * 2 + (slot % 3 == 2 ? 0 : side);']),
+  defect('a record is written twice', [CONNECTION, 'writeRecord(line);', 'writeRecord(line); writeRecord(line);']),
+  defect('records are written over unread ones', [RECORDS, 'if (free < untilEnd + RECORD_BYTES_MAX) return 0;', '']),
+  defect('the timer of a closed connection stays', [PROXY, 'clearTimer(slot); if (line.flags & FLAG_CLIENT_FILE)', 'if (line.flags & FLAG_CLIENT_FILE)']),
+  defect('the end of a side is not passed on', [PROXY, 'prepShutdown(slot, 1 - side, awaited(slot, OP_SHUTDOWN + side));', '']),
+  defect('an end overtakes the last bytes', [PROXY, 'return direction(slot, side).head == NONE && !(', 'return !(']),
+  defect('consume is off by one', [BUFFERS, 'first.start += part;', 'first.start += part - (part > 1 && first.start + part < first.end ? 1 : 0);']),
+  defect('a cancel that came too early is not repeated', [PROXY, 'setTimer(slot, CANCEL_AGAIN_MS);', '']),
+  defect('a receive is armed for a connection that was just closed', [PROXY, 'if (line.phase == PHASE_FREE || line.phase == PHASE_CLOSING) return;', '']),
+  defect('a receive that was cancelled by a throttle since lifted is not armed', [PROXY, 'if (result == -ECANCELED) return armReceive(slot, side);', 'if (result == -ECANCELED) return;']),
+  defect('accepts that ended are still counted', [PROXY, 'acceptsInFlight--;', '']),
+  defect('a full submission ring is written over', [RING, 'if (submissionTail - submitted + count > submissionMask + 1) submit();', '']),
+  defect('buffers are given back but not published', [RING, 'publishBuffers(); publish(submissionTailAt, submissionTail);', 'publish(submissionTailAt, submissionTail);']),
+  defect('a piece of a vectored send begins at its buffer’s first byte', [PROXY, 'addPiece(message, pieceAddress(buffer, note(buffer).start),', 'addPiece(message, pieceAddress(buffer, 0),']),
+  defect('bytes are copied past the end of a buffer', [BUFFERS, 'last.end + length > header().bufferBytes', 'last.end + length > header().bufferBytes + 32']),
+  defect('bytes to the client are not counted', [PROXY, 'if (from == BACKEND) cold(slot).bytesToClient += length;', '']),
+  defect('a connection that ended still counts as active', [CONNECTION, 'dropBackend(line); forgetClientId(line);', 'forgetClientId(line);']),
+  defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
+  defect('the last answers of a batch are skipped', [RING, 'while (completionHead != tail) {', 'while (completionHead != tail) { if (drained > 3 && tail - completionHead == 1) { completionHead++; break; }']),
+];
+
+function defect(name: string, ...changes: [file: string, text: string, becomes: string][]): Defect {
+  return { name, changes: changes.map(([file, text, becomes]) => ({ file, text, becomes })) };
+}
+
+/** The source with the defect in it. Throws when the text isn't there, or more than once: the table must follow the code. */
+export function withDefect({ name, changes }: Defect, file: string, source: string): string {
+  let changed = source;
+  for (const change of changes) if (change.file === file) changed = apply(name, change, changed);
+  return changed;
+}
+
+function apply(name: string, { file, text, becomes }: Change, source: string): string {
+  const { stripped, positions } = strip(source);
+  const wanted = strip(text).stripped;
+  const at = stripped.indexOf(wanted);
+  if (at < 0) throw new Error(`${name}: ${file} no longer holds: ${text}`);
+  if (stripped.indexOf(wanted, at + 1) >= 0) throw new Error(`${name}: ${file} holds more than once: ${text}`);
+  const end = positions[at + wanted.length - 1]! + 1;
+  return source.slice(0, positions[at]!) + becomes + source.slice(end);
+}
+
+/** Without white space, and where each remaining character stood. */
+function strip(text: string): { stripped: string; positions: number[] } {
+  const positions: number[] = [];
+  let stripped = '';
+  for (let index = 0; index < text.length; index++) {
+    if (/\s/.test(text[index]!)) continue;
+    stripped += text[index];
+    positions.push(index);
+  }
+  return { stripped, positions };
+}
