@@ -6,6 +6,7 @@ import { observeSnapshot } from './snapshot';
 
 export * from './core';
 export {
+  connectionAnswered,
   connectionClose,
   connectionDecide,
   connectionDialled,
@@ -15,6 +16,8 @@ export {
   connectionRefusal,
   connectTimeoutMs,
   dialTimeoutMs,
+  idleLimitMs,
+  idleReason,
   memberAddress,
   sweep,
 } from './proxy/connection';

@@ -113,6 +113,8 @@ export const CONNECT_BYTES_LIMIT = SCRATCH_BYTES / 2;
 export const LINGER_MS = 500;
 /** Without a byte for so long, a side that stopped reading, or that was told of the other's end, is given up. */
 export const STALL_MS = 60000;
+/** The same while buffers are short: who stalls then keeps others from being served. */
+export const STALL_WHEN_SHORT_MS = 5000;
 
 // ---- Counters: u64 each ----------------------------------------------------------------------------------------------
 export const COUNTERS_ACCEPTED = 0;
@@ -162,6 +164,8 @@ export const SNAPSHOT_LISTENERS = 64;
 export const LISTENER_ENTRY_BYTES = 32;
 export const LISTENER_POOL = 0; // index in the list of pools
 export const LISTENER_CONNECT_TIMEOUT_MS = 4; // from accept to a complete CONNECT
+export const LISTENER_KEEP_ALIVE_PERCENT = 8; // of the Keep Alive, after which a silent client is closed; 0 never
+export const LISTENER_IDLE_TIMEOUT_MS = 12; // the same for a client with Keep Alive 0; 0 never
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
 export const SNAPSHOT_BLOCKS = SNAPSHOT_POOLS + POOLS_MAX * 4;
 
@@ -290,6 +294,7 @@ export const REASON_CONNECTIONS_MAX = 33;
 export const REASON_SHUTDOWN = 34;
 export const REASON_WORKER_DIED = 35;
 export const REASON_INTERNAL = 36;
+export const REASON_BUFFERS_SHORT = 37; // partial CONNECT packets hold all the buffers that they may
 // an established connection
 export const REASON_CLIENT_CLOSED = 40;
 export const REASON_CLIENT_RESET = 41;
@@ -297,6 +302,8 @@ export const REASON_BACKEND_CLOSED = 42;
 export const REASON_BACKEND_RESET = 43;
 export const REASON_CLIENT_STALLED = 44; // stopped reading
 export const REASON_BACKEND_STALLED = 45;
+export const REASON_KEEP_ALIVE_TIMEOUT = 46; // nothing from the client for longer than its Keep Alive allows
+export const REASON_IDLE_TIMEOUT = 47; // the same of a client without Keep Alive
 
 /** Longest refusal: a v5 CONNACK with no properties. */
 export const REFUSAL_BYTES_MAX = 5;
@@ -316,13 +323,15 @@ export const COLD_KEY_HASH = 24; // u64
 export const COLD_TRIED = 32; // u64, a bit for each member already dialled
 export const COLD_PEER = 40; // sockaddr as accept wrote it
 export const COLD_PEER_BYTES = 68; // u32
-export const COLD_LISTENER = 72;
-export const COLD_POOL = 76;
+export const COLD_LISTENER = 72; // u16
+export const COLD_POOL = 74; // u16
+export const COLD_MEMBER = 76; // u16
+export const COLD_REASON = 78; // u16
 export const COLD_BACKEND = 80; // id, or NONE
-export const COLD_MEMBER = 84;
-export const COLD_REASON = 88;
-export const COLD_KEEP_ALIVE = 92;
-export const COLD_VERSION = 96;
+export const COLD_SENT_TICKS = 84; // u32 for each direction: when it last got rid of bytes, or began to have some
+export const COLD_KEEP_ALIVE = 92; // u16, seconds: the one in force
+export const COLD_VERSION = 94; // u8
+export const COLD_CLIENT_TICK = 96; // when the client's last bytes came, in ticks of the timer wheel
 export const COLD_CLIENT_ID_BYTES = 100;
 export const COLD_CLIENT_ID = 104; // the id itself up to CLIENT_ID_INLINE_BYTES, else the first arena chunk (u32)
 export const CLIENT_ID_INLINE_BYTES = 24;

@@ -9,13 +9,18 @@ import {
   COLD_BYTES_FROM_CLIENT,
   COLD_CLIENT_ID,
   COLD_CLIENT_ID_BYTES,
+  COLD_CLIENT_TICK,
   COLD_KEEP_ALIVE,
   COLD_LISTENER,
+  COLD_MEMBER,
   COLD_OPENED_MS,
   COLD_PEER,
   COLD_PEER_BYTES,
+  COLD_POOL,
   COLD_REASON,
+  COLD_SENT_TICKS,
   COLD_TRIED,
+  COLD_VERSION,
   CONNECT_BYTES,
   CONNECT_CLIENT_ID,
   CONNECT_PROPERTIES,
@@ -39,6 +44,8 @@ import {
   HEADER_THREAD_ID,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
+  LISTENER_IDLE_TIMEOUT_MS,
+  LISTENER_KEEP_ALIVE_PERCENT,
   MEMBER_BACKUP,
   MEMBER_BYTES,
   MEMBER_NAME_HASH,
@@ -161,11 +168,15 @@ if (offsetof<SnapshotHalf>('connectMaxBytes') != SNAPSHOT_CONNECT_MAX_BYTES)
 export class ListenerEntry {
   pool: u32;
   connectTimeoutMs: u32;
-  _pad8: u64;
+  keepAlivePercent: u32;
+  idleTimeoutMs: u32;
   _pad16: u64;
   _pad24: u64;
 }
 if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR('ListenerEntry changed its size');
+if (offsetof<ListenerEntry>('idleTimeoutMs') != LISTENER_IDLE_TIMEOUT_MS) ERROR('ListenerEntry.idleTimeoutMs moved');
+if (offsetof<ListenerEntry>('keepAlivePercent') != LISTENER_KEEP_ALIVE_PERCENT)
+  ERROR('ListenerEntry.keepAlivePercent moved');
 if (offsetof<ListenerEntry>('connectTimeoutMs') != LISTENER_CONNECT_TIMEOUT_MS)
   ERROR('ListenerEntry.connectTimeoutMs moved');
 
@@ -258,13 +269,18 @@ export class Cold {
   _peer16: u64;
   _peer24: u32;
   peerBytes: u32;
-  listener: u32;
-  pool: u32;
+  listener: u16;
+  pool: u16;
+  member: u16;
+  reason: u16;
   backend: u32;
-  member: u32;
-  reason: u32;
-  keepAlive: u32;
-  version: u32;
+  sentTickToBackend: u32;
+  sentTickToClient: u32;
+  keepAlive: u16;
+  version: u8;
+  /** Last byte of the snapshot's epoch that pool, member and tried speak of. */
+  epoch: u8;
+  clientTick: u32;
   clientIdBytes: u32;
   clientId: u32;
   _clientId4: u32;
@@ -279,8 +295,13 @@ if (offsetof<Cold>('_peer0') != COLD_PEER) ERROR('Cold.peer moved');
 if (offsetof<Cold>('peerBytes') != COLD_PEER_BYTES) ERROR('Cold.peerBytes moved');
 if (offsetof<Cold>('listener') != COLD_LISTENER) ERROR('Cold.listener moved');
 if (offsetof<Cold>('backend') != COLD_BACKEND) ERROR('Cold.backend moved');
+if (offsetof<Cold>('pool') != COLD_POOL) ERROR('Cold.pool moved');
+if (offsetof<Cold>('member') != COLD_MEMBER) ERROR('Cold.member moved');
 if (offsetof<Cold>('reason') != COLD_REASON) ERROR('Cold.reason moved');
+if (offsetof<Cold>('sentTickToBackend') != COLD_SENT_TICKS) ERROR('Cold.sentTickToBackend moved');
 if (offsetof<Cold>('keepAlive') != COLD_KEEP_ALIVE) ERROR('Cold.keepAlive moved');
+if (offsetof<Cold>('version') != COLD_VERSION) ERROR('Cold.version moved');
+if (offsetof<Cold>('clientTick') != COLD_CLIENT_TICK) ERROR('Cold.clientTick moved');
 if (offsetof<Cold>('clientIdBytes') != COLD_CLIENT_ID_BYTES) ERROR('Cold.clientIdBytes moved');
 if (offsetof<Cold>('clientId') != COLD_CLIENT_ID) ERROR('Cold.clientId moved');
 

@@ -5,8 +5,6 @@ import {
   HEADER_EPOCH_SEEN,
   HEADER_OFFSET,
   LISTENER_ENTRY_BYTES,
-  LISTENERS_MAX,
-  POOLS_MAX,
   SNAPSHOT_HALF_BYTES,
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOLS,
@@ -28,12 +26,12 @@ export function snapshot(): SnapshotHalf {
 }
 
 export function listenerEntry(listener: u32): ListenerEntry {
-  assert(listener < <u32>LISTENERS_MAX);
+  assert(listener < snapshot().listenerCount);
   return changetype<ListenerEntry>(half + SNAPSHOT_LISTENERS + <usize>listener * LISTENER_ENTRY_BYTES);
 }
 
 export function pool(index: u32): Pool {
-  assert(index < <u32>POOLS_MAX);
+  assert(index < snapshot().poolCount);
   return changetype<Pool>(half + load<u32>(half + SNAPSHOT_POOLS + <usize>index * 4));
 }
 

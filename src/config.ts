@@ -42,6 +42,10 @@ export interface ListenerConfig {
   pool: string;
   /** From accept to a complete CONNECT packet. */
   connectTimeoutMs: number;
+  /** A client that is silent for so many times its Keep Alive is closed; 0: never. */
+  keepAliveFactor: number;
+  /** The same for a client with Keep Alive 0; 0: never. */
+  idleTimeoutMs: number;
 }
 
 export interface PoolConfig {
@@ -167,6 +171,8 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     bind: addressOf(listener.bind),
     pool: listener.pool ?? onlyPool,
     connectTimeoutMs: listener.connect_timeout,
+    keepAliveFactor: listener.keep_alive_factor,
+    idleTimeoutMs: listener.idle_timeout,
   };
 }
 

@@ -491,6 +491,11 @@ export interface DataPlane {
   connectTimeoutMs(slot: number): number;
   /** For one dial. */
   dialTimeoutMs(slot: number): number;
+  /** The backend's first bytes, which may name another keep alive. */
+  connectionAnswered(slot: number, bytes: number, length: number): void;
+  /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
+  idleLimitMs(slot: number): number;
+  idleReason(slot: number): number;
   /** Writes the refusal for the slot's reason to `out`, REFUSAL_BYTES_MAX long; returns its bytes, 0 for none. */
   connectionRefusal(slot: number, out: number): number;
   /** Adds to the byte counters. */

@@ -3,6 +3,7 @@ import {
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
+  REASON_BUFFERS_SHORT,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_ID_REQUIRED,
   REASON_CLIENT_LEFT_EARLY,
@@ -15,7 +16,9 @@ import {
   REASON_FIELD_TOO_LONG,
   REASON_FIXED_HEADER_FLAGS,
   REASON_HTTP_REQUEST,
+  REASON_IDLE_TIMEOUT,
   REASON_INTERNAL,
+  REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NO_BACKEND,
   REASON_NONE,
   REASON_NOT_MQTT,
@@ -80,12 +83,15 @@ const byNumber: Record<number, Reason> = {
   [REASON_SHUTDOWN]: { name: 'shutdown', status: 503, side: 'internal' },
   [REASON_WORKER_DIED]: { name: 'worker_died', status: 500, side: 'internal' },
   [REASON_INTERNAL]: { name: 'internal', status: 500, side: 'internal' },
+  [REASON_BUFFERS_SHORT]: { name: 'buffers_short', status: 503, side: 'internal' },
   [REASON_CLIENT_CLOSED]: ended('client_closed', 'client'),
   [REASON_CLIENT_RESET]: ended('client_reset', 'client'),
   [REASON_BACKEND_CLOSED]: ended('backend_closed', 'backend'),
   [REASON_BACKEND_RESET]: ended('backend_reset', 'backend'),
   [REASON_CLIENT_STALLED]: ended('client_stalled', 'client'),
   [REASON_BACKEND_STALLED]: ended('backend_stalled', 'backend'),
+  [REASON_KEEP_ALIVE_TIMEOUT]: ended('keep_alive_timeout', 'client'),
+  [REASON_IDLE_TIMEOUT]: ended('idle_timeout', 'client'),
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */

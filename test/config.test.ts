@@ -83,7 +83,16 @@ test('reads every key of the example', () => {
     engine: 'auto',
     connectionsMax: 'auto',
     connectMaxBytes: 65536,
-    listeners: [{ name: 'mqtt', bind: { host: '0.0.0.0', port: 1883 }, pool: 'brokers', connectTimeoutMs: 5000 }],
+    listeners: [
+      {
+        name: 'mqtt',
+        bind: { host: '0.0.0.0', port: 1883 },
+        pool: 'brokers',
+        connectTimeoutMs: 5000,
+        keepAliveFactor: 1.5,
+        idleTimeoutMs: 0,
+      },
+    ],
     pools: [
       {
         name: 'brokers',

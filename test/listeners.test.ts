@@ -7,7 +7,14 @@ import { close, decodeSockaddr, dup, encodeSockaddr, getsockname } from '../src/
 import type { TidegateError } from '../src/errors.ts';
 
 const listener = (host: string, port: number, name = 'mqtt') => {
-  return { name, bind: { host, port }, pool: 'brokers', connectTimeoutMs: 1000 };
+  return {
+    name,
+    bind: { host, port },
+    pool: 'brokers',
+    connectTimeoutMs: 1000,
+    keepAliveFactor: 1.5,
+    idleTimeoutMs: 0,
+  };
 };
 
 async function withListeners(

@@ -1,5 +1,6 @@
 // What a refused client is told: the CONNACK of its own version, or nothing at all.
 import {
+  REASON_BUFFERS_SHORT,
   REASON_CLIENT_ID_REQUIRED,
   REASON_CONNECT_TOO_LARGE,
   REASON_CONNECTIONS_MAX,
@@ -97,6 +98,7 @@ function answersTo(reason: u32): u32 {
       return answers(SERVER_UNAVAILABLE, QUOTA_EXCEEDED);
     case REASON_NO_BACKEND:
     case REASON_SHUTDOWN:
+    case REASON_BUFFERS_SHORT:
     case REASON_INTERNAL:
       return answers(SERVER_UNAVAILABLE, SERVER_UNAVAILABLE_5);
     default:

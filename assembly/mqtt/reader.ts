@@ -81,6 +81,10 @@ export function readByte(): u32 {
 }
 
 /** Two Byte Integer, section 1.5.2. */
+export function skip(bytes: u32): void {
+  if (have(bytes)) advance(bytes);
+}
+
 export function readU16(): u32 {
   if (!have(2)) return 0;
   const value = bswap<u16>(load<u16>(position));

@@ -19,7 +19,7 @@ if (offsetof<Note>() != BUFFER_NOTE_BYTES) ERROR('Note changed its size');
 /** So few bytes are rather copied behind the last buffer's than given a buffer of their own. */
 const COPIED_BYTES_MAX: u32 = 512;
 /** Buffers that one direction may hold before its source is no longer read; while buffers are short, far fewer. */
-const HELD_MAX: u32 = 16;
+export const HELD_MAX: u32 = 16;
 const HELD_MAX_WHEN_SHORT: u32 = 2;
 
 export function note(buffer: u32): Note {
@@ -117,6 +117,6 @@ export function buffersFree(): u32 {
   return header().bufferCount - <u32>count().buffersHeld;
 }
 
-function buffersShort(): bool {
+export function buffersShort(): bool {
   return buffersFree() < header().bufferCount >> 2;
 }

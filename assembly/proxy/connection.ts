@@ -1,10 +1,17 @@
 // The life of a connection as both engines live it: open, decide, dial, next, close. How bytes are moved in between is
 // each engine's own (proxy.ts here, portable.ts in TypeScript).
-import { NONE, REASON_NONE, VERDICT_DIAL, VERDICT_REFUSE } from '../layout';
-import { Cold } from '../memory';
+import {
+  NONE,
+  REASON_IDLE_TIMEOUT,
+  REASON_KEEP_ALIVE_TIMEOUT,
+  REASON_NONE,
+  VERDICT_DIAL,
+  VERDICT_REFUSE,
+} from '../layout';
 import { writeRefusal } from '../mqtt/connack';
+import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { chooseBackend, decide, dropBackend } from '../route/decide';
-import { listenerEntry, member, observeSnapshot, pool } from '../snapshot';
+import { listenerEntry, member, observeSnapshot, pool, snapshot } from '../snapshot';
 import { attachClientIds, forgetClientId } from './client-id';
 import { writeRecord } from './records';
 import {
@@ -12,6 +19,8 @@ import {
   backendCounters,
   cold,
   count,
+  FLAG_ANSWERED,
+  FLAG_KEEP_ALIVE_UNKNOWN,
   freeSlot,
   header,
   hot,
@@ -22,6 +31,7 @@ import {
   PHASE_READING,
   takeSlot,
 } from './table';
+import { currentTick } from './timers';
 
 /** A slot in phase READING for a client of that listener, or NONE when the table is full. */
 export function connectionOpen(listener: u32): u32 {
@@ -39,13 +49,12 @@ export function beginLife(slot: u32, listener: u32): void {
   line.openedMs = header().clockMs + header().wallMs;
   line.keyHash = 0;
   line.tried = 0;
-  line.listener = listener;
-  line.pool = NONE;
+  line.listener = <u16>listener;
   line.backend = NONE;
-  line.member = NONE;
-  line.reason = REASON_NONE;
+  line.reason = <u16>REASON_NONE;
   line.keepAlive = 0;
   line.version = 0;
+  line.clientTick = currentTick();
   line.clientIdBytes = 0;
   hot(slot).phase = PHASE_READING;
   count().accepted++;
@@ -66,6 +75,11 @@ export function connectionNext(slot: u32): u32 {
   assert(line.backend != NONE);
   backendCounters(line.backend).failures++;
   dropBackend(line);
+  if (line.epoch != <u8>snapshot().epoch) {
+    // Pools and members have other numbers now: begin again with those of the listener.
+    line.pool = <u16>listenerEntry(line.listener).pool;
+    line.tried = 0;
+  }
   const verdict = chooseBackend(slot);
   assert(verdict == VERDICT_DIAL || verdict == VERDICT_REFUSE);
   return verdict;
@@ -75,6 +89,29 @@ export function connectionNext(slot: u32): u32 {
 export function connectionDialled(slot: u32): void {
   backendCounters(cold(slot).backend).connects++;
   hot(slot).phase = PHASE_OPEN;
+}
+
+/** The backend's first bytes: an MQTT 5.0 server may set another keep alive than the client asked for. */
+export function connectionAnswered(slot: u32, bytes: usize, length: u32): void {
+  hot(slot).flags |= FLAG_ANSWERED;
+  const line = cold(slot);
+  if (line.version != 5) return;
+  const seconds = keepAliveInForce(bytes, length, line.keepAlive);
+  if (seconds == NONE) hot(slot).flags |= FLAG_KEEP_ALIVE_UNKNOWN;
+  else line.keepAlive = <u16>seconds;
+}
+
+/** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
+export function idleLimitMs(slot: u32): u32 {
+  const line = cold(slot);
+  const settings = listenerEntry(line.listener);
+  if (line.keepAlive == 0) return settings.idleTimeoutMs;
+  if (hot(slot).flags & FLAG_KEEP_ALIVE_UNKNOWN) return 0;
+  return <u32>line.keepAlive * settings.keepAlivePercent * 10;
+}
+
+export function idleReason(slot: u32): u32 {
+  return cold(slot).keepAlive == 0 ? REASON_IDLE_TIMEOUT : REASON_KEEP_ALIVE_TIMEOUT;
 }
 
 /** The refusal that fits the reason and the client's version, at most REFUSAL_BYTES_MAX; 0: close without a word. */
@@ -90,12 +127,13 @@ export function connectionMoved(slot: u32, fromClient: u32, toClient: u32): void
 /** Ends the life: one access record, then the slot is free. The first reason given stands. */
 export function connectionClose(slot: u32, reason: u32): void {
   const line = cold(slot);
-  if (line.reason == REASON_NONE) line.reason = reason;
-  endLife(line);
+  if (line.reason == REASON_NONE) line.reason = <u16>reason;
+  endLife(slot);
   freeSlot(slot);
 }
 
-export function endLife(line: Cold): void {
+export function endLife(slot: u32): void {
+  const line = cold(slot);
   const totals = count();
   totals.closed++;
   totals.slotsUsed--;
@@ -106,7 +144,7 @@ export function endLife(line: Cold): void {
     backend.bytesTo += line.bytesFromClient;
     backend.bytesFrom += line.bytesToClient;
   }
-  writeRecord(line);
+  writeRecord(slot);
   dropBackend(line);
   forgetClientId(line);
 }
@@ -136,7 +174,7 @@ export function sweep(reason: u32): void {
     if (phase == PHASE_FREE || phase == PHASE_ACCEPTING) continue;
     hot(slot).phase = PHASE_FREE;
     const line = cold(slot);
-    if (line.reason == REASON_NONE) line.reason = reason;
-    endLife(line);
+    if (line.reason == REASON_NONE) line.reason = <u16>reason;
+    endLife(slot);
   }
 }

@@ -16,9 +16,11 @@ import {
   armAccepts,
   closeAll,
   feedStarved,
+  impatienceMs,
   nobodyLeft,
   onCompletion,
   onTimer,
+  relieve,
   sendDirty,
   startProxy,
   stopAccepting,
@@ -56,16 +58,17 @@ export function startLoop(): void {
 export function turn(): bool {
   observeSnapshot();
   if (!obeyControl()) return false;
-  expireTimers(onTimer);
   armAccepts();
   sendDirty();
   const busy = completions >= BUSY_COMPLETIONS;
-  submitAndWait(busy ? GATHERED_COMPLETIONS : 1, busy ? GATHER_MICROSECONDS : 0, sleepMs(IDLE_MS));
+  submitAndWait(busy ? GATHERED_COMPLETIONS : 1, busy ? GATHER_MICROSECONDS : 0, impatienceMs(sleepMs(IDLE_MS)));
   completions = drainCompletions(onCompletion);
   count().turns++;
   count().completions += completions;
+  expireTimers(onTimer); // after what came in time was seen
   sendDirty();
   feedStarved();
+  relieve();
   return true;
 }
 

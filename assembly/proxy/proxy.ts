@@ -3,6 +3,7 @@
 // closing? then join; handle the error; go on.
 import {
   COLD_KEY_HASH,
+  COLD_SENT_TICKS,
   HEADER_ACCEPTING,
   HEADER_LISTENER_FDS,
   HEADER_OFFSET,
@@ -12,6 +13,7 @@ import {
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
+  REASON_BUFFERS_SHORT,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
   REASON_CLIENT_RESET,
@@ -21,8 +23,10 @@ import {
   REASON_SHUTDOWN,
   SCRATCH_BYTES,
   STALL_MS,
+  STALL_WHEN_SHORT_MS,
   VERDICT_DIAL,
   VERDICT_MORE,
+  WHEEL_TICK_MS,
 } from '../layout';
 import { Member } from '../memory';
 import {
@@ -62,10 +66,12 @@ import {
 import {
   appendBuffer,
   buffersFree,
+  buffersShort,
   consume,
   dropAll,
   gather,
   giveBackBuffer,
+  HELD_MAX,
   holdsLittle,
   holdsTooMuch,
   note,
@@ -73,6 +79,7 @@ import {
 } from './buffers';
 import {
   beginLife,
+  connectionAnswered,
   connectionDecide,
   connectionDialled,
   connectionNext,
@@ -80,6 +87,8 @@ import {
   connectTimeoutMs,
   dialTimeoutMs,
   endLife,
+  idleLimitMs,
+  idleReason,
   memberAddress,
 } from './connection';
 import {
@@ -88,6 +97,7 @@ import {
   cold,
   count,
   direction,
+  FLAG_ANSWERED,
   FLAG_CONNECT_WHOLE,
   freeSlot,
   header,
@@ -104,7 +114,7 @@ import {
   slotsEnd,
   takeSlot,
 } from './table';
-import { clearTimer, setTimer } from './timers';
+import { clearTimer, currentTick, setTimer, setTimerAtMost } from './timers';
 
 // Hot.pending: a bit for each operation (uring/ops.ts), and one for each list that a slot may stand in.
 const PENDING_STARVED: u32 = 1 << 30;
@@ -130,12 +140,15 @@ const GOODBYE_MS: u32 = 1000;
 const REFUSAL_MS: u32 = 2000;
 /** How long the answer to a cancel is waited for before it is asked for again. */
 const CANCEL_AGAIN_MS: u32 = 1000;
+/** How often a worker that is short of buffers looks for those who hold them. */
+const RELIEF_MS: f64 = 1000;
 /** After an accept that failed for want of something, such as file handles of the whole system. */
-const ACCEPT_PAUSE_MS: f64 = 100;
+const ACCEPT_PAUSE_MS: u32 = 100;
 
 let accepting: bool = false;
 let acceptsInFlight: u32 = 0;
 let acceptPauseEndMs: f64 = 0;
+let reliefEndMs: f64 = 0;
 let starvedHead: u32 = NONE;
 let starvedTail: u32 = NONE;
 let dirtyHead: u32 = NONE;
@@ -157,7 +170,7 @@ export function onCompletion(userData: u64, result: i32, flags: u32): void {
   else if (op == OP_SEND || op == OP_SEND + 1) onSend(slot, op - OP_SEND, result);
   else if (op == OP_ACCEPT) onAccept(slot, result);
   else if (op == OP_DIAL) onDial(slot, result);
-  else onShutdown(slot, op - OP_SHUTDOWN, result);
+  else onShutdown(slot, op - OP_SHUTDOWN);
 }
 
 function onUnawaited(op: u32, result: i32): void {
@@ -172,19 +185,26 @@ function onUnawaited(op: u32, result: i32): void {
 export function armAccepts(): void {
   if (!accepting || acceptsInFlight == header().listenerCount * header().acceptsInFlight) return;
   if (header().clockMs < acceptPauseEndMs) return;
-  for (let listener: u32 = 0; listener < header().listenerCount; listener++) {
-    const inFlight = acceptCount(listener);
-    while (load<u32>(inFlight) < header().acceptsInFlight && slotAvailable()) {
-      store<u32>(inFlight, load<u32>(inFlight) + 1);
-      acceptsInFlight++;
-      armAccept(listener, takeSlot());
+  // One for each listener before any gets a second, and few for all when few slots are left: an accept that waits holds
+  // a slot that another listener's client may need.
+  for (let depth: u32 = 1; depth <= acceptDepth(); depth++) {
+    for (let listener: u32 = 0; listener < header().listenerCount && slotAvailable(); listener++) {
+      if (load<u32>(acceptCount(listener)) < depth) armAccept(listener, takeSlot());
     }
   }
 }
 
+function acceptDepth(): u32 {
+  const free = header().connectionsMax - <u32>count().slotsUsed;
+  return min(header().acceptsInFlight, max(1, free / (2 * header().listenerCount)));
+}
+
 function armAccept(listener: u32, slot: u32): void {
+  const inFlight = acceptCount(listener);
+  store<u32>(inFlight, load<u32>(inFlight) + 1);
+  acceptsInFlight++;
   hot(slot).phase = PHASE_ACCEPTING;
-  cold(slot).listener = listener;
+  cold(slot).listener = <u16>listener;
   const fd = load<u32>(<usize>(HEADER_OFFSET + HEADER_LISTENER_FDS) + <usize>listener * 4);
   prepAccept(fd, slot, cold(slot), awaited(slot, OP_ACCEPT));
 }
@@ -219,7 +239,9 @@ function armReceive(slot: u32, side: u32): void {
   const line = hot(slot);
   if (line.pending & (1 << (OP_RECEIVE + side))) return;
   if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
-  prepReceive(slot, side, awaited(slot, OP_RECEIVE + side));
+  // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows.
+  const flows = direction(slot, side).head == NONE && !buffersShort();
+  prepReceive(slot, side, flows, awaited(slot, OP_RECEIVE + side));
 }
 
 function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
@@ -246,11 +268,16 @@ function onBytes(slot: u32, side: u32, buffer: u32, length: u32): void {
   const line = hot(slot);
   if (side == CLIENT) {
     cold(slot).bytesFromClient += length;
+    cold(slot).clientTick = currentTick();
     noteGoodbye(slot, buffer, length);
+  } else if (!(line.flags & FLAG_ANSWERED)) {
+    connectionAnswered(slot, pieceAddress(buffer, 0), length);
+    setOpenTimer(slot);
   }
   // Nobody is left to send it to.
   if (line.flags & (FLAG_RESET << (1 - side))) return giveBackBuffer(buffer);
   const bytes = direction(slot, side);
+  if (bytes.head == NONE) noteSent(slot, side);
   appendBuffer(bytes, buffer);
   if (line.phase == PHASE_READING) return readConnect(slot);
   markDirty(slot, side);
@@ -291,7 +318,8 @@ function onReset(slot: u32, side: u32): void {
 
 function throttle(slot: u32, side: u32): void {
   const line = hot(slot);
-  if (line.flags & (FLAG_THROTTLED << side)) return;
+  // A cancel can miss a receive that is just being served: asked again when that one has brought as much again.
+  if (line.flags & (FLAG_THROTTLED << side) && direction(slot, side).bufferCount % HELD_MAX != 0) return;
   line.flags |= FLAG_THROTTLED << side;
   if (line.pending & (1 << (OP_RECEIVE + side))) prepCancel(identityOf(slot, OP_RECEIVE + side), slot);
   if (line.phase == PHASE_OPEN) watch(slot);
@@ -338,6 +366,12 @@ export function feedStarved(): void {
   }
 }
 
+/** How long the worker may sleep, as far as it depends on what it lacks. */
+export function impatienceMs(longestMs: u32): u32 {
+  if (starvedHead != NONE && buffersFree() > 0) return 0;
+  return header().clockMs < acceptPauseEndMs ? min<u32>(longestMs, ACCEPT_PAUSE_MS) : longestMs;
+}
+
 // ---- Read ------------------------------------------------------------------------------------------------------------
 
 // A CONNECT that came in pieces is put together and parsed again from its first byte: it is small.
@@ -351,10 +385,19 @@ function readConnect(slot: u32): void {
     length = gather(bytes, at, SCRATCH_BYTES);
   }
   const verdict = connectionDecide(slot, at, length);
-  if (verdict == VERDICT_MORE) return;
+  if (verdict == VERDICT_MORE) return holdPartial(slot);
   clearTimer(slot);
   if (verdict == VERDICT_DIAL) armDial(slot);
   else refuse(slot);
+}
+
+// A partial CONNECT may always hold one buffer, which are enough for everybody. More only while there are plenty: else
+// those who never finish would keep those who have from being served.
+function holdPartial(slot: u32): void {
+  if (direction(slot, CLIENT).bufferCount < 2 || !buffersShort()) return;
+  cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
+  clearTimer(slot);
+  refuse(slot);
 }
 
 // ---- Dialled ---------------------------------------------------------------------------------------------------------
@@ -379,6 +422,7 @@ function onGreeted(slot: u32, result: i32): void {
   if (result <= 0) return tryNext(slot);
   clearTimer(slot);
   connectionDialled(slot);
+  setOpenTimer(slot);
   armReceive(slot, BACKEND);
   onSent(slot, CLIENT, result);
 }
@@ -482,8 +526,7 @@ function onSend(slot: u32, from: u32, result: i32): void {
   if (phase == PHASE_REFUSING) return onRefusalSent(slot, result);
   if (phase == PHASE_GREETING) return onGreeted(slot, result);
   assert(phase == PHASE_OPEN);
-  if (result == -ECANCELED)
-    return closeConnection(slot, from == CLIENT ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+  if (result == -ECANCELED) return onSendStopped(slot, from);
   if (result <= 0) return onSendError(slot, from);
   onSent(slot, from, result);
 }
@@ -498,6 +541,7 @@ function onSendClosing(slot: u32, from: u32, result: i32): void {
 function onSent(slot: u32, from: u32, length: u32): void {
   if (from == BACKEND) cold(slot).bytesToClient += length;
   const bytes = direction(slot, from);
+  noteSent(slot, from);
   consume(bytes, length);
   liftThrottle(slot, from);
   if (bytes.head != NONE) markDirty(slot, from);
@@ -530,13 +574,14 @@ function settle(slot: u32, side: u32): void {
 function passEnd(slot: u32, side: u32): void {
   hot(slot).flags |= FLAG_SHUT << side;
   prepShutdown(slot, 1 - side, awaited(slot, OP_SHUTDOWN + side));
-  watchProgress(slot);
+  noteSent(slot, side);
+  setOpenTimer(slot);
 }
 
-function onShutdown(slot: u32, side: u32, result: i32): void {
+function onShutdown(slot: u32, side: u32): void {
   answered(slot, OP_SHUTDOWN + side);
-  if (hot(slot).phase == PHASE_CLOSING) return join(slot);
-  if (result < 0) closeConnection(slot, cold(slot).reason);
+  // An error says that the other side is gone, which its receive finds out too, behind what it still had to say.
+  if (hot(slot).phase == PHASE_CLOSING) join(slot);
 }
 
 function isDrained(slot: u32, side: u32): bool {
@@ -548,7 +593,7 @@ function isDrained(slot: u32, side: u32): bool {
 export function onTimer(slot: u32): void {
   const phase = hot(slot).phase;
   if (phase == PHASE_READING) {
-    cold(slot).reason = REASON_CONNECT_TIMEOUT;
+    cold(slot).reason = <u16>REASON_CONNECT_TIMEOUT;
     refuse(slot);
   } else if (phase == PHASE_DIALLING || phase == PHASE_GREETING) {
     cancelPending(slot, OP_SEND, OP_DIAL); // the answer, ECANCELED, leads to the next candidate
@@ -561,45 +606,101 @@ export function onTimer(slot: u32): void {
   }
 }
 
-// The timer of an open connection looks whether bytes still move: it is set with the first send, and again only while
-// somebody is waited for, so that a busy connection pays for one timer a minute and an idle one for none.
+// The timer of an open connection asks two things: whether the client has been silent for longer than its keep alive
+// allows, and, while somebody is waited for, whether bytes still move. It is set anew only when it has expired, so a
+// busy connection pays for one timer a minute.
 function onOpenTimer(slot: u32): void {
   const line = hot(slot);
   if (line.flags & FLAG_ENDED && !(line.flags & (FLAG_SHUT | (FLAG_ENDED << 1)))) {
     // The broker was to close after DISCONNECT and didn't; or the client's last bytes still wait for it.
     if (isDrained(slot, CLIENT)) return passEnd(slot, CLIENT);
   }
-  const waiting = line.pending & SENDS || line.flags & (THROTTLED_OR_ENDED | (THROTTLED_OR_ENDED << 1));
-  if (!waiting) return;
-  if (progress(slot) != line.progress) return watchProgress(slot);
+  if (silenceLeftMs(slot) == 0) return closeConnection(slot, idleReason(slot));
+  if (!isStalled(slot)) return setOpenTimer(slot);
   // What a send has got rid of is only seen at its end: it is asked to end now, and its answer tells.
   if (line.pending & SENDS) return cancelPending(slot, OP_SEND, OP_SEND + 1);
-  if (line.flags & (FLAG_ENDED | (FLAG_ENDED << 1))) return closeConnection(slot, cold(slot).reason);
-  closeConnection(slot, line.flags & FLAG_THROTTLED ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+  closeStalled(slot);
+}
+
+// The send that was asked to end had got rid of nothing.
+function onSendStopped(slot: u32, from: u32): void {
+  if (isStalled(slot)) return closeStalled(slot);
+  markDirty(slot, from);
+}
+
+function closeStalled(slot: u32): void {
+  const toBackend = isHeldUp(slot, CLIENT) && stalledMs(slot, CLIENT) >= stallLimitMs();
+  closeConnection(slot, toBackend ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+}
+
+/** Closes those who have held buffers for long without getting rid of any, when these are needed for the others. */
+export function relieve(): void {
+  if (!buffersShort() || header().clockMs < reliefEndMs) return;
+  reliefEndMs = header().clockMs + RELIEF_MS;
+  for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
+    if (hot(slot).phase == PHASE_OPEN && isStalled(slot)) onOpenTimer(slot);
+  }
+}
+
+// A deadline that comes too early is looked at again, so an earlier one may stand.
+function setOpenTimer(slot: u32): void {
+  const left = silenceLeftMs(slot);
+  if (left != NONE) setTimerAtMost(slot, left);
+  if (isWaitedFor(slot)) setTimerAtMost(slot, STALL_MS);
+}
+
+function isWaitedFor(slot: u32): bool {
+  const line = hot(slot);
+  return (line.pending & SENDS) != 0 || (line.flags & (THROTTLED_OR_ENDED | (THROTTLED_OR_ENDED << 1))) != 0;
+}
+
+// One direction is held up for too long; or one side has ended, and nothing comes from the other any more.
+function isStalled(slot: u32): bool {
+  const limit = stallLimitMs();
+  if (isHeldUp(slot, CLIENT) && stalledMs(slot, CLIENT) >= limit) return true;
+  if (isHeldUp(slot, BACKEND) && stalledMs(slot, BACKEND) >= limit) return true;
+  if (!(hot(slot).flags & (FLAG_ENDED | (FLAG_ENDED << 1)))) return false;
+  return min(stalledMs(slot, CLIENT), stalledMs(slot, BACKEND)) >= <u32>STALL_MS;
+}
+
+function isHeldUp(slot: u32, side: u32): bool {
+  return (hot(slot).pending & (1 << (OP_SEND + side))) != 0 || (hot(slot).flags & (FLAG_THROTTLED << side)) != 0;
+}
+
+/** Since the direction last got rid of bytes. */
+function stalledMs(slot: u32, side: u32): u32 {
+  return (currentTick() - load<u32>(sentTick(slot, side))) * WHEEL_TICK_MS;
+}
+
+function stallLimitMs(): u32 {
+  return buffersShort() ? STALL_WHEN_SHORT_MS : STALL_MS;
+}
+
+function noteSent(slot: u32, side: u32): void {
+  store<u32>(sentTick(slot, side), currentTick());
+}
+
+function sentTick(slot: u32, side: u32): usize {
+  return changetype<usize>(cold(slot)) + COLD_SENT_TICKS + side * 4;
+}
+
+/** For how long the client may go on being silent, in milliseconds; NONE: for ever. One that has ended has to be. */
+function silenceLeftMs(slot: u32): u32 {
+  const limit = idleLimitMs(slot);
+  if (limit == 0 || hot(slot).flags & FLAG_ENDED) return NONE;
+  const silent = (currentTick() - cold(slot).clientTick) * WHEEL_TICK_MS;
+  return silent >= limit ? 0 : limit - silent;
 }
 
 /** From now on somebody is waited for, who may never come. */
 function watch(slot: u32): void {
-  if (hot(slot).deadlineTick == 0) watchProgress(slot);
-}
-
-function watchProgress(slot: u32): void {
-  hot(slot).progress = progress(slot);
-  setTimer(slot, STALL_MS);
-}
-
-// Any number that changes whenever bytes were taken from or by either side.
-function progress(slot: u32): u32 {
-  const line = cold(slot);
-  const first = direction(slot, CLIENT).head;
-  const toBackend = first == NONE ? 0 : first + (note(first).start << 16);
-  return <u32>line.bytesFromClient + <u32>line.bytesToClient + toBackend;
+  if (hot(slot).deadlineTick == 0) setTimer(slot, STALL_MS);
 }
 
 // ---- Closing ---------------------------------------------------------------------------------------------------------
 
 function noteReason(slot: u32, reason: u32): void {
-  if (cold(slot).reason == REASON_NONE) cold(slot).reason = reason;
+  if (cold(slot).reason == REASON_NONE) cold(slot).reason = <u16>reason;
 }
 
 /** Asked for once, with a reason; the rest is waiting for what the kernel still holds. */
@@ -633,7 +734,7 @@ function join(slot: u32): void {
   if (line.flags & FLAG_BACKEND_FILE) prepClose(slot, BACKEND);
   dropAll(direction(slot, CLIENT));
   dropAll(direction(slot, BACKEND));
-  endLife(cold(slot));
+  endLife(slot);
   freeSlot(slot);
 }
 

@@ -16,14 +16,15 @@ import { AccessRecord, Cold } from '../memory';
 import { observe, publish } from '../shared';
 import { snapshot } from '../snapshot';
 import { copyClientId } from './client-id';
-import { count, counters, header } from './table';
+import { cold, count, counters, header, hot } from './table';
 
 const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + 7) & ~7;
 const WRITTEN: usize = HEADER_OFFSET + HEADER_RECORDS_WRITTEN;
 const READ: usize = HEADER_OFFSET + HEADER_RECORDS_READ;
 
 /** Writes the one record of a connection's life. */
-export function writeRecord(line: Cold): void {
+export function writeRecord(slot: u32): void {
+  const line = cold(slot);
   assert(line.reason != REASON_NONE && line.reason < <u32>REASONS_MAX);
   const reason = counters + COUNTERS_REASONS + <usize>line.reason * 8;
   store<u64>(reason, load<u64>(reason) + 1);
@@ -42,7 +43,7 @@ export function writeRecord(line: Cold): void {
   record.listener = line.listener;
   record.version = line.version;
   record.keepAlive = line.keepAlive;
-  record.attempts = <u32>popcnt<u64>(line.tried);
+  record.attempts = hot(slot).attempts;
   memory.copy(address + offsetof<AccessRecord>('_peer0'), changetype<usize>(line) + offsetof<Cold>('_peer0'), 28);
   record.epoch = snapshot().epoch;
   const kept = copyClientId(line, address + RECORD_CLIENT_ID);

@@ -30,8 +30,8 @@ export class Hot {
   timerNext: u32;
   timerPrevious: u32;
   deadlineTick: u32;
-  /** What was moved when progress was last looked at. */
-  progress: u32;
+  /** Backends dialled. */
+  attempts: u32;
 }
 if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
 
@@ -61,6 +61,10 @@ export const BACKEND: u32 = 1;
 // Flags that both engines use; the uring engine's own stand in proxy.ts.
 export const FLAG_KEYED: u32 = 1 << 0;
 export const FLAG_CONNECT_WHOLE: u32 = 1 << 1;
+/** The backend's first bytes were looked at. */
+export const FLAG_ANSWERED: u32 = 1 << 2;
+/** Which keep alive is in force could not be told: the client is not judged by it. */
+export const FLAG_KEEP_ALIVE_UNKNOWN: u32 = 1 << 3;
 
 export let counters: usize = 0;
 let backendCountersBase: usize = 0;
@@ -132,6 +136,7 @@ export function takeSlot(): u32 {
   const line = hot(slot);
   assert(line.phase == PHASE_FREE && line.pending == 0);
   line.flags = 0;
+  line.attempts = 0;
   emptyDirection(direction(slot, CLIENT));
   emptyDirection(direction(slot, BACKEND));
   return slot;

@@ -27,6 +27,13 @@ export function setTimer(slot: u32, milliseconds: u32): void {
   armed++;
 }
 
+/** Sets the deadline unless there is one as early. */
+export function setTimerAtMost(slot: u32, milliseconds: u32): void {
+  const ticks = (milliseconds + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS + 1;
+  const deadline = hot(slot).deadlineTick;
+  if (deadline == 0 || <i32>(deadline - currentTick() - ticks) > 0) setTimer(slot, milliseconds);
+}
+
 export function clearTimer(slot: u32): void {
   const line = hot(slot);
   if (line.deadlineTick == 0) return;
@@ -65,8 +72,8 @@ function expireBucket(tick: u32, now: u32, onTimer: (slot: u32) => void): void {
   }
 }
 
-// Never 0, which means "no deadline".
-function currentTick(): u32 {
+/** Ticks of WHEEL_TICK_MS on the engine's clock; never 0, which means "no deadline". */
+export function currentTick(): u32 {
   return <u32>(header().clockMs / <f64>WHEEL_TICK_MS) + 1;
 }
 

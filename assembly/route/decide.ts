@@ -37,16 +37,16 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   const found = changetype<Connect>(HEADER_OFFSET + HEADER_CONNECT);
   const state = parseConnect(bytes, length, snapshot().connectMaxBytes, found);
   const line = cold(slot);
-  line.version = found.version;
+  line.version = <u8>found.version;
   if (state == PARSE_PARTIAL) return VERDICT_MORE;
   if (state == PARSE_REFUSED) {
-    line.reason = found.reason;
+    line.reason = <u16>found.reason;
     return VERDICT_REFUSE;
   }
   hot(slot).flags |= FLAG_CONNECT_WHOLE;
-  line.keepAlive = found.keepAlive;
+  line.keepAlive = <u16>found.keepAlive;
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
-  line.pool = listenerEntry(line.listener).pool;
+  line.pool = <u16>listenerEntry(line.listener).pool;
   takeKey(slot, line, pool(line.pool), found, bytes);
   return chooseBackend(slot);
 }
@@ -59,11 +59,13 @@ export function chooseBackend(slot: u32): u32 {
   const random = HEADER_OFFSET + HEADER_RANDOM_STATE;
   const index = choose(members, keyed, line.keyHash, line.tried, healthBase, backendCountersRegion, random);
   if (index == NONE) {
-    line.reason = REASON_NO_BACKEND;
+    line.reason = <u16>REASON_NO_BACKEND;
     return VERDICT_REFUSE;
   }
   line.tried |= (<u64>1) << index;
-  line.member = index;
+  hot(slot).attempts++;
+  line.member = <u16>index;
+  line.epoch = <u8>snapshot().epoch;
   line.backend = member(members, index).backend;
   const chosen = backendCounters(line.backend);
   chosen.active++;

@@ -103,11 +103,11 @@ export function prepAccept(listenerFd: u32, slot: u32, line: Cold, userData: u64
   store<u32>(entry, file(slot, 0) + 1, SQE_FILE_INDEX);
 }
 
-/** Receives into provided buffers until it is cancelled or fails. */
-export function prepReceive(slot: u32, side: u32, userData: u64): void {
+/** Receives into provided buffers: `multishot` until it is cancelled or fails, else once. */
+export function prepReceive(slot: u32, side: u32, multishot: bool, userData: u64): void {
   const entry = prep(IORING_OP_RECV, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT, userData);
   store<u32>(entry, file(slot, side), SQE_FD);
-  store<u16>(entry, IORING_RECV_MULTISHOT, SQE_IOPRIO);
+  if (multishot) store<u16>(entry, IORING_RECV_MULTISHOT, SQE_IOPRIO);
   store<u16>(entry, 0, SQE_BUF_GROUP);
 }
 

@@ -46,7 +46,9 @@ import {
 declare function enter(submit: u32, minComplete: u32, flags: u32): i32;
 
 const PARAMS: usize = HEADER_OFFSET + HEADER_RING_PARAMS;
-const REFUSALS_MAX = 1000;
+/** The kernel is short of memory: about half a second of asking again before the worker gives up. */
+const REFUSALS_MAX = 1000000;
+const WAIT_FLAGS: u32 = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
 
 let heads: usize = 0;
 let submissions: usize = 0;
@@ -162,7 +164,7 @@ export function submitAndWait(minComplete: u32, minWaitMicroseconds: u32, timeou
   publishBuffers();
   publish(submissionTailAt, submissionTail);
   writeWait(minWaitMicroseconds, timeoutMs);
-  const taken = enter(submissionTail - submitted, minComplete, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG);
+  const taken = enter(submissionTail - submitted, minComplete, WAIT_FLAGS);
   // Nothing is lost when fewer were taken: the rest stays in the ring and goes with the next call. An error such as
   // ETIME or EINTR speaks of the wait, and then everything had been taken; the ring's own head knows.
   submitted = observe(submissionHead);

@@ -315,7 +315,7 @@ function writeConnect(at: usize, id: u32): void {
 // ---- Both ------------------------------------------------------------------------------------------------------------
 
 function armReceive(slot: u32, side: u32): void {
-  prepReceive(slot, side, pend(slot, OP_RECEIVE + side));
+  prepReceive(slot, side, true, pend(slot, OP_RECEIVE + side));
 }
 
 function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {

@@ -29,6 +29,8 @@ const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_EXPECTED = 'expected a name of up to 64 letters, digits, ".", "_" or "-"';
 const SECRET_BYTES_MAX = 256;
 const WORKERS_MAX = 256;
+const KEEP_ALIVE_FACTOR_MAX = 100;
+const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIVE_FACTOR_MAX}`;
 const CONNECTIONS_MAX = 1 << 20;
 const COUNT_MAX = 1_000_000;
 
@@ -244,6 +246,14 @@ const listener = mapping(
     connect_timeout: duration(1)
       .prefault('5s')
       .describe('From accept to a complete CONNECT packet; then the client is closed.'),
+    keep_alive_factor: z
+      .number({ error: KEEP_ALIVE_FACTOR_EXPECTED })
+      .refine((factor) => factor === 0 || (factor >= 1 && factor <= KEEP_ALIVE_FACTOR_MAX), {
+        error: KEEP_ALIVE_FACTOR_EXPECTED,
+      })
+      .default(1.5)
+      .describe('A client that is silent for so many times its Keep Alive is closed; 0 never.'),
+    idle_timeout: duration(0).prefault('0s').describe('The same time for a client without Keep Alive; 0s never.'),
     tls: notYet(`TLS towards clients: ${NOT_IN_THIS_VERSION}.`),
     websocket: notYet(`MQTT over WebSocket: ${NOT_IN_THIS_VERSION}.`),
   },

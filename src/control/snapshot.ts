@@ -17,6 +17,8 @@ import {
   KEY_USERNAME,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
+  LISTENER_IDLE_TIMEOUT_MS,
+  LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_POOL,
   MEMBER_BACKEND,
   MEMBER_BACKUP,
@@ -135,6 +137,8 @@ export function buildSnapshot(config: Config, backends: readonly Backend[]): Uin
     const entry = SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES;
     writeWord(view, entry + LISTENER_POOL, poolIndexes.get(listener.pool)!);
     writeWord(view, entry + LISTENER_CONNECT_TIMEOUT_MS, listener.connectTimeoutMs);
+    writeWord(view, entry + LISTENER_KEEP_ALIVE_PERCENT, Math.round(listener.keepAliveFactor * 100));
+    writeWord(view, entry + LISTENER_IDLE_TIMEOUT_MS, listener.idleTimeoutMs);
   }
   for (const [index, offset] of offsets.entries()) {
     writeWord(view, SNAPSHOT_POOLS + index * 4, offset);

@@ -165,8 +165,15 @@ class Connection {
   openSockets = 1;
   /** The one deadline that a phase has: the CONNECT's, a dial's, that of a side which stands still. */
   timer: NodeJS.Timeout | undefined;
-  /** Where PUMPING stood when it began to be watched. */
-  progress = 0;
+  /** What each side's kernel had taken when PUMPING was last looked at. */
+  clientTook = 0;
+  backendTook = 0;
+  /** When the client's last bytes came, by performance.now(). */
+  clientMs = performance.now();
+  /** The backend's first bytes were looked at. */
+  isAnswered = false;
+  /** When the client will have been silent for too long. */
+  silence: NodeJS.Timeout | undefined;
 
   constructor(engine: PortableEngine, slot: number, client: Side) {
     this.engine = engine;
@@ -180,6 +187,8 @@ interface Side extends Socket {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** A longer delay would be taken for one of a millisecond. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** A client that has gone already has no address any more. */
 const UNKNOWN_PEER = new Uint8Array(SOCKADDR_IN_BYTES);
 
@@ -312,6 +321,7 @@ function establish(connection: Connection, backend: Side): void {
   connection.phase = PUMPING;
   connection.early = EMPTY;
   engine.plane.connectionDialled(slot);
+  armSilence(connection);
   if (client.readableEnded) finish(connection, backend, REASON_CLIENT_CLOSED);
   else client.resume();
 }
@@ -332,6 +342,7 @@ function onClientData(this: Side, bytes: Buffer): void {
   const { connection } = this;
   if (connection.phase === CLOSING) return;
   connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
+  connection.clientMs = performance.now();
   if (connection.phase !== PUMPING) gather(connection, bytes);
   else if (!connection.backend!.write(bytes)) throttle(this);
 }
@@ -341,8 +352,19 @@ function onBackendData(this: Side, bytes: Buffer): void {
   // It talks before it has taken the whole CONNECT. Once the client has heard it, there is no other backend for it.
   if (connection.phase === DIALLING) establish(connection, this);
   if (connection.phase !== PUMPING) return;
+  if (!connection.isAnswered) onAnswered(connection, bytes);
   connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
   if (!connection.client.write(bytes)) throttle(this);
+}
+
+// The first bytes may name another keep alive than the client's own.
+function onAnswered(connection: Connection, bytes: Buffer): void {
+  const { engine, slot } = connection;
+  const length = Math.min(bytes.length, CONNECT_BYTES_LIMIT);
+  connection.isAnswered = true;
+  engine.write(engine.scratch, bytes.subarray(0, length));
+  engine.plane.connectionAnswered(slot, engine.scratch, length);
+  armSilence(connection);
 }
 
 function throttle(source: Side): void {
@@ -417,7 +439,8 @@ function onDeadline(connection: Connection): void {
 /** Looks again after STALL_MS whether bytes have moved. */
 function watch(connection: Connection): void {
   if (connection.timer !== undefined) return;
-  connection.progress = progress(connection);
+  connection.clientTook = flushed(connection.client);
+  connection.backendTook = flushed(connection.backend!);
   arm(connection, STALL_MS);
 }
 
@@ -425,13 +448,30 @@ function onStillWatched(connection: Connection, backend: Side): void {
   const { client } = connection;
   const ending = client.readableEnded || backend.readableEnded;
   if (!ending && !client.writableNeedDrain && !backend.writableNeedDrain) return;
-  if (progress(connection) !== connection.progress) watch(connection);
-  else close(connection, backend.writableNeedDrain ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+  // Each direction by itself: a client that asks for pings all the time and reads no answer is stalled none the less.
+  const clientStuck = flushed(client) === connection.clientTook;
+  const backendStuck = flushed(backend) === connection.backendTook;
+  if (backendStuck && backend.writableNeedDrain) close(connection, REASON_BACKEND_STALLED);
+  else if (clientStuck && (client.writableNeedDrain || backendStuck)) close(connection, REASON_CLIENT_STALLED);
+  else watch(connection);
 }
 
-/** Bytes that the kernel gave or took. */
-function progress({ client, backend }: Connection): number {
-  return client.bytesRead + flushed(client) + backend!.bytesRead + flushed(backend!);
+/** Looks again when the client will have been silent for as long as its keep alive allows. */
+function armSilence(connection: Connection): void {
+  const { engine, slot, client } = connection;
+  const limitMs = engine.plane.idleLimitMs(slot);
+  clearTimeout(connection.silence);
+  if (limitMs === 0 || client.readableEnded) return;
+  const leftMs = connection.clientMs + limitMs - performance.now();
+  connection.silence = setTimeout(onSilence, Math.min(Math.max(leftMs, 1), TIMEOUT_MS_MAX), connection);
+}
+
+function onSilence(connection: Connection): void {
+  const { engine, slot, clientMs, client } = connection;
+  if (connection.phase !== PUMPING || client.readableEnded) return;
+  const isSilent = performance.now() - clientMs >= engine.plane.idleLimitMs(slot);
+  if (isSilent) close(connection, engine.plane.idleReason(slot));
+  else armSilence(connection);
 }
 
 function flushed(side: Side): number {
@@ -452,6 +492,7 @@ function destroySockets({ client, backend }: Connection): void {
 function forget(connection: Connection): void {
   const { engine, slot, reason } = connection;
   disarm(connection);
+  clearTimeout(connection.silence);
   engine.connections.delete(connection);
   engine.readClock();
   engine.plane.connectionClose(slot, reason || REASON_INTERNAL);

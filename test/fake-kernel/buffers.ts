@@ -11,6 +11,8 @@ import type { KernelMemory } from './memory.ts';
 import type { Piece } from './operation.ts';
 import { Violation } from './violation.ts';
 
+const NOWHERE = -1;
+
 /** What a buffer holds that the data plane has given back: whoever still reads it reads this. */
 const POISON = 0xdb;
 
@@ -23,10 +25,16 @@ export class ProvidedBuffers {
   readonly #isProvided: Uint8Array;
   /** Sends that read each buffer. */
   readonly #readers: Uint8Array;
+  /** The receive that each buffer was handed to, for those that the data plane holds. */
+  readonly #places: Int32Array;
+  /** How many the data plane holds of what came from each place in the file table. */
+  readonly #held: Int32Array;
+  /** Buffers that were ever given back. */
+  givenBack = 0;
   #head = 0;
   #tail = 0;
 
-  constructor(memory: KernelMemory, ring: number) {
+  constructor(memory: KernelMemory, ring: number, places: number) {
     this.#memory = memory;
     this.#ring = ring;
     this.#region = memory.header(HEADER_REGION_BUFFERS);
@@ -34,6 +42,8 @@ export class ProvidedBuffers {
     this.bytesEach = memory.header(HEADER_BUFFER_BYTES);
     this.#isProvided = new Uint8Array(this.count);
     this.#readers = new Uint8Array(this.count);
+    this.#places = new Int32Array(this.count).fill(NOWHERE);
+    this.#held = new Int32Array(places);
   }
 
   /** Buffers in the ring, as far as the data plane has published them. */
@@ -66,6 +76,17 @@ export class ProvidedBuffers {
     return buffer;
   }
 
+  /** The data plane has read the answer that hands it the buffer. */
+  onHandedOut(buffer: number, place: number): void {
+    this.#places[buffer] = place;
+    this.#held[place]!++;
+  }
+
+  /** Buffers full of what came from a place that the data plane knows of and holds. */
+  heldFrom(place: number): number {
+    return this.#held[place]!;
+  }
+
   /** A send begins to read the piece. */
   beginReading(piece: Piece): void {
     const buffer = this.#bufferAt(piece);
@@ -89,6 +110,9 @@ export class ProvidedBuffers {
     if (this.#isProvided[buffer]) throw new Violation(`buffer ${buffer} was given back twice`);
     if (this.#readers[buffer]) throw new Violation(`buffer ${buffer} was given back while a send reads it`);
     this.#isProvided[buffer] = 1;
+    this.givenBack++;
+    if (this.#places[buffer] !== NOWHERE) this.#held[this.#places[buffer]!]!--;
+    this.#places[buffer] = NOWHERE;
     memory.bytes.fill(POISON, offset, offset + this.bytesEach);
   }
 

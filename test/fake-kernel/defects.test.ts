@@ -1,5 +1,6 @@
 // The simulation finds what it is there for: each of these defects, put into the data plane, shows in a few seeds.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import type { Catch } from './defect-hunt.ts';
@@ -30,13 +31,9 @@ test('the simulation catches each deliberate defect', async (context) => {
 async function hunt(waiting: Defect[], settle: Map<Defect, (result: Catch) => void>): Promise<void> {
   const worker = new Worker(new URL('./defect-hunt.ts', import.meta.url));
   for (let defect = waiting.shift(); defect; defect = waiting.shift()) {
-    const result = new Promise<Catch>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-    });
     worker.postMessage({ defect, seedsMax: SEEDS_MAX });
-    settle.get(defect)!(await result);
-    worker.removeAllListeners();
+    const [result] = await once(worker, 'message');
+    settle.get(defect)!(result);
   }
   await worker.terminate();
 }

@@ -15,6 +15,8 @@ import {
   ETIME,
   GETEVENTS_MIN_WAIT_USEC,
   GETEVENTS_TS,
+  IORING_CQE_BUFFER_SHIFT,
+  IORING_CQE_F_BUFFER,
   IORING_CQE_F_MORE,
   IORING_ENTER_EXT_ARG,
   IORING_ENTER_GETEVENTS,
@@ -25,7 +27,7 @@ import { ProvidedBuffers } from './buffers.ts';
 import { KernelMemory } from './memory.ts';
 import type { Operation } from './operation.ts';
 import { handlers } from './operations.ts';
-import { clientPlace, generationOf, isAwaited, PHASE_FREE, PlaneView } from './plane-view.ts';
+import { clientPlace, generationOf, HELD_MAX, isAwaited, PHASE_FREE, PHASE_OPEN, PlaneView, receivePlace } from './plane-view.ts';
 import { type RingPlaces, Rings } from './rings.ts';
 import { type Peer, Socket } from './socket.ts';
 import type { Timeline } from './timeline.ts';
@@ -55,6 +57,8 @@ export interface World {
   /** A chain of socket and connect begins. */
   onDial(slot: number): void;
   onAccepted(arrival: Arrival, slot: number): void;
+  /** How many buffers the CONNECT of the client in a place may fill. */
+  headBuffers(place: number): number;
   onClockJump(milliseconds: number): void;
 }
 
@@ -81,6 +85,9 @@ export class Kernel {
   /** Operations that began and weren't answered for the last time. */
   readonly inFlight = new Map<number, Operation>();
   world!: World;
+  /** What the data plane's own counters should say. */
+  starved = 0;
+  acceptErrors = 0;
   wakeCount = 0;
   wakeRead: Operation | null = null;
   readonly #clock: Float64Array;
@@ -97,9 +104,9 @@ export class Kernel {
     this.trouble = trouble;
     this.trace = trace;
     this.rings = new Rings(this.memory, places);
-    this.buffers = new ProvidedBuffers(this.memory, places.provided);
     this.plane = new PlaneView(memory);
     const slots = this.memory.header(HEADER_CONNECTIONS_MAX);
+    this.buffers = new ProvidedBuffers(this.memory, places.provided, slots * 2);
     this.files = new Array<Socket | null>(slots * 2).fill(null);
     this.#awaited = new Int32Array(slots);
     this.#generations = new Int32Array(slots).fill(-1);
@@ -338,12 +345,14 @@ export class Kernel {
     for (; this.#read !== head; this.#read = (this.#read + 1) >>> 0) {
       const { low, slot, flags } = this.rings.completionAt(this.#read);
       if (isAwaited(low) && !(flags & IORING_CQE_F_MORE)) this.#awaited[slot]!--;
+      if (flags & IORING_CQE_F_BUFFER) this.buffers.onHandedOut(flags >>> IORING_CQE_BUFFER_SHIFT, receivePlace(low, slot));
     }
   }
 
   /** Without another generation, a late answer to the life before would be taken for one to this. */
   beginLife({ slot, low }: Operation): void {
-    if (this.#generations[slot] === generationOf(low)) throw new Violation('two lives of a slot have one generation', { slot });
+    if (this.#generations[slot] === generationOf(low))
+      throw new Violation('two lives of a slot have one generation', { slot });
     this.#generations[slot] = generationOf(low);
   }
 
@@ -360,10 +369,20 @@ export class Kernel {
         slot,
       });
     }
-    if (this.plane.phase(slot) !== PHASE_FREE) return;
     const place = clientPlace(slot);
+    if (this.plane.phase(slot) === PHASE_OPEN) this.#checkBackpressure(place);
+    if (this.plane.phase(slot) !== PHASE_FREE) return;
     if (this.files[place] || this.files[place + 1])
       throw new Violation(`a file is left in the free slot ${slot}`, { slot });
+  }
+
+  /** Whoever reads on though nobody takes the bytes would end up with every buffer. A long CONNECT is let through. */
+  #checkBackpressure(place: number): void {
+    for (const side of [place, place + 1]) {
+      const receive = this.files[side]?.receive;
+      if (!receive || receive.isCancelled || this.buffers.heldFrom(side) <= HELD_MAX + this.world.headBuffers(place)) continue;
+      throw new Violation(`a side is read on though ${this.buffers.heldFrom(side)} buffers of it are held`, receive);
+    }
   }
 
   checkEverySlot(): void {

@@ -5,14 +5,17 @@ import {
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
+  REASON_BUFFERS_SHORT,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
+  REASON_CONNECT_TOO_LARGE,
   REASON_CONNECT_TIMEOUT,
   REASON_NO_BACKEND,
   REASON_SHUTDOWN,
   STALL_MS,
+  STALL_WHEN_SHORT_MS,
 } from '../../assembly/layout.ts';
 import type { Actor } from './actor.ts';
 import type { Backend } from './backend.ts';
@@ -27,6 +30,8 @@ export interface Clock {
   readonly jumpedMs: number;
   /** The main thread has said stop. */
   readonly isStopping: boolean;
+  /** So few buffers that the lives can take them all. */
+  readonly buffersAreFew: boolean;
 }
 
 /** Ticks of the timer wheel make a deadline late, never early. */
@@ -45,9 +50,9 @@ export class Life {
   isRecorded = false;
   /** When something last happened in it, without the jumps. */
   movedAt = 0;
-  /** When the data plane last learned that bytes were taken from or by either side. */
-  #bytesMovedAt = 0;
-  #bytesMoved = 0;
+  /** When the data plane last learned that each side took bytes. */
+  readonly #clientTook = { bytes: 0, at: 0 };
+  readonly #backendTook = { bytes: 0, at: 0 };
   #clientDisturbance = '';
   #backendDisturbance = '';
   readonly #clock: Clock;
@@ -72,10 +77,14 @@ export class Life {
 
   move(): void {
     this.movedAt = this.#clock.now - this.#clock.jumpedMs;
-    const moved = this.client.socket.received + this.client.socket.answered + (this.backend?.socket.answered ?? 0);
-    if (moved === this.#bytesMoved) return;
-    this.#bytesMoved = moved;
-    this.#bytesMovedAt = this.#clock.now;
+    this.#note(this.#clientTook, this.client.socket.answered);
+    this.#note(this.#backendTook, this.backend?.socket.answered ?? 0);
+  }
+
+  #note(took: { bytes: number; at: number }, bytes: number): void {
+    if (bytes === took.bytes) return;
+    took.bytes = bytes;
+    took.at = this.#clock.now;
   }
 
   dialled(backend: Backend): void {
@@ -98,7 +107,41 @@ export class Life {
   }
 
   get #isStalled(): boolean {
-    return this.#clock.now - this.#bytesMovedAt >= STALL_MS - EARLY_MS;
+    const limit = this.#clock.buffersAreFew ? STALL_WHEN_SHORT_MS : STALL_MS;
+    return this.#clock.now - Math.min(this.#clientTook.at, this.#backendTook.at) >= limit - EARLY_MS;
+  }
+
+  /** For how long now it has been the data plane's turn. */
+  owedSince(time: number): number {
+    if (!this.#isOwed()) this.#owedAt = time;
+    return time - this.#owedAt;
+  }
+
+  // After a reset or an end everything else is the data plane's to do, and so it is once all of CONNECT is there.
+  #isOwed(): boolean {
+    const { client, backend } = this;
+    if (this.#isDialling || this.#saidGoodbye) return false;
+    if (!this.isEstablished) return client.socket.isReset || client.socket.isEnded || this.isConnectThere;
+    if (!this.#isForwarded(client, backend!) || !this.#isForwarded(backend!, client)) return false;
+    return (client.isFinished && !backend!.socket.isShut) || (backend!.isFinished && !client.socket.isShut);
+  }
+
+  get #isDialling(): boolean {
+    return this.backend !== null && !this.isEstablished && !this.backend.isGone;
+  }
+
+  get #saidGoodbye(): boolean {
+    return this.client.plan.tail.length > 0 && this.client.isFinished;
+  }
+
+  /** All of a whole CONNECT has come. */
+  get isConnectThere(): boolean {
+    const { plan, sent } = this.client;
+    return plan.beginning === 'connects' && sent >= plan.head.length;
+  }
+
+  #isForwarded(from: Actor, to: Actor): boolean {
+    return to.socket.copied === from.sent;
   }
 
   /** An end is passed on: only after the other side's end, and after all its bytes. */
@@ -159,6 +202,8 @@ export class Life {
           return livedMs >= record.connectTimeoutMs - EARLY_MS;
         case REASON_NO_BACKEND:
           return client.socket.received >= client.plan.head.length;
+        case REASON_BUFFERS_SHORT:
+          return this.#clock.buffersAreFew && !this.isEstablished;
         case REASON_SHUTDOWN:
           return this.#clock.isStopping;
         default:
@@ -207,10 +252,12 @@ export class Life {
 
   #judgeRefusal(record: AccessRecord): void {
     const { refusal, plan, socket } = this.client;
-    if (refusal.length === 0) return;
-    let expected = plan.offence?.reply ?? NO_BYTES;
-    if (record.reason === REASON_NO_BACKEND) expected = unavailable(plan.version);
-    const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '';
+    if (refusal.length === 0 && record.reason === REASON_CONNECT_TOO_LARGE) return; // its version may not have come yet
+    let expected = record.reason === plan.offence?.reason ? plan.offence.reply : NO_BYTES;
+    const isUnavailable = record.reason === REASON_NO_BACKEND || record.reason === REASON_BUFFERS_SHORT;
+    if (isUnavailable) expected = unavailable(plan.version);
+    // One that the client has no room for is given up.
+    const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '' || socket.room === 0;
     const isWhole = refusal.length === expected.length || mayBeCut;
     if (!isWhole || refusal.some((byte, index) => byte !== expected[index])) {
       this.#fail(`the client was refused with ${Buffer.from(refusal).toString('hex')}`);

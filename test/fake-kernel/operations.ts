@@ -87,7 +87,9 @@ const accept: Handler = {
     const { backlog } = kernel.listeners.get(operation.fd)!;
     if (backlog.length === 0) return;
     if (kernel.trouble.makes('accepts that fail')) {
-      return kernel.complete(operation, -kernel.trouble.pick([ENFILE, EMFILE, ENOBUFS, ECONNABORTED]));
+      const error = kernel.trouble.pick([ENFILE, EMFILE, ENOBUFS, ECONNABORTED]);
+      if (error !== ECONNABORTED) kernel.acceptErrors++;
+      return kernel.complete(operation, -error);
     }
     const arrival = backlog.shift()!;
     kernel.install(operation, arrival.socket);
@@ -109,12 +111,12 @@ function writeSockaddr({ memory }: Kernel, operation: Operation, sockaddr: Uint8
   memory.words[lengthAt >>> 2] = sockaddr.length;
 }
 
-// ---- Receive: multishot, into provided buffers -------------------------------------------------------------------------
+// ---- Receive: once or multishot, into provided buffers -------------------------------------------------------------------------
 
 const receive: Handler = {
   issue(kernel, operation) {
-    if (!(operation.priority & IORING_RECV_MULTISHOT && operation.flags & IOSQE_BUFFER_SELECT)) {
-      throw new Violation('a receive that is not multishot into provided buffers', operation);
+    if (!(operation.flags & IOSQE_BUFFER_SELECT)) {
+      throw new Violation('a receive that is not into provided buffers', operation);
     }
     const socket = socketOf(kernel, operation);
     if (!socket) return;
@@ -147,6 +149,9 @@ function receiveSome(kernel: Kernel, operation: Operation, socket: Socket): bool
   const { buffers, trouble, rings } = kernel;
   const buffer = buffers.take();
   if (buffer < 0) {
+    if (socket.starvedAt === buffers.givenBack) throw new Violation('a receive is armed again though no buffer came back', operation);
+    socket.starvedAt = buffers.givenBack;
+    kernel.starved++;
     kernel.complete(operation, -ENOBUFS);
     return false;
   }
@@ -157,7 +162,8 @@ function receiveSome(kernel: Kernel, operation: Operation, socket: Socket): bool
   socket.peer!.onRoom();
   const flags = IORING_CQE_F_BUFFER | (buffer << IORING_CQE_BUFFER_SHIFT);
   // An answer that isn't the last one needs room in the completion ring: without it, it becomes the last one.
-  if (!rings.hasRoom || trouble.makes('receives that end')) {
+  const once = !(operation.priority & IORING_RECV_MULTISHOT);
+  if (once || !rings.hasRoom || trouble.makes('receives that end')) {
     kernel.complete(operation, length, flags);
     return false;
   }

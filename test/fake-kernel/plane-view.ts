@@ -13,8 +13,10 @@ export const isAwaited = (low: number): boolean => (low & OPERATION_MASK) < UNAW
 export const operationOf = (low: number): number => low & OPERATION_MASK;
 export const generationOf = (low: number): number => low >>> OPERATION_BITS;
 
-export const CLIENT_SIDE = 0;
-export const BACKEND_SIDE = 1;
+const OP_RECEIVE = 1;
+export const isReceive = (low: number): boolean => operationOf(low) === OP_RECEIVE || operationOf(low) === OP_RECEIVE + 1;
+/** The place in the file table that a receive reads from. */
+export const receivePlace = (low: number, slot: number): number => slot * 2 + operationOf(low) - OP_RECEIVE;
 export const clientPlace = (slot: number): number => slot * 2;
 export const slotOfPlace = (place: number): number => place >>> 1;
 export const sideOfPlace = (place: number): number => place & 1;
@@ -25,7 +27,11 @@ const PHASE = 2;
 const FLAGS = 3;
 export const PHASE_FREE = 0;
 export const PHASE_ACCEPTING = 1;
+export const PHASE_OPEN = 5;
 const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing'];
+
+/** With so many buffers held in one direction its source is no longer read (assembly/proxy/buffers.ts). */
+export const HELD_MAX = 16;
 
 export class PlaneView {
   readonly words: Uint32Array;

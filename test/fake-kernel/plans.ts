@@ -118,7 +118,7 @@ function planActor(random: Random, scale: Scale, bodyBytes: number): ActorPlan {
     readBytes: isPatientReader ? 65536 : random.magnitude(16, 8 * scale.bufferBytes),
     readGapMs: random.magnitude(0.01, random.chance(0.1) ? 200 : 2),
     ...planStop(random, scale),
-    capacity: isPatientReader ? 262_144 : random.magnitude(32, 16 * scale.bufferBytes),
+    capacity: isPatientReader ? 262_144 : random.magnitude(1, 16 * scale.bufferBytes),
     ending: 'ends second',
     goesOn: random.chance(0.5),
     resetsAtMs: random.chance(0.12) ? random.magnitude(0.001, 300) : Infinity,

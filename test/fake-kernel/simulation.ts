@@ -7,6 +7,7 @@ import {
   COUNTERS_ACCEPTED,
   COUNTERS_ARENA_USED,
   COUNTERS_BUFFERS_HELD,
+  COUNTERS_BUFFERS_STARVED,
   COUNTERS_BYTES_FROM_CLIENTS,
   COUNTERS_BYTES_TO_CLIENTS,
   COUNTERS_CLOSED,
@@ -40,11 +41,14 @@ const WAKE_FD = 39;
 const WALL_MS = 1_700_000_000_000;
 const TURNS_MAX = 400_000;
 /** Turns between two looks at lives that don't end, and between the last life's end and the look at what is left. */
-const LIVENESS_TURNS = 128;
+const LIVENESS_TURNS = 32;
 const SETTLING_TURNS = 200;
 /** Without anything happening in it, a life must be over after so long. */
 const QUIET_MS = 50_000;
 const QUIET_WITH_STALLERS_MS = 250_000;
+/** How long the data plane may take for what nobody else has to be waited for, and when buffers can't be the reason. */
+const OWED_MS = 4000;
+const BUFFERS_PLENTY = 64;
 
 export interface Replay extends TroubleLimits {
   seed: number;
@@ -205,8 +209,17 @@ class Simulation {
       if (!life || life.isOver || (this.#world.isDraining && !life.isAccepted)) continue;
       // A client that waits to be accepted waits for others to leave: somebody must get on.
       const quietMs = time - (life.isAccepted ? life.movedAt : Math.max(life.movedAt, this.#world.acceptedAt));
+      this.#checkOwed(life, time);
       if (quietMs > (this.#scenario.hasStallers ? QUIET_WITH_STALLERS_MS : QUIET_MS)) this.#failQuiet(life, quietMs);
     }
+  }
+
+  /** Where nothing is short and nobody stalls, the data plane gets on with what is its turn. */
+  #checkOwed(life: Life, time: number): void {
+    const { hasStallers, settings } = this.#scenario;
+    if (hasStallers || settings.bufferCount < BUFFERS_PLENTY || !life.isAccepted) return;
+    const owedMs = life.owedSince(time);
+    if (owedMs > OWED_MS) throw new Violation(`nothing happened for ${Math.round(owedMs)} ms though it is the data plane's turn`, life.about);
   }
 
   #failQuiet(life: Life, quietMs: number): never {
@@ -249,6 +262,8 @@ class Simulation {
     this.#expect('slotsUsed', COUNTERS_SLOTS_USED, 0);
     this.#expect('buffersHeld', COUNTERS_BUFFERS_HELD, 0);
     this.#expect('arenaUsed', COUNTERS_ARENA_USED, 0);
+    this.#expect('buffersStarved', COUNTERS_BUFFERS_STARVED, this.#kernel.starved);
+    this.#expect('acceptErrors', COUNTERS_ACCEPT_ERRORS, this.#kernel.acceptErrors);
     if (this.#recorded + dropped !== accepted) {
       throw new Violation(`${accepted} connections, but ${this.#recorded} records and ${dropped} dropped`);
     }

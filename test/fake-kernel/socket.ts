@@ -45,6 +45,8 @@ export class Socket {
   /** Reset by either end. The first operation that meets it learns the error, later ones only that it is over. */
   isReset = false;
   error = 0;
+  /** How many buffers had ever been given back when a receive last found none. */
+  starvedAt = -1;
   receive: Operation | null = null;
   send: Operation | null = null;
   connect: Operation | null = null;

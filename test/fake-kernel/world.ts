@@ -33,6 +33,8 @@ const ECONNREFUSED = 111;
 const EHOSTUNREACH = 113;
 const ETIMEDOUT = 110;
 
+const BUFFERS_FEW = 256;
+
 export interface WorldParts {
   seed: number;
   scenario: Scenario;
@@ -46,6 +48,7 @@ export class World implements KernelWorld, Clock {
   readonly lives: (Life | undefined)[];
   jumpedMs = 0;
   isStopping = false;
+  readonly buffersAreFew: boolean;
   isDraining = false;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
@@ -62,6 +65,7 @@ export class World implements KernelWorld, Clock {
   constructor(parts: WorldParts) {
     const { scenario, kernel, memory, seed } = parts;
     this.#parts = parts;
+    this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
@@ -114,6 +118,11 @@ export class World implements KernelWorld, Clock {
     kernel.connect(LISTENER_FD_FIRST + listener, { peer: life.client, socket: life.client.socket, sockaddr });
     life.client.begin();
     life.move();
+  }
+
+  headBuffers(place: number): number {
+    const peer = this.#parts.kernel.files[place]?.peer;
+    return peer ? Math.ceil(this.lives[peer.life]!.client.plan.head.length / this.#scale.bufferBytes) : 0;
   }
 
   lifeOf(peer: Uint8Array): Life | undefined {

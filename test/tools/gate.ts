@@ -23,6 +23,8 @@ export interface GateOptions {
   /** Durations as in the configuration: "500ms". */
   connectTimeout?: string;
   dialTimeout?: string;
+  keepAliveFactor?: number;
+  idleTimeout?: string;
   connectMaxBytes?: number;
   connectionsMax?: number;
 }
@@ -90,7 +92,15 @@ function settings(options: GateOptions, log: string): object {
     engine,
     workers,
     connections_max: connectionsMax,
-    listeners: [{ name: 'mqtt', bind, connect_timeout: options.connectTimeout ?? '10s' }],
+    listeners: [
+      {
+        name: 'mqtt',
+        bind,
+        connect_timeout: options.connectTimeout ?? '10s',
+        keep_alive_factor: options.keepAliveFactor ?? 1.5,
+        idle_timeout: options.idleTimeout ?? '0s',
+      },
+    ],
     // One backend's failures are often the test's subject: being passed over must not be.
     pools: {
       brokers: {

@@ -6,16 +6,19 @@ export interface ConnectOptions {
   clientId?: string;
   username?: string;
   version?: 3 | 4 | 5;
+  /** Seconds. */
+  keepAlive?: number;
 }
 
-export function connectPacket({ clientId = 'device', username, version = 4 }: ConnectOptions = {}): Buffer {
+export function connectPacket(options: ConnectOptions = {}): Buffer {
+  const { clientId = 'device', username, version = 4, keepAlive = 60 } = options;
   return generate({
     cmd: 'connect',
     protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
     protocolVersion: version,
     clean: true,
     clientId,
-    keepalive: 60,
+    keepalive: keepAlive,
     ...(username === undefined ? {} : { username }),
   });
 }
