@@ -31,21 +31,31 @@ import {
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_ARENA_USED,
   COUNTERS_RECORDS_DROPPED,
+  HEADER_ACCEPTING,
   HEADER_ACCEPTS_IN_FLIGHT,
+  HEADER_BYTES,
   HEADER_CLOCK_MS,
+  HEADER_CONNECT,
   HEADER_CONNECTIONS_MAX,
+  HEADER_ENTER_ARGUMENT,
   HEADER_EPOCH,
   HEADER_LISTENER_COUNT,
+  HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
+  HEADER_RANDOM_STATE,
   HEADER_RECORDS_READ,
   HEADER_REGION_BUFFERS,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_END,
+  HEADER_RING_PARAMS,
   HEADER_THREAD_ID,
+  HEADER_TIMEOUT,
+  HEADER_WAKE_VALUE,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
+  LISTENERS_MAX,
   MEMBER_BACKUP,
   MEMBER_BYTES,
   MEMBER_NAME_HASH,
@@ -63,6 +73,7 @@ import {
   RECORD_PEER,
   SNAPSHOT_CONNECT_MAX_BYTES,
 } from './layout';
+import { GETEVENTS_BYTES, PARAMS_BYTES } from './uring/abi';
 
 @unmanaged
 export class Header {
@@ -118,6 +129,16 @@ if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Head
 if (offsetof<Header>('counters') != HEADER_REGION_COUNTERS) ERROR('Header.counters moved');
 if (offsetof<Header>('buffers') != HEADER_REGION_BUFFERS) ERROR('Header.buffers moved');
 if (offsetof<Header>('end') != HEADER_REGION_END) ERROR('Header.end moved');
+
+// The areas behind the fields, in the order in which they lie: none reaches into the next.
+if (HEADER_REGION_END + 4 > HEADER_LISTENER_FDS) ERROR('the regions reach into the listeners');
+if (HEADER_LISTENER_FDS + LISTENERS_MAX * 4 > HEADER_RING_PARAMS) ERROR('the listeners reach into the parameters');
+if (HEADER_RING_PARAMS + PARAMS_BYTES > HEADER_ENTER_ARGUMENT) ERROR('the parameters reach into the argument');
+if (HEADER_ENTER_ARGUMENT + GETEVENTS_BYTES > HEADER_TIMEOUT) ERROR('the argument reaches into the timeout');
+if (HEADER_TIMEOUT + 16 > HEADER_WAKE_VALUE) ERROR('the timeout reaches into the wake value');
+if (HEADER_RANDOM_STATE + 8 > HEADER_CONNECT) ERROR('the random state reaches into Connect');
+if (HEADER_CONNECT + CONNECT_BYTES > HEADER_ACCEPTING) ERROR('Connect reaches into the accepts');
+if (HEADER_ACCEPTING + LISTENERS_MAX * 4 > HEADER_BYTES) ERROR('the accepts reach past the header');
 
 @unmanaged
 export class Counters {
@@ -331,3 +352,9 @@ if (offsetof<AccessRecord>('backend') != RECORD_BACKEND) ERROR('AccessRecord.bac
 if (offsetof<AccessRecord>('clientIdBytes') != RECORD_CLIENT_ID_BYTES) ERROR('AccessRecord.clientIdBytes moved');
 if (offsetof<AccessRecord>('_peer0') != RECORD_PEER) ERROR('AccessRecord.peer moved');
 if (offsetof<AccessRecord>('epoch') != RECORD_EPOCH) ERROR('AccessRecord.epoch moved');
+
+/** Members follow the pool directly; pool.members says so to those who read the block in TypeScript. */
+export function memberAt(pool: Pool, index: u32): Member {
+  assert(index < pool.memberCount);
+  return changetype<Member>(changetype<usize>(pool) + POOL_BYTES + <usize>index * MEMBER_BYTES);
+}

@@ -9,7 +9,7 @@ import {
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOLS,
 } from './layout';
-import { Header, ListenerEntry, Member, Pool, SnapshotHalf } from './memory';
+import { Header, ListenerEntry, Pool, SnapshotHalf } from './memory';
 import { observe, publish } from './shared';
 
 let half: usize = 0;
@@ -25,17 +25,12 @@ export function snapshot(): SnapshotHalf {
   return changetype<SnapshotHalf>(half);
 }
 
-export function listenerEntry(listener: u32): ListenerEntry {
+export function listenerAt(listener: u32): ListenerEntry {
   assert(listener < snapshot().listenerCount);
   return changetype<ListenerEntry>(half + SNAPSHOT_LISTENERS + <usize>listener * LISTENER_ENTRY_BYTES);
 }
 
-export function pool(index: u32): Pool {
+export function poolAt(index: u32): Pool {
   assert(index < snapshot().poolCount);
   return changetype<Pool>(half + load<u32>(half + SNAPSHOT_POOLS + <usize>index * 4));
-}
-
-export function member(members: Pool, index: u32): Member {
-  assert(index < members.memberCount);
-  return changetype<Member>(changetype<usize>(members) + members.members + <usize>index * offsetof<Member>());
 }

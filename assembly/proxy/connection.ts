@@ -8,11 +8,12 @@ import {
   VERDICT_DIAL,
   VERDICT_REFUSE,
 } from '../layout';
+import { memberAt } from '../memory';
 import { writeRefusal } from '../mqtt/connack';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
-import { chooseBackend, decide, dropBackend } from '../route/decide';
-import { listenerEntry, member, observeSnapshot, pool, snapshot } from '../snapshot';
+import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { attachClientIds, forgetClientId } from './client-id';
+import { chooseBackend, decide, dropBackend } from './decide';
 import { writeRecord } from './records';
 import {
   attachTable,
@@ -29,6 +30,7 @@ import {
   PHASE_FREE,
   PHASE_OPEN,
   PHASE_READING,
+  setPhase,
   takeSlot,
 } from './table';
 import { currentTick } from './timers';
@@ -56,7 +58,7 @@ export function beginLife(slot: u32, listener: u32): void {
   line.version = 0;
   line.clientTick = currentTick();
   line.clientIdBytes = 0;
-  hot(slot).phase = PHASE_READING;
+  setPhase(slot, PHASE_READING);
   count().accepted++;
   count().slotsUsed++;
 }
@@ -65,7 +67,7 @@ export function beginLife(slot: u32, listener: u32): void {
 export function connectionDecide(slot: u32, bytes: usize, length: u32): u32 {
   assert(hot(slot).phase == PHASE_READING);
   const verdict = decide(slot, bytes, length);
-  if (verdict == VERDICT_DIAL) hot(slot).phase = PHASE_DIALLING;
+  if (verdict == VERDICT_DIAL) setPhase(slot, PHASE_DIALLING);
   return verdict;
 }
 
@@ -77,7 +79,7 @@ export function connectionNext(slot: u32): u32 {
   dropBackend(line);
   if (line.epoch != <u8>snapshot().epoch) {
     // Pools and members have other numbers now: begin again with those of the listener.
-    line.pool = <u16>listenerEntry(line.listener).pool;
+    line.pool = <u16>listenerAt(line.listener).pool;
     line.tried = 0;
   }
   const verdict = chooseBackend(slot);
@@ -88,7 +90,7 @@ export function connectionNext(slot: u32): u32 {
 /** The backend has taken the CONNECT. */
 export function connectionDialled(slot: u32): void {
   backendCounters(cold(slot).backend).connects++;
-  hot(slot).phase = PHASE_OPEN;
+  setPhase(slot, PHASE_OPEN);
 }
 
 /** The backend's first bytes: an MQTT 5.0 server may set another keep alive than the client asked for. */
@@ -104,7 +106,7 @@ export function connectionAnswered(slot: u32, bytes: usize, length: u32): void {
 /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
 export function idleLimitMs(slot: u32): u32 {
   const line = cold(slot);
-  const settings = listenerEntry(line.listener);
+  const settings = listenerAt(line.listener);
   if (line.keepAlive == 0) return settings.idleTimeoutMs;
   if (hot(slot).flags & FLAG_KEEP_ALIVE_UNKNOWN) return 0;
   return <u32>line.keepAlive * settings.keepAlivePercent * 10;
@@ -151,17 +153,17 @@ export function endLife(slot: u32): void {
 
 /** Milliseconds from accept to a complete CONNECT. */
 export function connectTimeoutMs(slot: u32): u32 {
-  return listenerEntry(cold(slot).listener).connectTimeoutMs;
+  return listenerAt(cold(slot).listener).connectTimeoutMs;
 }
 
 /** Milliseconds for one dial. */
 export function dialTimeoutMs(slot: u32): u32 {
-  return pool(cold(slot).pool).connectTimeoutMs;
+  return poolAt(cold(slot).pool).connectTimeoutMs;
 }
 
 /** The member to dial; the address holds until the next snapshot is observed. */
 export function memberAddress(slot: u32): usize {
-  return changetype<usize>(member(pool(cold(slot).pool), cold(slot).member));
+  return changetype<usize>(memberAt(poolAt(cold(slot).pool), cold(slot).member));
 }
 
 /** Ends every connection of a worker that died: called by the main thread over that worker's memory. */
@@ -172,7 +174,7 @@ export function sweep(reason: u32): void {
   for (let slot: u32 = 0; slot < header().connectionsMax; slot++) {
     const phase = hot(slot).phase;
     if (phase == PHASE_FREE || phase == PHASE_ACCEPTING) continue;
-    hot(slot).phase = PHASE_FREE;
+    setPhase(slot, PHASE_FREE);
     const line = cold(slot);
     if (line.reason == REASON_NONE) line.reason = <u16>reason;
     endLife(slot);

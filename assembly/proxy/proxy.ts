@@ -29,6 +29,7 @@ import {
   WHEEL_TICK_MS,
 } from '../layout';
 import { Member } from '../memory';
+import { endsLikeDisconnect } from '../mqtt/disconnect';
 import {
   EBADF,
   ECANCELED,
@@ -110,6 +111,7 @@ import {
   PHASE_OPEN,
   PHASE_READING,
   PHASE_REFUSING,
+  setPhase,
   slotAvailable,
   slotsEnd,
   takeSlot,
@@ -203,7 +205,7 @@ function armAccept(listener: u32, slot: u32): void {
   const inFlight = acceptCount(listener);
   store<u32>(inFlight, load<u32>(inFlight) + 1);
   acceptsInFlight++;
-  hot(slot).phase = PHASE_ACCEPTING;
+  setPhase(slot, PHASE_ACCEPTING);
   cold(slot).listener = <u16>listener;
   const fd = load<u32>(<usize>(HEADER_OFFSET + HEADER_LISTENER_FDS) + <usize>listener * 4);
   prepAccept(fd, slot, cold(slot), awaited(slot, OP_ACCEPT));
@@ -284,11 +286,9 @@ function onBytes(slot: u32, side: u32, buffer: u32, length: u32): void {
   if (holdsTooMuch(bytes)) throttle(slot, side);
 }
 
-// DISCONNECT of MQTT 3.1.1, and of 5.0 without reason and properties, is always these two bytes, usually in a segment of
-// their own. A payload that ends with them only delays what a half-close would do, by GOODBYE_MS.
 function noteGoodbye(slot: u32, buffer: u32, length: u32): void {
   const line = hot(slot);
-  if (length >= 2 && load<u16>(pieceAddress(buffer, length - 2)) == 0x00e0) line.flags |= FLAG_GOODBYE;
+  if (endsLikeDisconnect(pieceAddress(buffer, 0), length)) line.flags |= FLAG_GOODBYE;
   else line.flags &= ~FLAG_GOODBYE;
 }
 
@@ -404,7 +404,7 @@ function holdPartial(slot: u32): void {
 
 function armDial(slot: u32): void {
   const line = hot(slot);
-  line.phase = PHASE_DIALLING;
+  setPhase(slot, PHASE_DIALLING);
   line.flags |= FLAG_BACKEND_FILE;
   setTimer(slot, dialTimeoutMs(slot));
   prepDial(slot, changetype<Member>(memberAddress(slot)), awaited(slot, OP_DIAL));
@@ -414,7 +414,7 @@ function onDial(slot: u32, result: i32): void {
   answered(slot, OP_DIAL);
   if (hot(slot).phase == PHASE_CLOSING) return join(slot);
   if (result < 0) return tryNext(slot);
-  hot(slot).phase = PHASE_GREETING;
+  setPhase(slot, PHASE_GREETING);
   armSend(slot, CLIENT);
 }
 
@@ -437,7 +437,7 @@ function tryNext(slot: u32): void {
 // ---- Refused ---------------------------------------------------------------------------------------------------------
 
 function refuse(slot: u32): void {
-  hot(slot).phase = PHASE_REFUSING;
+  setPhase(slot, PHASE_REFUSING);
   dropAll(direction(slot, CLIENT));
   setTimer(slot, REFUSAL_MS);
   sendRefusal(slot);
@@ -688,13 +688,14 @@ function sentTick(slot: u32, side: u32): usize {
 function silenceLeftMs(slot: u32): u32 {
   const limit = idleLimitMs(slot);
   if (limit == 0 || hot(slot).flags & FLAG_ENDED) return NONE;
-  const silent = (currentTick() - cold(slot).clientTick) * WHEEL_TICK_MS;
+  // Whole ticks, less the one that had begun before: rather late than early.
+  const silent = <u32>max<i32>(currentTick() - cold(slot).clientTick - 1, 0) * WHEEL_TICK_MS;
   return silent >= limit ? 0 : limit - silent;
 }
 
 /** From now on somebody is waited for, who may never come. */
 function watch(slot: u32): void {
-  if (hot(slot).deadlineTick == 0) setTimer(slot, STALL_MS);
+  setTimerAtMost(slot, STALL_MS);
 }
 
 // ---- Closing ---------------------------------------------------------------------------------------------------------
@@ -708,7 +709,7 @@ function closeConnection(slot: u32, reason: u32): void {
   const line = hot(slot);
   assert(line.phase != PHASE_CLOSING && line.phase != PHASE_FREE);
   noteReason(slot, reason);
-  line.phase = PHASE_CLOSING;
+  setPhase(slot, PHASE_CLOSING);
   // At once, but for what a send still reads: others may be waiting for these buffers, this slot among them.
   for (let side = CLIENT; side <= BACKEND; side++) {
     if (!(line.pending & (1 << (OP_SEND + side)))) dropAll(direction(slot, side));

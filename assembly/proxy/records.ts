@@ -11,6 +11,7 @@ import {
   RECORD_CLIENT_ID,
   RECORD_KEPT_SHIFT,
   RECORD_SKIP,
+  SOCKADDR_BYTES_MAX,
 } from '../layout';
 import { AccessRecord, Cold } from '../memory';
 import { observe, publish } from '../shared';
@@ -44,7 +45,11 @@ export function writeRecord(slot: u32): void {
   record.version = line.version;
   record.keepAlive = line.keepAlive;
   record.attempts = hot(slot).attempts;
-  memory.copy(address + offsetof<AccessRecord>('_peer0'), changetype<usize>(line) + offsetof<Cold>('_peer0'), 28);
+  memory.copy(
+    address + offsetof<AccessRecord>('_peer0'),
+    changetype<usize>(line) + offsetof<Cold>('_peer0'),
+    SOCKADDR_BYTES_MAX,
+  );
   record.epoch = snapshot().epoch;
   const kept = copyClientId(line, address + RECORD_CLIENT_ID);
   record.clientIdBytes = line.clientIdBytes | (kept << RECORD_KEPT_SHIFT);

@@ -35,13 +35,14 @@ export class Hot {
 }
 if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
 
-// A connection's phases. The portable engine walks the same ones without ACCEPTING, REFUSING and CLOSING.
+// A connection's phases. The portable engine walks FREE, READING, DIALLING, OPEN and back.
 //
 //   FREE -> ACCEPTING -> READING -> DIALLING <-> GREETING -> OPEN
-//               |           |           |           |          |
-//               |           +-> REFUSING <----------+          |
-//               |           |        |                         |
-//               +-----------+--------+--> CLOSING <------------+      CLOSING -> FREE when nothing is pending
+//     ^         |           |  |        |  |         |  |      |
+//     |<--------+           |  +------->+--|-------->+  |      |
+//     |                     |        REFUSING           |      |
+//     |                     v           v               v      v
+//     +---------------------------- CLOSING: until nothing is pending
 //
 export const PHASE_FREE: u32 = 0;
 export const PHASE_ACCEPTING: u32 = 1;
@@ -147,7 +148,7 @@ export function freeSlot(slot: u32): void {
   const line = hot(slot);
   assert(line.pending == 0 && line.deadlineTick == 0);
   line.generation++;
-  line.phase = PHASE_FREE;
+  setPhase(slot, PHASE_FREE);
   line.flags = 0;
   direction(slot, CLIENT).link = freeHead;
   freeHead = slot;
@@ -159,3 +160,22 @@ function emptyDirection(bytes: Direction): void {
   bytes.bufferCount = 0;
   bytes.link = NONE;
 }
+
+/** The only place where a phase changes: along the picture above, or not at all. */
+export function setPhase(slot: u32, phase: u32): void {
+  const line = hot(slot);
+  assert(((load<u8>(FOLLOWERS + line.phase) >> (phase as u8)) & 1) != 0);
+  line.phase = phase;
+}
+
+// For each phase the phases that may follow it, a bit each.
+const FOLLOWERS = memory.data<u8>([
+  (1 << 1) | (1 << 2), // FREE: ACCEPTING, READING
+  (1 << 0) | (1 << 2), // ACCEPTING: FREE, READING
+  (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7), // READING: FREE (portable), DIALLING, REFUSING, CLOSING
+  (1 << 0) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7), // DIALLING: again, GREETING, OPEN (portable), ...
+  (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7), // GREETING: DIALLING, OPEN, REFUSING, CLOSING
+  (1 << 0) | (1 << 7), // OPEN: FREE (portable), CLOSING
+  1 << 7, // REFUSING: CLOSING
+  1 << 0, // CLOSING: FREE
+]);

@@ -15,11 +15,11 @@ import {
   ROW_BYTES,
   ROW_NONE,
 } from '../layout';
-import { BackendCounters, Pool } from '../memory';
+import { BackendCounters, memberAt, Pool } from '../memory';
 import { mix64 } from './hash';
 import { walkPoints } from './ketama';
 import { bestOfRow, rowOf } from './rendezvous';
-import { isEligible, memberAt } from './table';
+import { isEligible } from './table';
 
 /**
  * The index of the member to dial, or NONE when all are tried, down, draining or without weight. `keyed` false means that
@@ -48,9 +48,9 @@ export function choose(
     if (pool.method == METHOD_RANDOM_TWO) return randomTwo(pool, eligible, counters, random);
     if (pool.method != METHOD_HASH || !keyed) return smoothRoundRobin(pool, eligible, counters);
     if (pool.algorithm != ALGORITHM_KETAMA || backup != 0) {
-      return bestOfRow(pool, rowOf(pool, keyHash), backup, wantedHealth, tried, health);
+      return bestOfRow(pool, rowOf(pool, keyHash), eligible);
     }
-    return walkPoints(pool, <u32>keyHash, wantedHealth, tried, health);
+    return walkPoints(pool, <u32>keyHash, eligible);
   }
   return NONE;
 }

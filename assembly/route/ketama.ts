@@ -4,9 +4,9 @@
 // bytes of the server's point before it, zero for the first. Where two points share a hash, the server listed first
 // keeps it. A key goes to the first point not below its own CRC-32, past the last point to the first.
 import { NONE, POINT_BYTES, POINTS_MAX, POINTS_PER_WEIGHT } from '../layout';
-import { Pool } from '../memory';
+import { memberAt, Pool } from '../memory';
 import { crc32 } from './hash';
-import { isEligible, memberAt, nameAt, nameBytesAt } from './table';
+import { nameAt, nameBytesAt } from './table';
 
 const DIGIT_COUNT: u32 = 256;
 const DIGIT_COUNTS_BYTES: u32 = DIGIT_COUNT * 4;
@@ -141,13 +141,13 @@ function dropEqualHashes(points: usize, count: u32): u32 {
 }
 
 /** The member of the first point not below `hash`, or the next one clockwise that is eligible. One must be. */
-export function walkPoints(pool: Pool, hash: u32, wantedHealth: u32, tried: u64, health: usize): u32 {
+export function walkPoints(pool: Pool, hash: u32, eligible: u64): u32 {
   const points = changetype<usize>(pool) + pool.table;
   let index = firstNotBelow(points, pool.entryCount, hash);
   for (let step: u32 = 0; step < pool.entryCount; step++, index++) {
     if (index >= pool.entryCount) index = 0;
     const member = changetype<Point>(points + index * POINT_BYTES).member;
-    if (isEligible(pool, member, 0, wantedHealth, tried, health)) return member;
+    if ((eligible >> member) & 1) return member;
   }
   return NONE;
 }

@@ -12,9 +12,8 @@
 // then has every stratum of (0, 1) exactly once, which takes away half of the variance: 1.04% apart, and one set of names
 // in five hundred (test/rendezvous.test.ts). Who wants shares more even than that takes more rows.
 import { ALGORITHM_RENDEZVOUS, MEMBERS_MAX, NONE, ROW_BYTES, ROW_NONE, ROWS_DEFAULT } from '../layout';
-import { Pool } from '../memory';
+import { memberAt, Pool } from '../memory';
 import { mix64 } from './hash';
-import { isEligible, memberAt } from './table';
 
 /** What one member brings to every row, precomputed for a build. */
 @unmanaged
@@ -104,12 +103,12 @@ function rowCountOf(pool: Pool): u32 {
 }
 
 /** The best eligible member of a row by computing all scores again: what the row would hold if it were long enough. */
-export function bestOfRow(pool: Pool, row: u32, backup: u32, wantedHealth: u32, tried: u64, health: usize): u32 {
+export function bestOfRow(pool: Pool, row: u32, eligible: u64): u32 {
   const rowBits = ctz(rowCountOf(pool));
   let best: u32 = NONE;
   let bestScore: u64 = 0;
-  for (let index: u32 = 0; index < pool.memberCount; index++) {
-    if (!isEligible(pool, index, backup, wantedHealth, tried, health)) continue;
+  for (let rest = eligible; rest != 0; rest &= rest - 1) {
+    const index = <u32>ctz(rest);
     const member = memberAt(pool, index);
     const score = scoreOf(row, rowBits, member.nameHash, mix64(member.nameHash));
     if (best != NONE) {

@@ -23,7 +23,7 @@ import {
   TABLE_ROWS,
   WEIGHT_MAX,
 } from '../layout';
-import { Member, Pool } from '../memory';
+import { memberAt, Pool } from '../memory';
 import { crc32, mix64, sipHash } from './hash';
 import { buildPoints, pointCountMax, pointScratchBytes } from './ketama';
 import { buildRows, CONTENDERS_BYTES } from './rendezvous';
@@ -140,11 +140,6 @@ export function isEligible(pool: Pool, index: u32, backup: u32, wantedHealth: u3
     u32(member.backup != 0) == backup &&
     load<u32>(health + ((<usize>member.backend) << 2)) == wantedHealth
   );
-}
-
-/** Members follow the pool directly: pool.members says POOL_BYTES to those who read the block in TypeScript. */
-export function memberAt(pool: Pool, index: u32): Member {
-  return changetype<Member>(changetype<usize>(pool) + POOL_BYTES + <usize>index * MEMBER_BYTES);
 }
 
 export function nameAt(names: usize, index: u32): usize {

@@ -5,7 +5,14 @@
 //
 // Files are direct descriptors with fixed places: slot * 2 for the client, slot * 2 + 1 for the backend, so no table of
 // the kernel's ever has to be searched, and a full one can't happen while a slot was free.
-import { HEADER_OFFSET, HEADER_OPTION_ON, HEADER_WAKE_VALUE, SOCKADDR_BYTES_MAX } from '../layout';
+import {
+  HEADER_OFFSET,
+  HEADER_OPTION_ON,
+  HEADER_WAKE_VALUE,
+  IOVECS_MAX,
+  MESSAGE_BYTES,
+  SOCKADDR_BYTES_MAX,
+} from '../layout';
 import { Cold, Member } from '../memory';
 import {
   IORING_OP_ACCEPT,
@@ -132,6 +139,8 @@ export function prepSendMessage(slot: u32, side: u32, userData: u64): usize {
   store<u32>(entry, MSG_NOSIGNAL | MSG_WAITALL, SQE_OP_FLAGS);
   return message;
 }
+
+if (MSGHDR_BYTES + IOVECS_MAX * IOVEC_BYTES > MESSAGE_BYTES) ERROR('a message is larger than its place');
 
 export function addPiece(message: usize, offset: usize, length: u32): void {
   const pieces = load<u64>(message, MSGHDR_IOVLEN);

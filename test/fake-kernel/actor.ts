@@ -111,7 +111,10 @@ export abstract class Actor implements Peer {
   #sendSome(): void {
     if (this.isFinished || this.isGone) return;
     const left = this.out.total - this.sent;
-    if (left === 0) return this.#onAllSent();
+    if (left === 0) {
+      this.#onAllSent();
+      return;
+    }
     const unanswered = this.socket.read > 0 ? Infinity : this.plan.unansweredBytes - this.sent;
     const room = Math.min(left, unanswered, RECEIVE_QUEUE_BYTES - this.socket.receivable);
     if (room <= 0) return;
@@ -137,7 +140,10 @@ export abstract class Actor implements Peer {
 
   onBytes(): void {
     this.lived.move();
-    if (this.isGone) return this.#answerWithReset();
+    if (this.isGone) {
+      this.#answerWithReset();
+      return;
+    }
     this.#readLater();
   }
 
@@ -178,7 +184,10 @@ export abstract class Actor implements Peer {
     if (length > 0) this.socket.makeRoom(length);
     this.lived.move();
     if (isFirst && this.plan.unansweredBytes < Infinity) this.#sendLater(this.plan.gapMs);
-    if (this.socket.readable > 0) return this.#readLater();
+    if (this.socket.readable > 0) {
+      this.#readLater();
+      return;
+    }
     if (this.#endArrived && !this.sawEnd) {
       this.sawEnd = true;
     }
@@ -191,7 +200,10 @@ export abstract class Actor implements Peer {
     const isAllSent = this.sent === this.out.total;
     const { ending, goesOn } = this.plan;
     if (this.isGone || ending === 'never ends') return;
-    if (this.sawEnd && (isAllSent || !goesOn)) return this.close();
+    if (this.sawEnd && (isAllSent || !goesOn)) {
+      this.close();
+      return;
+    }
     if (isAllSent && ending === 'ends when answered' && this.socket.read === this.expectedBytes())
       this.finish('was answered');
   }
@@ -209,7 +221,10 @@ export abstract class Actor implements Peer {
   /** Sends no more and reads no more. Unread bytes make that a reset. */
   close(): void {
     if (this.isGone) return;
-    if (this.socket.readable > 0) return this.reset('closes with unread bytes');
+    if (this.socket.readable > 0) {
+      this.reset('closes with unread bytes');
+      return;
+    }
     this.finish('closes');
     this.isGone = true;
   }

@@ -17,7 +17,7 @@ export class Backend extends Actor {
     this.plan = plan;
     this.id = id;
     this.name = `backend ${id}`;
-    this.out = new Stream(lived.index * 16 + lived.dials, NO_BYTES, plan.bodyBytes, NO_BYTES);
+    this.out = new Stream(lived.index * 16 + lived.dials, plan.head, plan.bodyBytes, NO_BYTES);
   }
 
   fill(memory: Uint8Array, offset: number, length: number, position: number): void {
@@ -44,7 +44,10 @@ export class Backend extends Actor {
   protected override endIfDone(): void {
     const { plan } = this.lived.client;
     const saidGoodbye = plan.tail.length > 0 && this.socket.read === this.lived.client.out.total;
-    if (saidGoodbye && this.plan.obeysDisconnect && !this.isGone) return this.close();
+    if (saidGoodbye && this.plan.obeysDisconnect && !this.isGone) {
+      this.close();
+      return;
+    }
     super.endIfDone();
   }
 }

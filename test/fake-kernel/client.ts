@@ -25,7 +25,10 @@ export class Client extends Actor {
 
   compare(memory: Uint8Array, offset: number, length: number, position: number): void {
     const backend = this.lived.backend;
-    if (!backend || backend.socket.received === 0) return this.#keepRefusal(memory.subarray(offset, offset + length));
+    if (!backend || backend.socket.received === 0) {
+      this.#keepRefusal(memory.subarray(offset, offset + length));
+      return;
+    }
     if (this.refusal.length > 0) throw new Violation('a refused client is sent a backend’s bytes', this.lived.about);
     if (position + length > backend.socket.received) {
       throw new Violation(

@@ -27,7 +27,17 @@ import { ProvidedBuffers } from './buffers.ts';
 import { KernelMemory } from './memory.ts';
 import type { Operation } from './operation.ts';
 import { handlers } from './operations.ts';
-import { clientPlace, generationOf, HELD_MAX, isAwaited, PHASE_FREE, PHASE_OPEN, PlaneView, receivePlace } from './plane-view.ts';
+import {
+  clientPlace,
+  generationOf,
+  HELD_MAX,
+  isAwaited,
+  PHASE_ACCEPTING,
+  PHASE_FREE,
+  PHASE_OPEN,
+  PlaneView,
+  receivePlace,
+} from './plane-view.ts';
 import { type RingPlaces, Rings } from './rings.ts';
 import { type Peer, Socket } from './socket.ts';
 import type { Timeline } from './timeline.ts';
@@ -85,8 +95,7 @@ export class Kernel {
   /** Operations that began and weren't answered for the last time. */
   readonly inFlight = new Map<number, Operation>();
   world!: World;
-  /** What the data plane's own counters should say. */
-  starved = 0;
+  /** What the data plane's own counter should say. */
   acceptErrors = 0;
   wakeCount = 0;
   wakeRead: Operation | null = null;
@@ -345,7 +354,8 @@ export class Kernel {
     for (; this.#read !== head; this.#read = (this.#read + 1) >>> 0) {
       const { low, slot, flags } = this.rings.completionAt(this.#read);
       if (isAwaited(low) && !(flags & IORING_CQE_F_MORE)) this.#awaited[slot]!--;
-      if (flags & IORING_CQE_F_BUFFER) this.buffers.onHandedOut(flags >>> IORING_CQE_BUFFER_SHIFT, receivePlace(low, slot));
+      if (flags & IORING_CQE_F_BUFFER)
+        this.buffers.onHandedOut(flags >>> IORING_CQE_BUFFER_SHIFT, receivePlace(low, slot));
     }
   }
 
@@ -369,6 +379,8 @@ export class Kernel {
         slot,
       });
     }
+    if (awaited === 0 && this.plane.phase(slot) === PHASE_ACCEPTING)
+      throw new Violation('a slot waits for no accept', { slot });
     const place = clientPlace(slot);
     if (this.plane.phase(slot) === PHASE_OPEN) this.#checkBackpressure(place);
     if (this.plane.phase(slot) !== PHASE_FREE) return;
@@ -380,7 +392,8 @@ export class Kernel {
   #checkBackpressure(place: number): void {
     for (const side of [place, place + 1]) {
       const receive = this.files[side]?.receive;
-      if (!receive || receive.isCancelled || this.buffers.heldFrom(side) <= HELD_MAX + this.world.headBuffers(place)) continue;
+      if (!receive || receive.isCancelled || this.buffers.heldFrom(side) <= HELD_MAX + this.world.headBuffers(place))
+        continue;
       throw new Violation(`a side is read on though ${this.buffers.heldFrom(side)} buffers of it are held`, receive);
     }
   }

@@ -10,24 +10,31 @@ import {
   REASON_CLIENT_LEFT_EARLY,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
-  REASON_CONNECT_TOO_LARGE,
   REASON_CONNECT_TIMEOUT,
+  REASON_CONNECT_TOO_LARGE,
+  REASON_IDLE_TIMEOUT,
+  REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NO_BACKEND,
   REASON_SHUTDOWN,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
+  WHEEL_TICK_MS,
 } from '../../assembly/layout.ts';
 import type { Actor } from './actor.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
 import { NO_BYTES, unavailable } from './packets.ts';
 import type { AccessRecord } from './records.ts';
+import type { Timeouts } from './snapshots.ts';
 import { Violation } from './violation.ts';
 
 /** Virtual time, and what of it was spent in jumps of the clock. */
 export interface Clock {
   readonly now: number;
   readonly jumpedMs: number;
+  /** Nobody keeps buffers for long, and there are enough for everybody else. */
+  readonly buffersArePlenty: boolean;
+  readonly timeouts: Timeouts;
   /** The main thread has said stop. */
   readonly isStopping: boolean;
   /** So few buffers that the lives can take them all. */
@@ -36,6 +43,8 @@ export interface Clock {
 
 /** Ticks of the timer wheel make a deadline late, never early. */
 const EARLY_MS = 1;
+/** Answers come late, but not so late. */
+const NOTICED_MS = 500;
 
 export class Life {
   readonly index: number;
@@ -53,6 +62,10 @@ export class Life {
   /** When the data plane last learned that each side took bytes. */
   readonly #clientTook = { bytes: 0, at: 0 };
   readonly #backendTook = { bytes: 0, at: 0 };
+  #owedAt = Infinity;
+  #connectThereAt = Infinity;
+  acceptedAt = 0;
+  readonly #clientSaid = { bytes: 0, at: 0 };
   #clientDisturbance = '';
   #backendDisturbance = '';
   readonly #clock: Clock;
@@ -77,6 +90,8 @@ export class Life {
 
   move(): void {
     this.movedAt = this.#clock.now - this.#clock.jumpedMs;
+    if (this.#connectThereAt === Infinity && this.isConnectThere) this.#connectThereAt = this.#clock.now;
+    this.#note(this.#clientSaid, this.client.socket.received);
     this.#note(this.#clientTook, this.client.socket.answered);
     this.#note(this.#backendTook, this.backend?.socket.answered ?? 0);
   }
@@ -103,7 +118,34 @@ export class Life {
   get isDisturbed(): boolean {
     if (!this.isEstablished || this.#clock.isStopping) return true;
     if (this.#clientDisturbance !== '' || this.#backendDisturbance !== '') return true;
-    return this.#isStalled;
+    return this.#isStalled || this.#isSilent;
+  }
+
+  /** The client has said nothing for as long as the strictest keep alive that may be in force allows. */
+  get #isSilent(): boolean {
+    return (
+      this.#clock.now - this.#clientSaid.at >=
+      Math.min(...this.#keepAlives().map((each) => this.#idleLimitMs(each))) - WHEEL_TICK_MS
+    );
+  }
+
+  /** The client's own, and the server's if it has answered. */
+  #keepAlives(): number[] {
+    const { keepAlive } = this.client.plan;
+    return [keepAlive, this.#serverKeepAlive ?? keepAlive];
+  }
+
+  /** What an MQTT 5.0 server has set, which can only be told when its CONNACK came in one piece. */
+  get #serverKeepAlive(): number | undefined {
+    const { backend, client } = this;
+    if (client.plan.version !== 5 || !backend || backend.socket.firstReceived < backend.plan.head.length)
+      return undefined;
+    return backend.socket.received > 0 ? backend.plan.serverKeepAlive : undefined;
+  }
+
+  #idleLimitMs(keepAlive: number): number {
+    const { keepAlivePercent, idleTimeoutMs } = this.#clock.timeouts;
+    return (keepAlive === 0 ? idleTimeoutMs : keepAlive * keepAlivePercent * 10) || Infinity;
   }
 
   get #isStalled(): boolean {
@@ -113,17 +155,25 @@ export class Life {
 
   /** For how long now it has been the data plane's turn. */
   owedSince(time: number): number {
-    if (!this.#isOwed()) this.#owedAt = time;
-    return time - this.#owedAt;
+    if (!this.#isOwed()) this.#owedAt = Infinity;
+    else if (this.#owedAt === Infinity) this.#owedAt = time;
+    return this.#owedAt === Infinity ? 0 : time - this.#owedAt;
   }
 
   // After a reset or an end everything else is the data plane's to do, and so it is once all of CONNECT is there.
   #isOwed(): boolean {
     const { client, backend } = this;
     if (this.#isDialling || this.#saidGoodbye) return false;
+    if (this.isEstablished && this.#isSilentForSure) return true;
     if (!this.isEstablished) return client.socket.isReset || client.socket.isEnded || this.isConnectThere;
     if (!this.#isForwarded(client, backend!) || !this.#isForwarded(backend!, client)) return false;
     return (client.isFinished && !backend!.socket.isShut) || (backend!.isFinished && !client.socket.isShut);
+  }
+
+  get #isSilentForSure(): boolean {
+    const { plan, isFinished, socket } = this.client;
+    const isKnown = plan.version < 5 && !isFinished && socket.receivable === 0;
+    return isKnown && this.#clock.now - this.#clientSaid.at >= this.#idleLimitMs(plan.keepAlive);
   }
 
   get #isDialling(): boolean {
@@ -138,6 +188,13 @@ export class Life {
   get isConnectThere(): boolean {
     const { plan, sent } = this.client;
     return plan.beginning === 'connects' && sent >= plan.head.length;
+  }
+
+  /** The whole CONNECT had long come when the connection was closed, and no lack of buffers excuses not to read it. */
+  #connectCameInTime(livedMs: number): boolean {
+    if (this.client.socket.starvedAt >= 0 || this.#clientDisturbance !== '') return false;
+    const latest = Math.max(this.acceptedAt, this.#connectThereAt);
+    return this.acceptedAt + livedMs - latest > NOTICED_MS;
   }
 
   #isForwarded(from: Actor, to: Actor): boolean {
@@ -187,7 +244,7 @@ export class Life {
         case REASON_CLIENT_RESET:
           return client.socket.isReset;
         case REASON_BACKEND_CLOSED:
-          return backend !== null && backend.socket.isEnded;
+          return backend?.socket.isEnded ?? false;
         case REASON_BACKEND_RESET:
           return backend !== null;
         case REASON_CLIENT_STALLED:
@@ -199,9 +256,13 @@ export class Life {
             (client.plan.beginning !== 'connects' || client.socket.received < client.plan.head.length)
           );
         case REASON_CONNECT_TIMEOUT:
-          return livedMs >= record.connectTimeoutMs - EARLY_MS;
+          return livedMs >= this.#clock.timeouts.connectTimeoutMs - EARLY_MS && !this.#connectCameInTime(livedMs);
         case REASON_NO_BACKEND:
           return client.socket.received >= client.plan.head.length;
+        case REASON_KEEP_ALIVE_TIMEOUT:
+          return record.keepAlive > 0 && this.#isSilent;
+        case REASON_IDLE_TIMEOUT:
+          return record.keepAlive === 0 && this.#isSilent;
         case REASON_BUFFERS_SHORT:
           return this.#clock.buffersAreFew && !this.isEstablished;
         case REASON_SHUTDOWN:
@@ -243,7 +304,8 @@ export class Life {
   #judgeConnect(record: AccessRecord): void {
     const { version, keepAlive, clientId } = this.client.plan;
     if (record.version !== version) this.#fail(`the record says version ${record.version}, it was ${version}`);
-    if (record.keepAlive !== keepAlive) this.#fail('the record has another Keep Alive');
+    const inForce = this.#serverKeepAlive ?? keepAlive;
+    if (record.keepAlive !== inForce) this.#fail(`the record has Keep Alive ${record.keepAlive}, it was ${inForce}`);
     if (record.clientIdBytes !== clientId.length) this.#fail('the record has a ClientId of another length');
     const kept = clientId.slice(0, CLIENT_ID_KEPT_BYTES_MAX);
     // A full arena cuts it off.

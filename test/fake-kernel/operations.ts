@@ -46,6 +46,7 @@ import { Violation } from './violation.ts';
 const ENOENT = 2;
 const ENOTCONN = 107;
 const EALREADY = 114;
+const STARVED_AGAIN_MAX = 4;
 
 export interface Handler {
   prepare?(kernel: Kernel, operation: Operation): void;
@@ -149,15 +150,19 @@ function receiveSome(kernel: Kernel, operation: Operation, socket: Socket): bool
   const { buffers, trouble, rings } = kernel;
   const buffer = buffers.take();
   if (buffer < 0) {
-    if (socket.starvedAt === buffers.givenBack) throw new Violation('a receive is armed again though no buffer came back', operation);
+    // Answers that the data plane hasn't read may hold the last buffers: it can't know that once or twice.
+    socket.starvedTimes = socket.starvedAt === buffers.givenBack ? socket.starvedTimes + 1 : 0;
+    if (socket.starvedTimes > STARVED_AGAIN_MAX) {
+      throw new Violation('a receive is armed again and again though no buffer comes back', operation);
+    }
     socket.starvedAt = buffers.givenBack;
-    kernel.starved++;
     kernel.complete(operation, -ENOBUFS);
     return false;
   }
   let length = Math.min(socket.receivable, buffers.bytesEach);
   if (trouble.makes('receives in small pieces')) length = trouble.integer(1, length);
   socket.peer!.fill(kernel.memory.bytes, buffers.offsetOf(buffer), length, socket.received);
+  if (socket.received === 0) socket.firstReceived = length;
   socket.received += length;
   socket.peer!.onRoom();
   const flags = IORING_CQE_F_BUFFER | (buffer << IORING_CQE_BUFFER_SHIFT);
@@ -211,7 +216,10 @@ function addPieces(operation: Operation, pieces: Piece[]): void {
 function issueSend(kernel: Kernel, operation: Operation): void {
   const socket = socketOf(kernel, operation);
   if (!socket) return;
-  if (!socket.isConnected) return kernel.complete(operation, -ENOTCONN);
+  if (!socket.isConnected) {
+    kernel.complete(operation, -ENOTCONN);
+    return;
+  }
   if (socket.send) throw new Violation('two sends are in flight on one socket', operation);
   socket.send = operation;
   for (const piece of operation.pieces) kernel.buffers.beginReading(piece);
@@ -221,17 +229,24 @@ function issueSend(kernel: Kernel, operation: Operation): void {
 function stepSend(kernel: Kernel, operation: Operation): void {
   const socket = operation.socket!;
   const { progress } = operation;
-  if (operation.isCancelled) return kernel.complete(operation, progress || -ECANCELED);
+  if (operation.isCancelled) {
+    kernel.complete(operation, progress || -ECANCELED);
+    return;
+  }
   // With something sent already, that is the answer; the error waits for the next operation.
   const error = progress > 0 && (socket.isReset || socket.isShut) ? progress : -socket.takeError(true);
-  if (error !== 0) return kernel.complete(operation, error);
+  if (error !== 0) {
+    kernel.complete(operation, error);
+    return;
+  }
   let length = Math.min(socket.room, operation.total - progress);
   if (length === 0) return;
   if (kernel.trouble.makes('sends in small pieces')) length = kernel.trouble.integer(1, length);
   copy(kernel, operation, socket, length);
   const isWhole = operation.progress === operation.total;
   if (isWhole || !(operation.operationFlags & MSG_WAITALL) || kernel.trouble.makes('sends cut short')) {
-    return kernel.complete(operation, operation.progress);
+    kernel.complete(operation, operation.progress);
+    return;
   }
   if (socket.room > 0) kernel.wake(operation);
 }
@@ -311,7 +326,10 @@ const connect: Handler = {
 };
 
 function stepConnect(kernel: Kernel, operation: Operation): void {
-  if (operation.isCancelled) return kernel.complete(operation, -ECANCELED);
+  if (operation.isCancelled) {
+    kernel.complete(operation, -ECANCELED);
+    return;
+  }
   kernel.complete(operation, operation.outcome!);
   if (operation.outcome === 0) operation.socket!.peer!.begin();
 }

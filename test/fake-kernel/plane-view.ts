@@ -14,7 +14,8 @@ export const operationOf = (low: number): number => low & OPERATION_MASK;
 export const generationOf = (low: number): number => low >>> OPERATION_BITS;
 
 const OP_RECEIVE = 1;
-export const isReceive = (low: number): boolean => operationOf(low) === OP_RECEIVE || operationOf(low) === OP_RECEIVE + 1;
+export const isReceive = (low: number): boolean =>
+  operationOf(low) === OP_RECEIVE || operationOf(low) === OP_RECEIVE + 1;
 /** The place in the file table that a receive reads from. */
 export const receivePlace = (low: number, slot: number): number => slot * 2 + operationOf(low) - OP_RECEIVE;
 export const clientPlace = (slot: number): number => slot * 2;

@@ -2,7 +2,7 @@
 // others are left out of a replay.
 import type { Random } from '../tools/random.ts';
 import type { ActorPlan, Ending } from './actor.ts';
-import { connectPacket, DISCONNECT, NO_BYTES, type Offence, offences, type Version } from './packets.ts';
+import { connackPacket, connectPacket, DISCONNECT, NO_BYTES, type Offence, offences, type Version } from './packets.ts';
 
 /** A stream isn't sent in more pieces than about these. */
 const PIECES_MAX = 300;
@@ -32,7 +32,7 @@ export function planClient(random: Random, index: number, scale: Scale): ClientP
   const beginning = planBeginning(random);
   const version = random.pick([3, 4, 5] as const);
   const clientId = planClientId(random, index);
-  const keepAlive = random.integer(0, 65535);
+  const keepAlive = random.pick([0, 1, 2, 3, 60, 65535]);
   const offence = beginning === 'offends' ? random.pick(offences) : null;
   const willBytes = random.chance(0.15) ? random.magnitude(1, Math.min(8 * scale.bufferBytes, 8000)) : -1;
   const username = random.chance(0.3) ? 'somebody' : '';
@@ -82,6 +82,10 @@ function planEnding(random: Random, beginning: Beginning, scale: Scale): Ending 
 }
 
 export interface BackendPlan extends ActorPlan {
+  /** What it begins with: sometimes a CONNACK that names another keep alive. */
+  head: Uint8Array;
+  /** The keep alive that its CONNACK names; the client's own if none. */
+  serverKeepAlive: number | undefined;
   bodyBytes: number;
   /** Talks before it has read anything. */
   talksFirst: boolean;
@@ -92,8 +96,11 @@ export interface BackendPlan extends ActorPlan {
 export function planBackend(random: Random, scale: Scale): BackendPlan {
   const talksFirst = random.chance(0.1);
   const bodyBytes = planBytes(random, scale);
+  const serverKeepAlive = random.chance(0.3) ? random.pick([0, 1, 4, 60]) : undefined;
   return {
     ...planActor(random, scale, bodyBytes),
+    head: planConnack(random, serverKeepAlive),
+    serverKeepAlive,
     bodyBytes,
     talksFirst,
     obeysDisconnect: random.chance(0.6),
@@ -101,6 +108,11 @@ export function planBackend(random: Random, scale: Scale): BackendPlan {
     ending: planBackendEnding(random, scale),
     patienceMs: Infinity,
   };
+}
+
+function planConnack(random: Random, serverKeepAlive: number | undefined): Uint8Array {
+  if (serverKeepAlive !== undefined) return connackPacket(serverKeepAlive);
+  return random.chance(0.5) ? connackPacket() : NO_BYTES;
 }
 
 function planBackendEnding(random: Random, scale: Scale): Ending {

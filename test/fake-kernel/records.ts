@@ -39,19 +39,15 @@ export interface AccessRecord {
   /** What was kept of it; the padding of the record is cut off. */
   clientId: string;
   peer: Uint8Array;
-  /** The shortest that was ever set in this simulation. */
-  connectTimeoutMs: number;
 }
 
 export class RecordReader {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
-  readonly #connectTimeoutMs: number;
 
-  constructor(memory: WebAssembly.Memory, connectTimeoutMs: number) {
+  constructor(memory: WebAssembly.Memory) {
     this.#view = new DataView(memory.buffer);
     this.#bytes = new Uint8Array(memory.buffer);
-    this.#connectTimeoutMs = connectTimeoutMs;
   }
 
   /** Hands every record that was written since to `onRecord`, and gives their place back. */
@@ -95,7 +91,6 @@ export class RecordReader {
       clientIdBytes,
       clientId: clientId.toString('latin1'),
       peer: this.#bytes.slice(at + RECORD_PEER, at + RECORD_PEER + SOCKADDR_BYTES_MAX),
-      connectTimeoutMs: this.#connectTimeoutMs,
     };
   }
 

@@ -2,6 +2,7 @@
 // does meanwhile. Some are tight on purpose, so that full rings, missing buffers and full tables are everyday.
 import type { MemorySettings } from '../../src/control/memory-map.ts';
 import { Random } from '../tools/random.ts';
+import type { Timeouts } from './snapshots.ts';
 import { type Rates, troubles } from './trouble.ts';
 
 export type Mood = 'good' | 'refuses' | 'hangs' | 'flaky';
@@ -13,8 +14,7 @@ export interface Scenario {
   /** Milliseconds between two arrivals, at most. */
   arrivalGapMs: number;
   hasStallers: boolean;
-  connectTimeoutMs: number;
-  dialTimeoutMs: number;
+  timeouts: Timeouts;
   moods: Mood[];
   /** Actions of the main thread during the simulation. */
   publications: number;
@@ -58,8 +58,12 @@ export function planScenario(seed: number): Scenario {
     lives: hasStallers ? random.integer(20, 60) : random.integer(60, 160),
     arrivalGapMs: random.magnitude(0.05, 20),
     hasStallers,
-    connectTimeoutMs: random.magnitude(100, 5000),
-    dialTimeoutMs: random.magnitude(100, 2000),
+    timeouts: {
+      connectTimeoutMs: random.magnitude(100, 5000),
+      dialTimeoutMs: random.magnitude(100, 2000),
+      keepAlivePercent: random.pick([0, 100, 150]),
+      idleTimeoutMs: random.chance(0.5) ? random.magnitude(300, 10_000) : 0,
+    },
     moods: Array.from({ length: BACKENDS }, () => planMood(random)),
     publications: random.chance(0.5) ? random.integer(1, 20) : 0,
     healthFlips: random.chance(0.4) ? random.integer(1, 20) : 0,

@@ -2,6 +2,8 @@
 import {
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
+  LISTENER_IDLE_TIMEOUT_MS,
+  LISTENER_KEEP_ALIVE_PERCENT,
   POOL_CONNECT_TIMEOUT_MS,
   SNAPSHOT_BLOCKS,
   SNAPSHOT_LISTENERS,
@@ -23,13 +25,16 @@ export function backendOf(sockaddr: Uint8Array): number {
 
 const built = new Map<string, Uint8Array>();
 
+/** What the listeners and the pool of a simulation say about time. */
+export interface Timeouts {
+  connectTimeoutMs: number;
+  dialTimeoutMs: number;
+  keepAlivePercent: number;
+  idleTimeoutMs: number;
+}
+
 /** One of them, by chance. Building a table takes long, so they are built once. */
-export function pickSnapshot(
-  random: Random,
-  listenerCount: number,
-  connectTimeoutMs: number,
-  dialTimeoutMs: number,
-): Uint8Array {
+export function pickSnapshot(random: Random, listenerCount: number, timeouts: Timeouts): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
   const key = `${variant} ${listenerCount}`;
   let snapshot = built.get(key);
@@ -37,7 +42,7 @@ export function pickSnapshot(
     snapshot = build(new Random(variant), listenerCount);
     built.set(key, snapshot);
   }
-  return withTimeouts(snapshot, listenerCount, connectTimeoutMs, dialTimeoutMs);
+  return withTimeouts(snapshot, listenerCount, timeouts);
 }
 
 function build(random: Random, listenerCount: number): Uint8Array {
@@ -83,21 +88,15 @@ function toPoolMember(config: BackendConfig, id: number): PoolMember {
   return { id, pool: 'brokers', config, sockaddr: encodeSockaddr(config.host, config.port) };
 }
 
-function withTimeouts(
-  snapshot: Uint8Array,
-  listenerCount: number,
-  connectTimeoutMs: number,
-  dialTimeoutMs: number,
-): Uint8Array {
+function withTimeouts(snapshot: Uint8Array, listenerCount: number, timeouts: Timeouts): Uint8Array {
   const view = new DataView(snapshot.buffer, snapshot.byteOffset);
   for (let listener = 0; listener < listenerCount; listener++) {
-    view.setUint32(
-      SNAPSHOT_LISTENERS + listener * LISTENER_ENTRY_BYTES + LISTENER_CONNECT_TIMEOUT_MS,
-      connectTimeoutMs,
-      true,
-    );
+    const entry = SNAPSHOT_LISTENERS + listener * LISTENER_ENTRY_BYTES;
+    view.setUint32(entry + LISTENER_CONNECT_TIMEOUT_MS, timeouts.connectTimeoutMs, true);
+    view.setUint32(entry + LISTENER_KEEP_ALIVE_PERCENT, timeouts.keepAlivePercent, true);
+    view.setUint32(entry + LISTENER_IDLE_TIMEOUT_MS, timeouts.idleTimeoutMs, true);
   }
   // There is one pool, and its block is the first.
-  view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, dialTimeoutMs, true);
+  view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, timeouts.dialTimeoutMs, true);
   return snapshot;
 }

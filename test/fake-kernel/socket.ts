@@ -31,6 +31,8 @@ export class Socket {
   peer: Peer | null = null;
   arrived = 0;
   received = 0;
+  /** What the first receive brought. */
+  firstReceived = 0;
   /** The peer sends no more. */
   isEnded = false;
   read = 0;
@@ -47,6 +49,7 @@ export class Socket {
   error = 0;
   /** How many buffers had ever been given back when a receive last found none. */
   starvedAt = -1;
+  starvedTimes = 0;
   receive: Operation | null = null;
   send: Operation | null = null;
   connect: Operation | null = null;
@@ -64,7 +67,10 @@ export class Socket {
   // ---- What the peer does
 
   arrive(length: number): void {
-    if (this.isClosed) return this.#answerWithReset();
+    if (this.isClosed) {
+      this.#answerWithReset();
+      return;
+    }
     this.arrived += length;
     this.#wakeReceive();
   }

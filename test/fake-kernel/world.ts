@@ -22,7 +22,7 @@ import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { type Mood, planMood, type Scenario } from './scenario.ts';
-import { backendOf, pickSnapshot } from './snapshots.ts';
+import { backendOf, pickSnapshot, type Timeouts } from './snapshots.ts';
 import type { Socket } from './socket.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -34,6 +34,7 @@ const EHOSTUNREACH = 113;
 const ETIMEDOUT = 110;
 
 const BUFFERS_FEW = 256;
+const BUFFERS_PLENTY = 64;
 
 export interface WorldParts {
   seed: number;
@@ -48,6 +49,8 @@ export class World implements KernelWorld, Clock {
   readonly lives: (Life | undefined)[];
   jumpedMs = 0;
   isStopping = false;
+  readonly buffersArePlenty: boolean;
+  readonly timeouts: Timeouts;
   readonly buffersAreFew: boolean;
   isDraining = false;
   /** When somebody was last accepted, without the jumps of the clock. */
@@ -65,6 +68,8 @@ export class World implements KernelWorld, Clock {
   constructor(parts: WorldParts) {
     const { scenario, kernel, memory, seed } = parts;
     this.#parts = parts;
+    this.timeouts = scenario.timeouts;
+    this.buffersArePlenty = !scenario.hasStallers && scenario.settings.bufferCount >= BUFFERS_PLENTY;
     this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
@@ -133,6 +138,7 @@ export class World implements KernelWorld, Clock {
     const life = this.lives[peer.life]!;
     life.slot = slot;
     life.isAccepted = true;
+    life.acceptedAt = this.now;
     this.acceptedAt = this.now - this.jumpedMs;
     life.move();
     this.#stage.trace?.deed(peer.life, `is accepted into slot ${slot}`);
@@ -215,9 +221,9 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { settings, connectTimeoutMs, dialTimeoutMs } = scenario;
+    const { settings, timeouts } = scenario;
     this.#epoch = epoch;
-    publishSnapshot(memory, pickSnapshot(this.#random, settings.listenerCount, connectTimeoutMs, dialTimeoutMs), epoch);
+    publishSnapshot(memory, pickSnapshot(this.#random, settings.listenerCount, timeouts), epoch);
     this.#tell(`publishes epoch ${epoch}`);
     if (this.#words[(HEADER_OFFSET + HEADER_EPOCH) >>> 2] !== epoch) throw new Error('the epoch was not published');
   }

@@ -15,22 +15,14 @@ import {
   VERDICT_MORE,
   VERDICT_REFUSE,
 } from '../layout';
-import { Cold, Connect, Pool } from '../memory';
+import { Cold, Connect, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
-import { keepClientId } from '../proxy/client-id';
-import {
-  backendCounters,
-  backendCountersRegion,
-  cold,
-  FLAG_CONNECT_WHOLE,
-  FLAG_KEYED,
-  healthBase,
-  hot,
-} from '../proxy/table';
-import { listenerEntry, member, pool, snapshot } from '../snapshot';
+import { choose } from '../route/choose';
+import { hashKey } from '../route/table';
+import { listenerAt, poolAt, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
-import { choose } from './choose';
-import { hashKey } from './table';
+import { keepClientId } from './client-id';
+import { backendCounters, backendCountersRegion, cold, FLAG_CONNECT_WHOLE, FLAG_KEYED, healthBase, hot } from './table';
 
 /** `bytes` are all that the client sent so far. On VERDICT_REFUSE the cold line's reason says why. */
 export function decide(slot: u32, bytes: usize, length: u32): u32 {
@@ -46,18 +38,18 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   hot(slot).flags |= FLAG_CONNECT_WHOLE;
   line.keepAlive = <u16>found.keepAlive;
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
-  line.pool = <u16>listenerEntry(line.listener).pool;
-  takeKey(slot, line, pool(line.pool), found, bytes);
+  line.pool = <u16>listenerAt(line.listener).pool;
+  takeKey(slot, line, poolAt(line.pool), found, bytes);
   return chooseBackend(slot);
 }
 
 /** The best candidate not yet tried; on VERDICT_REFUSE none is left. */
 export function chooseBackend(slot: u32): u32 {
   const line = cold(slot);
-  const members = pool(line.pool);
+  const pool = poolAt(line.pool);
   const keyed = (hot(slot).flags & FLAG_KEYED) != 0;
   const random = HEADER_OFFSET + HEADER_RANDOM_STATE;
-  const index = choose(members, keyed, line.keyHash, line.tried, healthBase, backendCountersRegion, random);
+  const index = choose(pool, keyed, line.keyHash, line.tried, healthBase, backendCountersRegion, random);
   if (index == NONE) {
     line.reason = <u16>REASON_NO_BACKEND;
     return VERDICT_REFUSE;
@@ -66,33 +58,33 @@ export function chooseBackend(slot: u32): u32 {
   hot(slot).attempts++;
   line.member = <u16>index;
   line.epoch = <u8>snapshot().epoch;
-  line.backend = member(members, index).backend;
+  line.backend = memberAt(pool, index).backend;
   const chosen = backendCounters(line.backend);
   chosen.active++;
   chosen.chosen++;
   return VERDICT_DIAL;
 }
 
-/** The chosen backend could not be dialled: it no longer counts this connection. */
+/** The backend no longer counts this connection: its dial failed, or the connection has ended. */
 export function dropBackend(line: Cold): void {
   if (line.backend == NONE) return;
   backendCounters(line.backend).active--;
   line.backend = NONE;
 }
 
-function takeKey(slot: u32, line: Cold, members: Pool, found: Connect, bytes: usize): void {
-  if (members.method != METHOD_HASH) return;
+function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize): void {
+  if (pool.method != METHOD_HASH) return;
   let key = bytes + found.clientId;
   let length = found.clientIdBytes;
-  if (members.key == KEY_USERNAME) {
+  if (pool.key == KEY_USERNAME) {
     key = bytes + found.username;
     length = found.usernameBytes;
-  } else if (members.key != KEY_CLIENT_ID) {
+  } else if (pool.key != KEY_CLIENT_ID) {
     key = peerAddress(line);
     length = peerAddressBytes(line);
   }
   if (length == 0) return; // a client that lets the broker name it must not hash: all of them would meet on one broker
-  line.keyHash = hashKey(members, key, length);
+  line.keyHash = hashKey(pool, key, length);
   hot(slot).flags |= FLAG_KEYED;
 }
 
