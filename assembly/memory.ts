@@ -1,16 +1,23 @@
 // The shared structs as views over raw memory. layout.ts names the offsets for TypeScript; the bare `if` under each
 // class is a compile-time check that both say the same (inside an inlined helper it would always fire).
 import {
+  BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
   BACKEND_COUNTERS_BYTES_FROM,
+  BACKEND_COUNTERS_BYTES_TO,
+  BACKEND_COUNTERS_CHOSEN,
   BACKEND_COUNTERS_CONNECTS,
+  BACKEND_COUNTERS_CURRENT_WEIGHT,
+  BACKEND_COUNTERS_FAILURES,
   COLD_BACKEND,
   COLD_BYTES,
   COLD_BYTES_FROM_CLIENT,
+  COLD_BYTES_TO_CLIENT,
   COLD_CLIENT_ID,
   COLD_CLIENT_ID_BYTES,
   COLD_CLIENT_TICK,
   COLD_KEEP_ALIVE,
+  COLD_KEY_HASH,
   COLD_LISTENER,
   COLD_MEMBER,
   COLD_OPENED_MS,
@@ -23,55 +30,130 @@ import {
   COLD_VERSION,
   CONNECT_BYTES,
   CONNECT_CLIENT_ID,
+  CONNECT_CLIENT_ID_BYTES,
+  CONNECT_FLAGS,
+  CONNECT_KEEP_ALIVE,
+  CONNECT_MAXIMUM_PACKET_SIZE,
+  CONNECT_PACKET_BYTES,
+  CONNECT_PASSWORD,
+  CONNECT_PASSWORD_BYTES,
   CONNECT_PROPERTIES,
+  CONNECT_PROPERTIES_BYTES,
   CONNECT_REASON,
+  CONNECT_REASON_OFFSET,
+  CONNECT_RECEIVE_MAXIMUM,
   CONNECT_SESSION_EXPIRY,
+  CONNECT_TOPIC_ALIAS_MAXIMUM,
   CONNECT_USERNAME,
+  CONNECT_USERNAME_BYTES,
+  CONNECT_VERSION,
   CONNECT_WILL_PAYLOAD,
+  CONNECT_WILL_PAYLOAD_BYTES,
+  CONNECT_WILL_PROPERTIES,
+  CONNECT_WILL_PROPERTIES_BYTES,
+  CONNECT_WILL_TOPIC,
+  CONNECT_WILL_TOPIC_BYTES,
   COUNTERS_ACCEPT_ERRORS,
+  COUNTERS_ACCEPTED,
   COUNTERS_ARENA_USED,
+  COUNTERS_BUFFERS_HELD,
+  COUNTERS_BUFFERS_STARVED,
+  COUNTERS_BYTES_FROM_CLIENTS,
+  COUNTERS_BYTES_TO_CLIENTS,
+  COUNTERS_CLOSED,
+  COUNTERS_COMPLETIONS,
   COUNTERS_RECORDS_DROPPED,
+  COUNTERS_SLOTS_USED,
+  COUNTERS_TURNS,
   HEADER_ACCEPTING,
   HEADER_ACCEPTS_IN_FLIGHT,
+  HEADER_ARENA_CHUNKS,
+  HEADER_BUFFER_BYTES,
+  HEADER_BUFFER_COUNT,
   HEADER_BYTES,
   HEADER_CLOCK_MS,
+  HEADER_COMPLETION_ENTRIES,
   HEADER_CONNECT,
   HEADER_CONNECTIONS_MAX,
+  HEADER_CONTROL,
   HEADER_ENTER_ARGUMENT,
   HEADER_EPOCH,
+  HEADER_EPOCH_SEEN,
+  HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_COUNT,
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
+  HEADER_RANDOM_SEED,
   HEADER_RANDOM_STATE,
+  HEADER_RECORDS_BYTES,
   HEADER_RECORDS_READ,
+  HEADER_RECORDS_WRITTEN,
+  HEADER_REGION_ARENA,
+  HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_BUFFERS,
+  HEADER_REGION_COLD,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_END,
+  HEADER_REGION_HEALTH,
+  HEADER_REGION_HOT,
+  HEADER_REGION_RECORDS,
+  HEADER_REGION_RINGS,
+  HEADER_REGION_SCRATCH,
+  HEADER_REGION_SNAPSHOTS,
+  HEADER_REGION_WHEEL,
+  HEADER_RING_FD,
   HEADER_RING_PARAMS,
+  HEADER_STATE,
+  HEADER_SUBMISSION_ENTRIES,
   HEADER_THREAD_ID,
   HEADER_TIMEOUT,
+  HEADER_WAKE_FD,
   HEADER_WAKE_VALUE,
+  HEADER_WALL_MS,
+  HEADER_WORKER_INDEX,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
+  LISTENER_POOL,
   LISTENERS_MAX,
+  MEMBER_BACKEND,
   MEMBER_BACKUP,
   MEMBER_BYTES,
   MEMBER_NAME_HASH,
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
+  MEMBER_WEIGHT,
+  POOL_ALGORITHM,
   POOL_BLOCK_BYTES,
   POOL_BYTES,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_ENTRY_COUNT,
+  POOL_KEY,
+  POOL_MEMBER_COUNT,
+  POOL_MEMBERS,
+  POOL_METHOD,
   POOL_SECRET,
+  POOL_TABLE,
+  RECORD_ATTEMPTS,
   RECORD_BACKEND,
+  RECORD_BYTES_FROM_CLIENT,
+  RECORD_BYTES_TO_CLIENT,
+  RECORD_BYTES_TOTAL,
   RECORD_CLIENT_ID,
   RECORD_CLIENT_ID_BYTES,
+  RECORD_CLOSED_MS,
   RECORD_EPOCH,
+  RECORD_KEEP_ALIVE,
+  RECORD_LISTENER,
+  RECORD_OPENED_MS,
   RECORD_PEER,
+  RECORD_REASON,
+  RECORD_VERSION,
   SNAPSHOT_CONNECT_MAX_BYTES,
+  SNAPSHOT_EPOCH,
+  SNAPSHOT_LISTENER_COUNT,
+  SNAPSHOT_POOL_COUNT,
 } from './layout';
 import { GETEVENTS_BYTES, PARAMS_BYTES } from './uring/abi';
 
@@ -118,6 +200,32 @@ export class Header {
   scratch: u32;
   end: u32;
 }
+if (offsetof<Header>('workerIndex') != HEADER_WORKER_INDEX) ERROR('Header.workerIndex moved');
+if (offsetof<Header>('wallMs') != HEADER_WALL_MS) ERROR('Header.wallMs moved');
+if (offsetof<Header>('wakeFd') != HEADER_WAKE_FD) ERROR('Header.wakeFd moved');
+if (offsetof<Header>('submissionEntries') != HEADER_SUBMISSION_ENTRIES) ERROR('Header.submissionEntries moved');
+if (offsetof<Header>('state') != HEADER_STATE) ERROR('Header.state moved');
+if (offsetof<Header>('ringFd') != HEADER_RING_FD) ERROR('Header.ringFd moved');
+if (offsetof<Header>('wheel') != HEADER_REGION_WHEEL) ERROR('Header.wheel moved');
+if (offsetof<Header>('snapshots') != HEADER_REGION_SNAPSHOTS) ERROR('Header.snapshots moved');
+if (offsetof<Header>('scratch') != HEADER_REGION_SCRATCH) ERROR('Header.scratch moved');
+if (offsetof<Header>('rings') != HEADER_REGION_RINGS) ERROR('Header.rings moved');
+if (offsetof<Header>('records') != HEADER_REGION_RECORDS) ERROR('Header.records moved');
+if (offsetof<Header>('hot') != HEADER_REGION_HOT) ERROR('Header.hot moved');
+if (offsetof<Header>('health') != HEADER_REGION_HEALTH) ERROR('Header.health moved');
+if (offsetof<Header>('cold') != HEADER_REGION_COLD) ERROR('Header.cold moved');
+if (offsetof<Header>('backendCounters') != HEADER_REGION_BACKEND_COUNTERS) ERROR('Header.backendCounters moved');
+if (offsetof<Header>('arena') != HEADER_REGION_ARENA) ERROR('Header.arena moved');
+if (offsetof<Header>('recordsWritten') != HEADER_RECORDS_WRITTEN) ERROR('Header.recordsWritten moved');
+if (offsetof<Header>('recordsBytes') != HEADER_RECORDS_BYTES) ERROR('Header.recordsBytes moved');
+if (offsetof<Header>('randomSeed') != HEADER_RANDOM_SEED) ERROR('Header.randomSeed moved');
+if (offsetof<Header>('layoutVersion') != HEADER_LAYOUT_VERSION) ERROR('Header.layoutVersion moved');
+if (offsetof<Header>('epochSeen') != HEADER_EPOCH_SEEN) ERROR('Header.epochSeen moved');
+if (offsetof<Header>('control') != HEADER_CONTROL) ERROR('Header.control moved');
+if (offsetof<Header>('completionEntries') != HEADER_COMPLETION_ENTRIES) ERROR('Header.completionEntries moved');
+if (offsetof<Header>('bufferCount') != HEADER_BUFFER_COUNT) ERROR('Header.bufferCount moved');
+if (offsetof<Header>('bufferBytes') != HEADER_BUFFER_BYTES) ERROR('Header.bufferBytes moved');
+if (offsetof<Header>('arenaChunks') != HEADER_ARENA_CHUNKS) ERROR('Header.arenaChunks moved');
 if (offsetof<Header>('epoch') != HEADER_EPOCH) ERROR('Header.epoch moved');
 if (offsetof<Header>('recordsRead') != HEADER_RECORDS_READ) ERROR('Header.recordsRead moved');
 if (offsetof<Header>('clockMs') != HEADER_CLOCK_MS) ERROR('Header.clockMs moved');
@@ -155,6 +263,15 @@ export class Counters {
   arenaUsed: u64;
   acceptErrors: u64;
 }
+if (offsetof<Counters>('turns') != COUNTERS_TURNS) ERROR('Counters.turns moved');
+if (offsetof<Counters>('slotsUsed') != COUNTERS_SLOTS_USED) ERROR('Counters.slotsUsed moved');
+if (offsetof<Counters>('completions') != COUNTERS_COMPLETIONS) ERROR('Counters.completions moved');
+if (offsetof<Counters>('closed') != COUNTERS_CLOSED) ERROR('Counters.closed moved');
+if (offsetof<Counters>('bytesToClients') != COUNTERS_BYTES_TO_CLIENTS) ERROR('Counters.bytesToClients moved');
+if (offsetof<Counters>('bytesFromClients') != COUNTERS_BYTES_FROM_CLIENTS) ERROR('Counters.bytesFromClients moved');
+if (offsetof<Counters>('buffersStarved') != COUNTERS_BUFFERS_STARVED) ERROR('Counters.buffersStarved moved');
+if (offsetof<Counters>('buffersHeld') != COUNTERS_BUFFERS_HELD) ERROR('Counters.buffersHeld moved');
+if (offsetof<Counters>('accepted') != COUNTERS_ACCEPTED) ERROR('Counters.accepted moved');
 if (offsetof<Counters>('recordsDropped') != COUNTERS_RECORDS_DROPPED) ERROR('Counters.recordsDropped moved');
 if (offsetof<Counters>('arenaUsed') != COUNTERS_ARENA_USED) ERROR('Counters.arenaUsed moved');
 if (offsetof<Counters>('acceptErrors') != COUNTERS_ACCEPT_ERRORS) ERROR('Counters.acceptErrors moved');
@@ -171,6 +288,12 @@ export class BackendCounters {
   _pad48: u64;
   _pad56: u64;
 }
+if (offsetof<BackendCounters>('failures') != BACKEND_COUNTERS_FAILURES) ERROR('BackendCounters.failures moved');
+if (offsetof<BackendCounters>('currentWeight') != BACKEND_COUNTERS_CURRENT_WEIGHT)
+  ERROR('BackendCounters.currentWeight moved');
+if (offsetof<BackendCounters>('chosen') != BACKEND_COUNTERS_CHOSEN) ERROR('BackendCounters.chosen moved');
+if (offsetof<BackendCounters>('bytesTo') != BACKEND_COUNTERS_BYTES_TO) ERROR('BackendCounters.bytesTo moved');
+if (offsetof<BackendCounters>('active') != BACKEND_COUNTERS_ACTIVE) ERROR('BackendCounters.active moved');
 if (offsetof<BackendCounters>() != BACKEND_COUNTERS_BYTES) ERROR('BackendCounters changed its size');
 if (offsetof<BackendCounters>('connects') != BACKEND_COUNTERS_CONNECTS) ERROR('BackendCounters.connects moved');
 if (offsetof<BackendCounters>('bytesFrom') != BACKEND_COUNTERS_BYTES_FROM) ERROR('BackendCounters.bytesFrom moved');
@@ -182,6 +305,9 @@ export class SnapshotHalf {
   poolCount: u32;
   connectMaxBytes: u32;
 }
+if (offsetof<SnapshotHalf>('poolCount') != SNAPSHOT_POOL_COUNT) ERROR('SnapshotHalf.poolCount moved');
+if (offsetof<SnapshotHalf>('listenerCount') != SNAPSHOT_LISTENER_COUNT) ERROR('SnapshotHalf.listenerCount moved');
+if (offsetof<SnapshotHalf>('epoch') != SNAPSHOT_EPOCH) ERROR('SnapshotHalf.epoch moved');
 if (offsetof<SnapshotHalf>('connectMaxBytes') != SNAPSHOT_CONNECT_MAX_BYTES)
   ERROR('SnapshotHalf.connectMaxBytes moved');
 
@@ -194,6 +320,7 @@ export class ListenerEntry {
   _pad16: u64;
   _pad24: u64;
 }
+if (offsetof<ListenerEntry>('pool') != LISTENER_POOL) ERROR('ListenerEntry.pool moved');
 if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR('ListenerEntry changed its size');
 if (offsetof<ListenerEntry>('idleTimeoutMs') != LISTENER_IDLE_TIMEOUT_MS) ERROR('ListenerEntry.idleTimeoutMs moved');
 if (offsetof<ListenerEntry>('keepAlivePercent') != LISTENER_KEEP_ALIVE_PERCENT)
@@ -217,6 +344,12 @@ export class Pool {
   _pad52: u32;
   _pad56: u64;
 }
+if (offsetof<Pool>('table') != POOL_TABLE) ERROR('Pool.table moved');
+if (offsetof<Pool>('method') != POOL_METHOD) ERROR('Pool.method moved');
+if (offsetof<Pool>('memberCount') != POOL_MEMBER_COUNT) ERROR('Pool.memberCount moved');
+if (offsetof<Pool>('members') != POOL_MEMBERS) ERROR('Pool.members moved');
+if (offsetof<Pool>('key') != POOL_KEY) ERROR('Pool.key moved');
+if (offsetof<Pool>('algorithm') != POOL_ALGORITHM) ERROR('Pool.algorithm moved');
 if (offsetof<Pool>() != POOL_BYTES) ERROR('Pool changed its size');
 if (offsetof<Pool>('entryCount') != POOL_ENTRY_COUNT) ERROR('Pool.entryCount moved');
 if (offsetof<Pool>('blockBytes') != POOL_BLOCK_BYTES) ERROR('Pool.blockBytes moved');
@@ -236,6 +369,8 @@ export class Member {
   nameHash: u64;
   _pad56: u64;
 }
+if (offsetof<Member>('weight') != MEMBER_WEIGHT) ERROR('Member.weight moved');
+if (offsetof<Member>('backend') != MEMBER_BACKEND) ERROR('Member.backend moved');
 if (offsetof<Member>() != MEMBER_BYTES) ERROR('Member changed its size');
 if (offsetof<Member>('backup') != MEMBER_BACKUP) ERROR('Member.backup moved');
 if (offsetof<Member>('sockaddrBytes') != MEMBER_SOCKADDR_BYTES) ERROR('Member.sockaddrBytes moved');
@@ -269,6 +404,25 @@ export class Connect {
   reason: u32;
   reasonOffset: u32;
 }
+if (offsetof<Connect>('willTopicBytes') != CONNECT_WILL_TOPIC_BYTES) ERROR('Connect.willTopicBytes moved');
+if (offsetof<Connect>('willTopic') != CONNECT_WILL_TOPIC) ERROR('Connect.willTopic moved');
+if (offsetof<Connect>('willPropertiesBytes') != CONNECT_WILL_PROPERTIES_BYTES)
+  ERROR('Connect.willPropertiesBytes moved');
+if (offsetof<Connect>('willProperties') != CONNECT_WILL_PROPERTIES) ERROR('Connect.willProperties moved');
+if (offsetof<Connect>('willPayloadBytes') != CONNECT_WILL_PAYLOAD_BYTES) ERROR('Connect.willPayloadBytes moved');
+if (offsetof<Connect>('version') != CONNECT_VERSION) ERROR('Connect.version moved');
+if (offsetof<Connect>('usernameBytes') != CONNECT_USERNAME_BYTES) ERROR('Connect.usernameBytes moved');
+if (offsetof<Connect>('topicAliasMaximum') != CONNECT_TOPIC_ALIAS_MAXIMUM) ERROR('Connect.topicAliasMaximum moved');
+if (offsetof<Connect>('receiveMaximum') != CONNECT_RECEIVE_MAXIMUM) ERROR('Connect.receiveMaximum moved');
+if (offsetof<Connect>('reasonOffset') != CONNECT_REASON_OFFSET) ERROR('Connect.reasonOffset moved');
+if (offsetof<Connect>('propertiesBytes') != CONNECT_PROPERTIES_BYTES) ERROR('Connect.propertiesBytes moved');
+if (offsetof<Connect>('passwordBytes') != CONNECT_PASSWORD_BYTES) ERROR('Connect.passwordBytes moved');
+if (offsetof<Connect>('password') != CONNECT_PASSWORD) ERROR('Connect.password moved');
+if (offsetof<Connect>('packetBytes') != CONNECT_PACKET_BYTES) ERROR('Connect.packetBytes moved');
+if (offsetof<Connect>('maximumPacketSize') != CONNECT_MAXIMUM_PACKET_SIZE) ERROR('Connect.maximumPacketSize moved');
+if (offsetof<Connect>('keepAlive') != CONNECT_KEEP_ALIVE) ERROR('Connect.keepAlive moved');
+if (offsetof<Connect>('flags') != CONNECT_FLAGS) ERROR('Connect.flags moved');
+if (offsetof<Connect>('clientIdBytes') != CONNECT_CLIENT_ID_BYTES) ERROR('Connect.clientIdBytes moved');
 if (offsetof<Connect>() != CONNECT_BYTES) ERROR('Connect changed its size');
 if (offsetof<Connect>('clientId') != CONNECT_CLIENT_ID) ERROR('Connect.clientId moved');
 if (offsetof<Connect>('username') != CONNECT_USERNAME) ERROR('Connect.username moved');
@@ -308,6 +462,8 @@ export class Cold {
   _clientId8: u64;
   _clientId16: u64;
 }
+if (offsetof<Cold>('keyHash') != COLD_KEY_HASH) ERROR('Cold.keyHash moved');
+if (offsetof<Cold>('bytesToClient') != COLD_BYTES_TO_CLIENT) ERROR('Cold.bytesToClient moved');
 if (offsetof<Cold>() != COLD_BYTES) ERROR('Cold changed its size');
 if (offsetof<Cold>('bytesFromClient') != COLD_BYTES_FROM_CLIENT) ERROR('Cold.bytesFromClient moved');
 if (offsetof<Cold>('openedMs') != COLD_OPENED_MS) ERROR('Cold.openedMs moved');
@@ -347,6 +503,16 @@ export class AccessRecord {
   _peer24: u32;
   epoch: u32;
 }
+if (offsetof<AccessRecord>('version') != RECORD_VERSION) ERROR('AccessRecord.version moved');
+if (offsetof<AccessRecord>('reason') != RECORD_REASON) ERROR('AccessRecord.reason moved');
+if (offsetof<AccessRecord>('openedMs') != RECORD_OPENED_MS) ERROR('AccessRecord.openedMs moved');
+if (offsetof<AccessRecord>('listener') != RECORD_LISTENER) ERROR('AccessRecord.listener moved');
+if (offsetof<AccessRecord>('keepAlive') != RECORD_KEEP_ALIVE) ERROR('AccessRecord.keepAlive moved');
+if (offsetof<AccessRecord>('closedMs') != RECORD_CLOSED_MS) ERROR('AccessRecord.closedMs moved');
+if (offsetof<AccessRecord>('bytesToClient') != RECORD_BYTES_TO_CLIENT) ERROR('AccessRecord.bytesToClient moved');
+if (offsetof<AccessRecord>('bytesTotal') != RECORD_BYTES_TOTAL) ERROR('AccessRecord.bytesTotal moved');
+if (offsetof<AccessRecord>('bytesFromClient') != RECORD_BYTES_FROM_CLIENT) ERROR('AccessRecord.bytesFromClient moved');
+if (offsetof<AccessRecord>('attempts') != RECORD_ATTEMPTS) ERROR('AccessRecord.attempts moved');
 if (offsetof<AccessRecord>() != RECORD_CLIENT_ID) ERROR('AccessRecord changed its size');
 if (offsetof<AccessRecord>('backend') != RECORD_BACKEND) ERROR('AccessRecord.backend moved');
 if (offsetof<AccessRecord>('clientIdBytes') != RECORD_CLIENT_ID_BYTES) ERROR('AccessRecord.clientIdBytes moved');
