@@ -241,6 +241,7 @@ function armReceive(slot: u32, side: u32): void {
   const line = hot(slot);
   if (line.pending & (1 << (OP_RECEIVE + side))) return;
   if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
+  if (side == CLIENT) cold(slot).clientTick = currentTick(); // from now on it can be heard
   // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows.
   const flows = direction(slot, side).head == NONE && !buffersShort();
   prepReceive(slot, side, flows, awaited(slot, OP_RECEIVE + side));
@@ -684,10 +685,10 @@ function sentTick(slot: u32, side: u32): usize {
   return changetype<usize>(cold(slot)) + COLD_SENT_TICKS + side * 4;
 }
 
-/** For how long the client may go on being silent, in milliseconds; NONE: for ever. One that has ended has to be. */
+/** For how long the client may go on being silent, in ms. NONE: for ever, as when it has ended or isn't being read. */
 function silenceLeftMs(slot: u32): u32 {
   const limit = idleLimitMs(slot);
-  if (limit == 0 || hot(slot).flags & FLAG_ENDED) return NONE;
+  if (limit == 0 || hot(slot).flags & (FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED)) return NONE;
   // Whole ticks, less the one that had begun before: rather late than early.
   const silent = <u32>max<i32>(currentTick() - cold(slot).clientTick - 1, 0) * WHEEL_TICK_MS;
   return silent >= limit ? 0 : limit - silent;
