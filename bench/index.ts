@@ -9,7 +9,7 @@ import { Sink } from './load.ts';
 import { describeMachine } from './machine.ts';
 import type { Bench, Sample, Target } from './measure.ts';
 import { Progress } from './progress.ts';
-import { Proxy, type ProxyKind, proxyKinds } from './proxies.ts';
+import { type ProxyKind, ProxyProcess, proxyKinds } from './proxies.ts';
 import { FULL_RUN, PARTIAL_RUN, type Results, type ScenarioResult, saveResults } from './results.ts';
 import { type Scenario, scenarios } from './scenarios.ts';
 import { buildTable, remarks, toText } from './table.ts';
@@ -103,10 +103,10 @@ async function runScenario(
 ): Promise<ScenarioResult> {
   const { name, title, figures } = scenario;
   const result: ScenarioResult = { name, title, figures, samples: {}, failures: {} };
-  const proxies: Proxy[] = [];
+  const proxies: ProxyProcess[] = [];
   try {
     for (const [index, kind] of kinds.entries()) {
-      proxies.push(await Proxy.start(kind, PORT + index, bench.sinkPort, cores ? PROXY_CORE : undefined));
+      proxies.push(await ProxyProcess.start(kind, PORT + index, bench.sinkPort, cores ? PROXY_CORE : undefined));
     }
     const targets: Target[] = [...(scenario.direct ? [undefined] : []), ...proxies];
     progress.now('preparing');

@@ -29,8 +29,8 @@ export const LOAD_COMPLETE_MS = 120; // f64, when all clients were connected; 0 
 
 export const LOAD_MEMBER = 256; // Member: where to dial
 export const LOAD_HISTOGRAM = 4096; // u32 for each bucket: latency, log-linear
-export const HISTOGRAM_STEPS = 64; // buckets in each doubling
-export const HISTOGRAM_DOUBLINGS = 32; // from 1 microsecond / HISTOGRAM_STEPS up
+export const HISTOGRAM_STEPS = 256; // buckets in each doubling
+export const HISTOGRAM_DOUBLINGS = 30; // from 1 microsecond / HISTOGRAM_STEPS up
 export const HISTOGRAM_BUCKETS = HISTOGRAM_STEPS * HISTOGRAM_DOUBLINGS;
 export const LOAD_MESSAGE = 65536; // 2 * depth messages, one behind the other
 export const LOAD_MESSAGES_BYTES_MAX = 8 << 20;

@@ -3,8 +3,10 @@
 import {
   bind,
   close,
+  decodeSockaddr,
   encodeSockaddr,
   getrlimit,
+  getsockname,
   IPPROTO_TCP,
   listen,
   RLIMIT_NOFILE,
@@ -45,12 +47,13 @@ export interface LoadSettings {
 
 /** The brokers' listening sockets. They outlive the loads: a late dial finds a queue, never a refusal. */
 export class Sink {
-  readonly addresses: readonly string[];
   readonly listenerFds: readonly number[];
+  /** Of each host; the real ones where 0 was asked for. */
+  readonly ports: readonly number[];
 
   constructor(hosts: readonly string[], port: number) {
-    this.addresses = hosts.map((host) => `${host}:${port}`);
     this.listenerFds = hosts.map((host) => listenAt(host, port));
+    this.ports = this.listenerFds.map((fd) => decodeSockaddr(getsockname(fd)).port);
   }
 
   close(): void {

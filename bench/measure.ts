@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Quantiles, quantiles } from './latency.ts';
 import { type Figures, Load, type LoadSettings, type Sink } from './load.ts';
 import { cpuNs, tcpSockets } from './process-usage.ts';
-import type { Proxy } from './proxies.ts';
+import type { ProxyProcess } from './proxies.ts';
 
 /** What every measurement is made with. */
 export interface Bench {
@@ -15,14 +15,17 @@ export interface Bench {
 }
 
 /** What the clients dial: a proxy, or the sink itself where there is none. */
-export type Target = Proxy | undefined;
+export type Target = ProxyProcess | undefined;
 
 /** Figures of one measurement by name; what doesn't apply is absent. */
 export type Sample = Record<string, number>;
 
 const CONNECT_TIMEOUT_MS = 30_000;
 const WARM_MS = 500;
-const SETTLE_TIMEOUT_MS = 3_000;
+const SETTLE_TIMEOUT_MS = 10_000;
+const SETTLE_POLL_MS = 50;
+const SETTLED_POLLS = 4;
+const LAST_MESSAGES_MS = 20;
 const POLL_MS = 10;
 
 interface Moment {
@@ -115,15 +118,17 @@ export function ownCpuUs(): number {
   return user + system;
 }
 
-/** Stops them, and waits until the proxy has seen it: until there are about as few sockets as before all of it. */
+/** Stops them, and waits until the proxy has closed its ends too: until the machine's sockets become no fewer. */
 export async function closeLoads(...loads: Load[]): Promise<void> {
   for (const load of loads) load.pause();
-  await sleep(20);
+  await sleep(LAST_MESSAGES_MS);
   await Promise.all(loads.map((load) => load.stop()));
-  let before = Number.POSITIVE_INFINITY;
-  for (const deadline = performance.now() + SETTLE_TIMEOUT_MS; performance.now() < deadline; await sleep(50)) {
+  let fewest = Number.POSITIVE_INFINITY;
+  let quiet = 0;
+  for (const deadline = performance.now() + SETTLE_TIMEOUT_MS; quiet < SETTLED_POLLS; await sleep(SETTLE_POLL_MS)) {
     const now = tcpSockets();
-    if (now >= before) return;
-    before = now;
+    quiet = now < fewest ? 0 : quiet + 1;
+    fewest = Math.min(fewest, now);
+    if (performance.now() > deadline) return;
   }
 }

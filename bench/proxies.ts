@@ -126,7 +126,7 @@ export function pinned(core: number | undefined, command: string[]): string[] {
 }
 
 /** One proxy process that listens and is ready. */
-export class Proxy {
+export class ProxyProcess {
   readonly kind: ProxyKind;
   readonly port: number;
   readonly pid: number;
@@ -141,7 +141,7 @@ export class Proxy {
     this.#folder = folder;
   }
 
-  static async start(kind: ProxyKind, port: number, sinkPort: number, core: number | undefined): Promise<Proxy> {
+  static async start(kind: ProxyKind, port: number, sinkPort: number, core: number | undefined): Promise<ProxyProcess> {
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
     copyFileSync(join(RIVALS, 'client-id.js'), join(folder, 'client-id.js'));
     const render = (file: string, values: Record<string, string> = {}): string => {
@@ -152,7 +152,7 @@ export class Proxy {
     };
     const [program, ...args] = pinned(core, kind.command({ port, sinkPort, render }));
     const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe', kind.counts ? 'ipc' : 'ignore'] });
-    const proxy = new Proxy(kind, port, child, folder);
+    const proxy = new ProxyProcess(kind, port, child, folder);
     running.add(proxy);
     let errors = '';
     child.stderr!.on('data', (text) => (errors = `${errors}${text}`.slice(-2000)));
@@ -203,7 +203,7 @@ export class Proxy {
   }
 }
 
-const running = new Set<Proxy>();
+const running = new Set<ProxyProcess>();
 process.on('exit', () => {
   for (const proxy of [...running]) proxy.discard();
 });
