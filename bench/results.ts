@@ -1,6 +1,6 @@
 // What a run found: every sample, and what is made of them for tables and plots.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Machine } from './machine.ts';
 import type { Sample } from './measure.ts';
 import type { ProxyName } from './proxies.ts';
@@ -30,6 +30,7 @@ export const FULL_RUN = join(import.meta.dirname, 'results/latest.json');
 export const PARTIAL_RUN = join(import.meta.dirname, 'results/partial.json');
 
 export function saveResults(results: Results, path: string): void {
+  mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 
