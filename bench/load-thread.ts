@@ -1,4 +1,4 @@
-// The thread that a load runs on: a ring of its own, then the WASM loop until it is told to stop.
+// The thread that a part of the load runs on: a ring of its own, then the WASM loop until it is told to stop.
 import { readFileSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import {
@@ -14,17 +14,32 @@ import {
   HEADER_SUBMISSION_ENTRIES,
 } from '../assembly/layout.ts';
 import { GETEVENTS_BYTES, IORING_ENTER_EXT_ARG } from '../assembly/uring/abi.ts';
-import { addressOf, close, ioUringEnter } from '../src/engine/libc.ts';
+import { addressOf, close, ioUringEnter } from '../src/system/libc.ts';
 import { setUpRing } from '../src/engine/uring.ts';
 
-const { memory, listenerFd } = workerData as { memory: WebAssembly.Memory; listenerFd: number };
+export interface LoadThreadStart {
+  memory: WebAssembly.Memory;
+  /** Listening sockets of the sink. */
+  listenerFds: readonly number[];
+}
+
+interface LoadExports {
+  start(): number;
+  placeRings(): void;
+  ringSubmissions(): number;
+  ringHeads(): number;
+  ringProvided(): number;
+  startRing(): void;
+  run(): void;
+}
+
+const { memory, listenerFds } = workerData as LoadThreadStart;
 const { buffer } = memory;
 const base = addressOf(buffer);
 const words = new Uint32Array(buffer, HEADER_OFFSET);
 const clock = new Float64Array(buffer, HEADER_OFFSET + HEADER_CLOCK_MS, 1);
 new BigUint64Array(buffer)[(HEADER_OFFSET + HEADER_MEMORY_BASE) / 8] = base;
-words[HEADER_LISTENER_FDS / 4] = listenerFd;
-new Uint32Array(buffer, HEADER_OFFSET + 696, 1)[0] = 1;
+words.set(listenerFds, HEADER_LISTENER_FDS / 4);
 
 let ring = -1;
 const argument = base + BigInt(HEADER_OFFSET + HEADER_ENTER_ARGUMENT);
@@ -34,30 +49,24 @@ const enter = (submit: number, minComplete: number, flags: number): number => {
   clock[0] = performance.now();
   return taken;
 };
+
 const module = new WebAssembly.Module(readFileSync(new URL('../build/load.wasm', import.meta.url)));
-const plane = new WebAssembly.Instance(module, { env: { memory }, ring: { enter } }).exports as Record<
-  string,
-  () => number
->;
+const load = new WebAssembly.Instance(module, { env: { memory }, ring: { enter } }).exports as unknown as LoadExports;
 clock[0] = performance.now();
-plane.start!();
-plane.placeRings!();
-const place = (part: string): bigint => base + BigInt(plane[part]!());
-ring = setUpRing(
-  buffer,
-  {
-    parameters: base + BigInt(HEADER_OFFSET + HEADER_RING_PARAMS),
-    submissions: place('ringSubmissions'),
-    heads: place('ringHeads'),
-    provided: place('ringProvided'),
-  },
-  {
-    submissionEntries: words[HEADER_SUBMISSION_ENTRIES / 4]!,
-    completionEntries: words[HEADER_COMPLETION_ENTRIES / 4]!,
-    bufferCount: words[HEADER_BUFFER_COUNT / 4]!,
-    files: words[HEADER_CONNECTIONS_MAX / 4]! * 2,
-  },
-);
-plane.startRing!();
-plane.run!();
+load.start();
+load.placeRings();
+const place = {
+  parameters: base + BigInt(HEADER_OFFSET + HEADER_RING_PARAMS),
+  submissions: base + BigInt(load.ringSubmissions()),
+  heads: base + BigInt(load.ringHeads()),
+  provided: base + BigInt(load.ringProvided()),
+};
+ring = setUpRing(buffer, place, {
+  submissionEntries: words[HEADER_SUBMISSION_ENTRIES / 4]!,
+  completionEntries: words[HEADER_COMPLETION_ENTRIES / 4]!,
+  bufferCount: words[HEADER_BUFFER_COUNT / 4]!,
+  files: words[HEADER_CONNECTIONS_MAX / 4]! * 2,
+});
+load.startRing();
+load.run();
 close(ring);

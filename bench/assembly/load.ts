@@ -2,9 +2,20 @@
 // own and the data plane's machinery. A client is the backend half of its slot (it dials), a connection of the sink the
 // client half of its own (it is accepted).
 //
-//   client  DIALLING -> CONNECTING (CONNECT sent) -> READY (CONNACK seen): from then on messages, as the mode says
-//   sink    GREETED by the first packet, which it answers with CONNACK; then it echoes, swallows or sends
-import { HEADER_LISTENER_FDS, HEADER_OFFSET, IOVECS_MAX, NONE } from '../../assembly/layout';
+//   client  FREE -> DIALLING -> GREETING (CONNECT sent) -> OPEN (CONNACK seen) -> CLOSING
+//   sink    FREE -> ACCEPTING -> GREETING (CONNECT awaited) -> OPEN (CONNACK sent) -> CLOSING
+//
+// When both are OPEN one of the two sends messages, which the other echoes or acknowledges; the mode says which. In a
+// closed loop each answer sends the next message. In an open loop messages are due at fixed times, whatever became of
+// those before, and a latency counts from then: a proxy that stalls is charged for everything that it delayed.
+import {
+  HEADER_ACCEPTING,
+  HEADER_LISTENER_FDS,
+  HEADER_OFFSET,
+  HEADER_OPTION_ON,
+  IOVECS_MAX,
+  NONE,
+} from '../../assembly/layout';
 import { Member } from '../../assembly/memory';
 import {
   appendBuffer,
@@ -24,6 +35,11 @@ import {
   freeSlot,
   header,
   hot,
+  PHASE_ACCEPTING,
+  PHASE_CLOSING,
+  PHASE_DIALLING,
+  PHASE_GREETING,
+  PHASE_OPEN,
   slotAvailable,
   slotsEnd,
   takeSlot,
@@ -50,19 +66,23 @@ import {
   prepSendMessage,
   slotOf,
 } from '../../assembly/uring/ops';
-import { drainCompletions, submitAndWait } from '../../assembly/uring/ring';
+import { bufferAddress, drainCompletions, submitAndWait } from '../../assembly/uring/ring';
 import {
   HISTOGRAM_BUCKETS,
   HISTOGRAM_STEPS,
+  LOAD_ACKS,
+  LOAD_ANSWER_BYTES,
+  LOAD_BEGUN_MS,
   LOAD_CLIENTS,
+  LOAD_COMPLETE_MS,
+  LOAD_COMPLETIONS,
   LOAD_CONNECTED,
   LOAD_DEPTH,
   LOAD_DIALS_MAX,
   LOAD_FAILED,
   LOAD_FIRST_ID,
   LOAD_HISTOGRAM,
-  LOAD_LATE,
-  LOAD_LIVES,
+  LOAD_LISTENER_COUNT,
   LOAD_MEMBER,
   LOAD_MESSAGE,
   LOAD_MESSAGE_BYTES,
@@ -70,45 +90,72 @@ import {
   LOAD_MODE,
   LOAD_OPEN,
   LOAD_PAUSED,
-  LOAD_RATE_US,
+  LOAD_RATE,
   LOAD_RUNNING,
+  LOAD_SPIN,
+  LOAD_TURNS,
   MODE_CHURN,
   MODE_ECHO,
   MODE_FAN_IN,
   MODE_FAN_OUT,
-  MODE_OPEN_LOOP,
+  MODE_IDLE,
+  PUBACK_BYTES,
 } from '../layout';
 
 export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from '../../assembly/uring/ring';
 
-const PHASE_DIALLING: u32 = 1;
-const PHASE_CONNECTING: u32 = 2;
-const PHASE_READY: u32 = 3;
-const PHASE_ACCEPTING: u32 = 4;
-const PHASE_SINK: u32 = 5;
-const PHASE_CLOSING: u32 = 6;
+/** The slot is a connection of the sink. */
+const FLAG_SINK: u32 = 1;
+/** Waits for free buffers; counts among the pending operations. */
+const OP_BUFFERS: u32 = 30;
 
-const FLAG_GREETED: u32 = 1;
-const FLAG_STARVED: u32 = 2;
-
-const ACCEPTS: u32 = 64;
+const ACCEPTS_PER_LISTENER: u32 = 64;
+const BUFFERS_SPARE: u32 = 64;
+const CONNACK: u32 = 0x00000220;
 const CONNACK_BYTES: u32 = 4;
 /** fixed header 2, protocol name 6, level, flags, keep alive 2, ClientId length 2, ClientId. */
 const CLIENT_ID_DIGITS: u32 = 10;
 const CONNECT_BYTES: u32 = 14 + CLIENT_ID_DIGITS;
 
+// The same policy as the data plane's loop: under load ask for many completions and give them a moment to gather.
+const BUSY_COMPLETIONS: u32 = 4;
+const GATHERED_COMPLETIONS: u32 = 256;
+const GATHER_MICROSECONDS: u32 = 20;
+/** So often is LOAD_RUNNING looked at when nothing happens. */
+const IDLE_MS: u32 = 5;
+
+/** What a connection knows beside its hot line, in place of the data plane's cold one. */
+@unmanaged
+class Peer {
+  // The CONNECT or CONNACK while it is sent.
+  _packet0: u64;
+  _packet8: u64;
+  _packet16: u64;
+  /** When the oldest message without an answer was due, in microseconds. */
+  dueUs: f64;
+  /** Messages sent or owed. */
+  unanswered: u32;
+  /** Messages or acknowledgements to send once the send under way is done. */
+  owed: u32;
+  /** Which of the prepared ones comes next. */
+  next: u32;
+  /** Bytes of a message or answer that isn't whole yet. */
+  partialBytes: u32;
+}
+if (offsetof<Peer>('dueUs') < CONNECT_BYTES) ERROR('Peer has no room for a CONNECT');
+
 let base: usize = 0;
-let accepts: u32 = 0;
 let dials: u32 = 0;
 let clients: u32 = 0;
 let nextId: u32 = 0;
 let starvedHead: u32 = NONE;
 let nextDueUs: f64 = 0;
 let nextSender: u32 = 0;
-let firstClient: u32 = NONE;
+let completions: u32 = 0;
 
 export function start(): u32 {
   attachTable();
+  store<u32>(HEADER_OFFSET + HEADER_OPTION_ON, 1);
   base = header().snapshots;
   return 0;
 }
@@ -120,11 +167,28 @@ export function run(): void {
   while (observe(base + LOAD_RUNNING)) {
     armAccepts();
     armDials();
-    if (setting(LOAD_MODE) == MODE_OPEN_LOOP) sendDue();
-    submitAndWait(1, 0, 1);
-    drainCompletions(onCompletion);
+    sendDue();
+    wait();
+    completions = drainCompletions(onCompletion);
+    add(LOAD_TURNS, 1);
+    add(LOAD_COMPLETIONS, completions);
     feedStarved();
   }
+}
+
+function wait(): void {
+  if (setting(LOAD_SPIN)) return submitAndWait(0, 0, 0);
+  if (setting(LOAD_RATE)) return waitUntilDue();
+  const busy = completions >= BUSY_COMPLETIONS;
+  submitAndWait(busy ? GATHERED_COMPLETIONS : 1, busy ? GATHER_MICROSECONDS : 0, IDLE_MS);
+}
+
+// The timeout counts in milliseconds; the time that the kernel gives completions to gather counts in microseconds, and
+// ends with the first one when only one is asked for.
+function waitUntilDue(): void {
+  const waitUs = nextDueUs - nowUs();
+  if (waitUs >= 1) submitAndWait(1, <u32>min(waitUs, <f64>IDLE_MS * 1000), 0);
+  else submitAndWait(0, 0, 0);
 }
 
 function onCompletion(userData: u64, result: i32, flags: u32): void {
@@ -138,50 +202,250 @@ function onCompletion(userData: u64, result: i32, flags: u32): void {
   else onReceive(slot, op - OP_RECEIVE, result, flags);
 }
 
-// ---- The sink --------------------------------------------------------------------------------------------------------
+// ---- Beginnings: the sink's ------------------------------------------------------------------------------------------
 
 function armAccepts(): void {
-  const listener = load<u32>(HEADER_OFFSET + HEADER_LISTENER_FDS);
-  while (listener != NONE && accepts < ACCEPTS && slotAvailable()) {
-    const slot = takeSlot();
-    accepts++;
-    hot(slot).phase = PHASE_ACCEPTING;
-    prepAccept(listener, slot, cold(slot), pend(slot, OP_ACCEPT));
+  for (let listener: u32 = 0; listener < setting(LOAD_LISTENER_COUNT); listener++) {
+    while (accepting(listener) < ACCEPTS_PER_LISTENER && slotAvailable()) {
+      const slot = takeSlot();
+      hot(slot).phase = PHASE_ACCEPTING;
+      hot(slot).flags = FLAG_SINK;
+      cold(slot).listener = <u16>listener;
+      setAccepting(listener, accepting(listener) + 1);
+      prepAccept(
+        load<u32>(HEADER_OFFSET + HEADER_LISTENER_FDS + listener * 4),
+        slot,
+        cold(slot),
+        pend(slot, OP_ACCEPT),
+      );
+    }
   }
+}
+
+function accepting(listener: u32): u32 {
+  return load<u32>(HEADER_OFFSET + HEADER_ACCEPTING + listener * 4);
+}
+
+function setAccepting(listener: u32, count: u32): void {
+  store<u32>(HEADER_OFFSET + HEADER_ACCEPTING + listener * 4, count);
 }
 
 function onAccept(slot: u32, result: i32): void {
   done(slot, OP_ACCEPT);
-  accepts--;
+  setAccepting(cold(slot).listener, accepting(cold(slot).listener) - 1);
   if (result < 0) return freeSlot(slot);
-  hot(slot).phase = PHASE_SINK;
+  hot(slot).phase = PHASE_GREETING;
+  emptyPeer(slot);
   armReceive(slot, CLIENT);
 }
 
-function onSinkBytes(slot: u32, buffer: u32): void {
-  const line = hot(slot);
-  if (!(line.flags & FLAG_GREETED)) {
-    line.flags |= FLAG_GREETED;
-    giveBackBuffer(buffer);
-    const connack = changetype<usize>(cold(slot));
-    store<u32>(connack, 0x00000220);
-    prepSend(slot, CLIENT, connack, CONNACK_BYTES, pend(slot, OP_SEND + BACKEND));
+function onConnect(slot: u32): void {
+  const packet = changetype<usize>(peer(slot));
+  store<u32>(packet, CONNACK);
+  hot(slot).phase = PHASE_OPEN;
+  peer(slot).partialBytes -= CONNECT_BYTES;
+  prepSend(slot, CLIENT, packet, CONNACK_BYTES, pend(slot, OP_SEND + CLIENT));
+  if (setting(LOAD_MODE) == MODE_FAN_OUT) sendMessages(slot, setting(LOAD_DEPTH), nowUs());
+}
+
+// ---- Beginnings: the clients' ----------------------------------------------------------------------------------------
+
+function armDials(): void {
+  const paced = setting(LOAD_MODE) == MODE_CHURN && setting(LOAD_RATE) != 0;
+  if (clients == setting(LOAD_CLIENTS) || setting(LOAD_PAUSED)) {
+    if (paced && setting(LOAD_PAUSED)) nextDueUs = nowUs();
     return;
   }
+  while (clients < setting(LOAD_CLIENTS) && dials < setting(LOAD_DIALS_MAX) && slotAvailable()) {
+    if (paced && nextDueUs > nowUs()) return;
+    const slot = takeSlot();
+    emptyPeer(slot);
+    peer(slot).dueUs = paced ? nextDueUs : nowUs();
+    if (paced) nextDueUs += stepUs();
+    armDial(slot);
+  }
+}
+
+function armDial(slot: u32): void {
+  if (load<f64>(base + LOAD_BEGUN_MS) == 0) store<f64>(base + LOAD_BEGUN_MS, header().clockMs);
+  clients++;
+  dials++;
+  hot(slot).phase = PHASE_DIALLING;
+  prepDial(slot, changetype<Member>(base + LOAD_MEMBER), pend(slot, OP_DIAL));
+}
+
+function onDial(slot: u32, result: i32): void {
+  done(slot, OP_DIAL);
+  dials--;
+  if (result < 0) {
+    add(LOAD_FAILED, 1);
+    if (setting(LOAD_MODE) == MODE_CHURN) clients--;
+    prepClose(slot, BACKEND);
+    freeSlot(slot);
+    return;
+  }
+  hot(slot).phase = PHASE_GREETING;
+  const packet = changetype<usize>(peer(slot));
+  writeConnect(packet, nextId++);
+  prepSend(slot, BACKEND, packet, CONNECT_BYTES, pend(slot, OP_SEND + BACKEND));
+  armReceive(slot, BACKEND);
+}
+
+function onConnack(slot: u32): void {
   const mode = setting(LOAD_MODE);
-  if (mode != MODE_ECHO && mode != MODE_OPEN_LOOP) {
-    if (mode == MODE_FAN_IN) countBytes(note(buffer).end);
-    giveBackBuffer(buffer);
+  const line = peer(slot);
+  add(LOAD_CONNECTED, 1);
+  if (mode == MODE_CHURN || mode == MODE_IDLE) recordLatency(nowUs() - line.dueUs);
+  if (mode == MODE_CHURN) return close(slot, false);
+  add(LOAD_OPEN, 1);
+  if (load<u64>(base + LOAD_CONNECTED) == setting(LOAD_CLIENTS)) onComplete();
+  hot(slot).phase = PHASE_OPEN;
+  line.partialBytes -= CONNACK_BYTES;
+  if (clientsSend() && !setting(LOAD_RATE)) sendMessages(slot, setting(LOAD_DEPTH), nowUs());
+}
+
+function onComplete(): void {
+  store<f64>(base + LOAD_COMPLETE_MS, header().clockMs);
+  nextDueUs = nowUs();
+}
+
+/** MQTT 3.1.1, clean session, keep alive 60 s; the ClientId is a number. */
+function writeConnect(at: usize, id: u32): void {
+  store<u8>(at, 0x10);
+  store<u8>(at + 1, <u8>(CONNECT_BYTES - 2));
+  store<u64>(at + 2, 0x02_04_54_54_51_4d_04_00); // "MQTT" behind its length, level 4, clean session
+  store<u16>(at + 10, 0x3c00);
+  store<u8>(at + 12, 0);
+  store<u8>(at + 13, <u8>CLIENT_ID_DIGITS);
+  for (let digit = CLIENT_ID_DIGITS; digit > 0; digit--) {
+    store<u8>(at + 13 + digit, <u8>(0x30 + (id % 10)));
+    id /= 10;
+  }
+}
+
+// ---- Messages --------------------------------------------------------------------------------------------------------
+
+function clientsSend(): bool {
+  return setting(LOAD_MODE) == MODE_ECHO || setting(LOAD_MODE) == MODE_FAN_IN;
+}
+
+/** Whether this end of the connection is the one that sends messages. */
+function initiates(slot: u32): bool {
+  return ((hot(slot).flags & FLAG_SINK) != 0) == (setting(LOAD_MODE) == MODE_FAN_OUT);
+}
+
+/** All of them due at once; where answers are awaited, the times of several follow one another by the period. */
+function sendMessages(slot: u32, messages: u32, dueUs: f64): void {
+  const line = peer(slot);
+  if (line.unanswered == 0) line.dueUs = dueUs;
+  line.unanswered += messages;
+  line.owed += messages;
+  sendOwed(slot);
+}
+
+function sendOwed(slot: u32): void {
+  const line = peer(slot);
+  const side = sideOf(slot);
+  if (line.owed == 0 || isPending(slot, OP_SEND + side)) return;
+  const initiator = initiates(slot);
+  const count = min<u32>(line.owed, setting(LOAD_DEPTH));
+  const bytes = initiator ? setting(LOAD_MESSAGE_BYTES) : PUBACK_BYTES;
+  const from = base + (initiator ? LOAD_MESSAGE : LOAD_ACKS) + <usize>line.next * bytes;
+  line.owed -= count;
+  line.next = (line.next + count) % setting(LOAD_DEPTH);
+  prepSend(slot, side, from, count * bytes, pend(slot, OP_SEND + side));
+}
+
+/** Bytes of messages at the sink in MODE_ECHO go back as they are; all others are counted and given back. */
+function onBytes(slot: u32, buffer: u32): void {
+  const line = peer(slot);
+  const length = note(buffer).end;
+  if (hot(slot).phase == PHASE_OPEN && setting(LOAD_MODE) == MODE_ECHO && !initiates(slot)) {
+    appendBuffer(direction(slot, CLIENT), buffer);
+    return sendEcho(slot);
+  }
+  const first = load<u32>(bufferAddress(buffer));
+  giveBackBuffer(buffer);
+  line.partialBytes += length;
+  if (hot(slot).phase == PHASE_GREETING && !greet(slot, first)) return;
+  if (hot(slot).phase != PHASE_OPEN) return;
+  const whole = initiates(slot) ? setting(LOAD_ANSWER_BYTES) : setting(LOAD_MESSAGE_BYTES);
+  const count = line.partialBytes / whole;
+  if (count == 0) return;
+  line.partialBytes -= count * whole;
+  if (initiates(slot)) return onAnswers(slot, count);
+  line.owed += count;
+  sendOwed(slot);
+}
+
+/** True when the greeting is over and what follows it may be looked at. */
+function greet(slot: u32, first: u32): bool {
+  const line = peer(slot);
+  if (hot(slot).flags & FLAG_SINK) {
+    if (line.partialBytes < CONNECT_BYTES) return false;
+    onConnect(slot);
+    return true;
+  }
+  if (line.partialBytes < CONNACK_BYTES) return false;
+  if (first != CONNACK) {
+    close(slot, true);
+    return false;
+  }
+  onConnack(slot);
+  return true;
+}
+
+function onAnswers(slot: u32, count: u32): void {
+  const line = peer(slot);
+  add(LOAD_MESSAGES, count);
+  const rate = setting(LOAD_RATE);
+  if (rate || setting(LOAD_DEPTH) == 1) recordAnswers(line, count);
+  line.unanswered -= count;
+  if (!rate && !setting(LOAD_PAUSED)) sendMessages(slot, count, nowUs());
+}
+
+// One connection's messages are due at a fixed distance, so the oldest one's time tells those of all behind it.
+function recordAnswers(line: Peer, count: u32): void {
+  const periodUs = setting(LOAD_RATE) ? stepUs() * setting(LOAD_CLIENTS) : 0;
+  const now = nowUs();
+  for (; count > 0; count--) {
+    recordLatency(now - line.dueUs);
+    line.dueUs += periodUs;
+  }
+}
+
+/** Open loop: sends what is due, round robin over the clients, once all are connected. */
+function sendDue(): void {
+  if (!setting(LOAD_RATE) || !clientsSend() || setting(LOAD_CLIENTS) == 0) return;
+  const now = nowUs();
+  if (setting(LOAD_PAUSED) || load<f64>(base + LOAD_COMPLETE_MS) == 0) {
+    nextDueUs = now;
     return;
   }
-  appendBuffer(direction(slot, CLIENT), buffer);
-  sendEcho(slot);
+  while (nextDueUs <= now) {
+    const slot = nextOpen();
+    if (slot == NONE) return;
+    sendMessages(slot, 1, nextDueUs);
+    nextDueUs += stepUs();
+  }
+}
+
+function nextOpen(): u32 {
+  for (let tries: u32 = 0; tries < slotsEnd(); tries++) {
+    nextSender = nextSender + 1 < slotsEnd() ? nextSender + 1 : 0;
+    if (hot(nextSender).phase == PHASE_OPEN && !(hot(nextSender).flags & FLAG_SINK)) return nextSender;
+  }
+  return NONE;
+}
+
+function stepUs(): f64 {
+  return 1000000 / <f64>setting(LOAD_RATE);
 }
 
 function sendEcho(slot: u32): void {
   const bytes = direction(slot, CLIENT);
-  if (bytes.head == NONE || hot(slot).pending & (1 << (OP_SEND + BACKEND))) return;
-  const userData = pend(slot, OP_SEND + BACKEND);
+  if (bytes.head == NONE || isPending(slot, OP_SEND + CLIENT)) return;
+  const userData = pend(slot, OP_SEND + CLIENT);
   if (bytes.head == bytes.tail) {
     const first = note(bytes.head);
     prepSend(slot, CLIENT, pieceAddress(bytes.head, first.start), first.end - first.start, userData);
@@ -192,123 +456,6 @@ function sendEcho(slot: u32): void {
   for (let pieces = 0; buffer != NONE && pieces < IOVECS_MAX; pieces++) {
     addPiece(message, pieceAddress(buffer, note(buffer).start), note(buffer).end - note(buffer).start);
     buffer = note(buffer).next;
-  }
-}
-
-// ---- The clients -----------------------------------------------------------------------------------------------------
-
-function armDials(): void {
-  while (clients < setting(LOAD_CLIENTS) && dials < setting(LOAD_DIALS_MAX) && slotAvailable()) {
-    clients++;
-    armDial(takeSlot());
-  }
-}
-
-function armDial(slot: u32): void {
-  dials++;
-  const line = hot(slot);
-  line.phase = PHASE_DIALLING;
-  line.flags = 0;
-  prepDial(slot, changetype<Member>(base + LOAD_MEMBER), pend(slot, OP_DIAL));
-}
-
-function onDial(slot: u32, result: i32): void {
-  done(slot, OP_DIAL);
-  dials--;
-  if (result < 0) {
-    add(LOAD_FAILED, 1);
-    clients--;
-    prepClose(slot, BACKEND);
-    freeSlot(slot);
-    return;
-  }
-  hot(slot).phase = PHASE_CONNECTING;
-  writeConnect(changetype<usize>(cold(slot)), nextId++);
-  prepSend(slot, BACKEND, changetype<usize>(cold(slot)), CONNECT_BYTES, pend(slot, OP_SEND + CLIENT));
-  armReceive(slot, BACKEND);
-}
-
-function onConnack(slot: u32): void {
-  add(LOAD_LIVES, 1);
-  if (setting(LOAD_MODE) == MODE_CHURN) return close(slot);
-  add(LOAD_CONNECTED, 1);
-  add(LOAD_OPEN, 1);
-  const line = cold(slot);
-  hot(slot).phase = PHASE_READY;
-  line.keyHash = 0; // bytes of replies that are not whole yet
-  line.tried = 0; // messages owed
-  line.openedMs = 0; // when the message under way was due, in microseconds; 0 when there is none
-  const mode = setting(LOAD_MODE);
-  if (mode == MODE_ECHO) sendMessages(slot, setting(LOAD_DEPTH));
-  else if (mode == MODE_FAN_IN) sendMessages(slot, setting(LOAD_DEPTH));
-}
-
-function sendMessages(slot: u32, messages: u32): void {
-  const line = cold(slot);
-  if (setting(LOAD_PAUSED)) return;
-  if (hot(slot).pending & (1 << (OP_SEND + CLIENT))) {
-    line.tried += messages;
-    return;
-  }
-  if (setting(LOAD_MODE) == MODE_ECHO) line.openedMs = nowUs();
-  prepSend(slot, BACKEND, base + LOAD_MESSAGE, messages * setting(LOAD_MESSAGE_BYTES), pend(slot, OP_SEND + CLIENT));
-}
-
-function onReply(slot: u32, length: u32): void {
-  const line = cold(slot);
-  line.keyHash += length;
-  let messages: u32 = 0;
-  while (line.keyHash >= setting(LOAD_MESSAGE_BYTES)) {
-    line.keyHash -= setting(LOAD_MESSAGE_BYTES);
-    messages++;
-  }
-  if (messages == 0) return;
-  add(LOAD_MESSAGES, messages);
-  if (line.openedMs != 0) recordLatency(nowUs() - line.openedMs);
-  line.openedMs = 0;
-  if (setting(LOAD_MODE) == MODE_ECHO) sendMessages(slot, messages);
-}
-
-/** Open loop: what is due is sent whatever became of the message before, and its latency counts from then. */
-function sendDue(): void {
-  if (clients < setting(LOAD_CLIENTS) || setting(LOAD_PAUSED)) {
-    nextDueUs = nowUs();
-    return;
-  }
-  const now = nowUs();
-  const step = <f64>setting(LOAD_RATE_US) / 16;
-  while (nextDueUs <= now) {
-    const slot = nextReady();
-    if (slot == NONE) return;
-    const line = cold(slot);
-    if (line.openedMs != 0) add(LOAD_LATE, 1);
-    else line.openedMs = nextDueUs;
-    if (!(hot(slot).pending & (1 << (OP_SEND + CLIENT)))) {
-      prepSend(slot, BACKEND, base + LOAD_MESSAGE, setting(LOAD_MESSAGE_BYTES), pend(slot, OP_SEND + CLIENT));
-    }
-    nextDueUs += step;
-  }
-}
-
-function nextReady(): u32 {
-  for (let tries: u32 = 0; tries < slotsEnd(); tries++) {
-    nextSender = nextSender + 1 < slotsEnd() ? nextSender + 1 : 0;
-    if (hot(nextSender).phase == PHASE_READY) return nextSender;
-  }
-  return NONE;
-}
-
-function writeConnect(at: usize, id: u32): void {
-  store<u8>(at, 0x10);
-  store<u8>(at + 1, <u8>(CONNECT_BYTES - 2));
-  store<u64>(at + 2, 0x04_54_54_51_4d_04_00); // length 4, "MQTT", level 4
-  store<u8>(at + 9, 2); // clean session
-  store<u16>(at + 10, 0x3c00); // keep alive 60
-  store<u8>(at + 12, 0);
-  store<u8>(at + 13, <u8>CLIENT_ID_DIGITS);
-  for (let digit = CLIENT_ID_DIGITS; digit > 0; digit--) {
-    store<u8>(at + 13 + digit, <u8>(0x30 + (id % 10)));
-    id /= 10;
   }
 }
 
@@ -330,88 +477,71 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     if (buffer != NONE) giveBackBuffer(buffer);
     if (line.phase == PHASE_CLOSING) return join(slot);
     if (result == -ENOBUFS) return onStarved(slot);
-    return close(slot);
+    return close(slot, true);
   }
-  const length: u32 = result;
-  if (side == CLIENT) {
-    onSinkBytes(slot, buffer);
-  } else {
-    giveBackBuffer(buffer);
-    if (line.phase == PHASE_CONNECTING) onConnack(slot);
-    else onReply(slot, length);
-  }
-  if (line.phase != PHASE_CLOSING && !(line.pending & (1 << (OP_RECEIVE + side)))) armReceive(slot, side);
+  onBytes(slot, buffer);
+  if (line.phase != PHASE_GREETING && line.phase != PHASE_OPEN) return;
+  if (!isPending(slot, OP_RECEIVE + side)) armReceive(slot, side);
 }
 
-function onSend(slot: u32, from: u32, result: i32): void {
-  done(slot, OP_SEND + from);
-  const line = hot(slot);
-  if (line.phase == PHASE_CLOSING) return join(slot);
-  if (result <= 0) return close(slot);
-  if (from == CLIENT) return onMessageSent(slot);
+function onSend(slot: u32, side: u32, result: i32): void {
+  done(slot, OP_SEND + side);
+  if (hot(slot).phase == PHASE_CLOSING) return join(slot);
+  if (result <= 0) return close(slot, true);
   const bytes = direction(slot, CLIENT);
-  if (bytes.head != NONE) {
-    consume(bytes, result);
-    sendEcho(slot);
-  } else if (setting(LOAD_MODE) == MODE_FAN_OUT && !setting(LOAD_PAUSED)) {
-    prepSend(
-      slot,
-      CLIENT,
-      base + LOAD_MESSAGE,
-      setting(LOAD_DEPTH) * setting(LOAD_MESSAGE_BYTES),
-      pend(slot, OP_SEND + BACKEND),
-    );
-  }
-}
-
-function onMessageSent(slot: u32): void {
-  const line = cold(slot);
-  if (hot(slot).phase != PHASE_READY) return;
-  if (setting(LOAD_MODE) == MODE_FAN_IN) return sendMessages(slot, setting(LOAD_DEPTH));
-  if (line.tried == 0) return;
-  const owed = min<u64>(line.tried, setting(LOAD_DEPTH));
-  line.tried -= owed;
-  sendMessages(slot, <u32>owed);
+  if (bytes.head == NONE) return sendOwed(slot);
+  consume(bytes, result);
+  sendEcho(slot);
 }
 
 function onStarved(slot: u32): void {
-  hot(slot).flags |= FLAG_STARVED;
-  hot(slot).pending |= 1 << 30;
+  hot(slot).pending |= 1 << OP_BUFFERS;
   direction(slot, BACKEND).link = starvedHead;
   starvedHead = slot;
 }
 
 function feedStarved(): void {
-  while (starvedHead != NONE && buffersFree() > 64) {
+  while (starvedHead != NONE && buffersFree() > BUFFERS_SPARE) {
     const slot = starvedHead;
     starvedHead = direction(slot, BACKEND).link;
-    hot(slot).pending &= ~(1 << 30);
+    done(slot, OP_BUFFERS);
     if (hot(slot).phase == PHASE_CLOSING) join(slot);
-    else armReceive(slot, hot(slot).phase == PHASE_SINK ? CLIENT : BACKEND);
+    else armReceive(slot, sideOf(slot));
   }
 }
 
-function close(slot: u32): void {
+/** `failed`: nobody asked for it. A client that failed is not replaced, so that the figures show it, but in churn. */
+function close(slot: u32, failed: bool): void {
   const line = hot(slot);
-  if (line.phase == PHASE_READY) {
-    add(LOAD_OPEN, -1);
-    if (setting(LOAD_RUNNING)) add(LOAD_FAILED, 1);
+  if (!(line.flags & FLAG_SINK)) {
+    if (line.phase == PHASE_OPEN) add(LOAD_OPEN, -1);
+    if (failed) add(LOAD_FAILED, 1);
+    if (setting(LOAD_MODE) == MODE_CHURN) clients--;
   }
-  if (line.phase != PHASE_SINK) clients--;
-  line.flags = line.phase == PHASE_SINK ? 1 << 8 : 0;
   line.phase = PHASE_CLOSING;
   for (let op = OP_RECEIVE; op <= OP_DIAL; op++) {
-    if (line.pending & (1 << op)) prepCancel(identity(op, slot, line.generation), slot);
+    if (isPending(slot, op)) prepCancel(identity(op, slot, line.generation), slot);
   }
   join(slot);
 }
 
 function join(slot: u32): void {
-  const line = hot(slot);
-  if (line.pending != 0) return;
-  prepClose(slot, line.flags & (1 << 8) ? CLIENT : BACKEND);
+  if (hot(slot).pending != 0) return;
+  prepClose(slot, sideOf(slot));
   dropAll(direction(slot, CLIENT));
   freeSlot(slot);
+}
+
+function peer(slot: u32): Peer {
+  return changetype<Peer>(cold(slot));
+}
+
+function emptyPeer(slot: u32): void {
+  memory.fill(changetype<usize>(cold(slot)), 0, offsetof<Peer>());
+}
+
+function sideOf(slot: u32): u32 {
+  return hot(slot).flags & FLAG_SINK ? CLIENT : BACKEND;
 }
 
 function pend(slot: u32, op: u32): u64 {
@@ -422,30 +552,28 @@ function pend(slot: u32, op: u32): u64 {
 }
 
 function done(slot: u32, op: u32): void {
-  assert((hot(slot).pending & (1 << op)) != 0);
+  assert(isPending(slot, op));
   hot(slot).pending &= ~(1 << op);
 }
 
-function countBytes(length: u32): void {
-  bytesSeen += length;
-  const messages = bytesSeen / setting(LOAD_MESSAGE_BYTES);
-  bytesSeen -= messages * setting(LOAD_MESSAGE_BYTES);
-  add(LOAD_MESSAGES, messages);
+function isPending(slot: u32, op: u32): bool {
+  return (hot(slot).pending & (1 << op)) != 0;
 }
-let bytesSeen: u64 = 0;
 
 // ---- Figures ---------------------------------------------------------------------------------------------------------
 
 // Bucket: the doubling of the latency in 1/STEPS microseconds, then STEPS equal steps in it.
 function recordLatency(us: f64): void {
-  const ticks = <u64>(us * HISTOGRAM_STEPS) + HISTOGRAM_STEPS;
-  const doubling = 63 - <u32>clz<u64>(ticks) - 6;
+  const ticks = <u64>(max(us, 0) * HISTOGRAM_STEPS) + HISTOGRAM_STEPS;
+  const doubling = 63 - <u32>clz<u64>(ticks) - STEPS_LOG2;
   const step = <u32>(ticks >> doubling) - HISTOGRAM_STEPS;
   const bucket = min<u32>(doubling * HISTOGRAM_STEPS + step, HISTOGRAM_BUCKETS - 1);
   const at = base + LOAD_HISTOGRAM + <usize>bucket * 4;
   store<u32>(at, load<u32>(at) + 1);
 }
+const STEPS_LOG2: u32 = 31 - clz<u32>(HISTOGRAM_STEPS);
 
+/** As read when the last system call returned. */
 function nowUs(): f64 {
   return header().clockMs * 1000;
 }

@@ -1,0 +1,62 @@
+// What a process with all its threads and children has used, as the kernel counts it.
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Nanoseconds on a CPU, of all threads that live. Threads and children that have ended are not in it. */
+export function cpuNs(pid: number): number {
+  return sumOver(pid, (one) =>
+    threads(one).reduce((sum, thread) => sum + Number(read(`/proc/${one}/task/${thread}/schedstat`).split(' ')[0]), 0),
+  );
+}
+
+/** Proportional set size in bytes: memory that only this process keeps, and its share of the rest. */
+export function userBytes(pid: number): number {
+  return sumOver(pid, (one) => kilobytes(read(`/proc/${one}/smaps_rollup`), 'Pss') * 1024);
+}
+
+/**
+ * Bytes in the kernel's slabs on the whole machine; where the exact list is for root only, the sum that everybody may
+ * read, which also counts what is freed but kept.
+ */
+export function kernelBytes(): number {
+  try {
+    const rows = readFileSync('/proc/slabinfo', 'utf8').split('\n').slice(2).filter(Boolean);
+    return rows.reduce((sum, row) => {
+      const [, active, , objectBytes] = row.split(/\s+/);
+      return sum + Number(active) * Number(objectBytes);
+    }, 0);
+  } catch {
+    return kilobytes(read('/proc/meminfo'), 'Slab') * 1024;
+  }
+}
+
+/** TCP sockets in use on the whole machine. */
+export function tcpSockets(): number {
+  return Number(/^TCP: inuse (\d+)/m.exec(read('/proc/net/sockstat'))?.[1] ?? 0);
+}
+
+function sumOver(pid: number, figure: (pid: number) => number): number {
+  return [pid, ...children(pid)].reduce((sum, one) => sum + figure(one), 0);
+}
+
+function children(pid: number): number[] {
+  return threads(pid).flatMap((thread) =>
+    read(`/proc/${pid}/task/${thread}/children`).split(' ').filter(Boolean).map(Number),
+  );
+}
+
+function threads(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/task`);
+}
+
+function kilobytes(text: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
+}
+
+/** '' when the process or thread has ended meanwhile. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,219 @@
+// The proxies that are compared: how each is started on its core, and what can be asked of it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { probeUring } from '../src/engine/uring.ts';
+import { findProgram } from '../src/find-program.ts';
+
+export const INSTALL_RIVALS =
+  'apt-get install --no-install-recommends haproxy nginx-light libnginx-mod-stream libnginx-mod-stream-js';
+
+const START_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = 3_000;
+const RIVALS = join(import.meta.dirname, 'rivals');
+const NGINX_MODULES = '/usr/lib/nginx/modules';
+
+export type ProxyName =
+  | 'tidegate'
+  | 'portable'
+  | 'haproxy'
+  | 'nginx'
+  | 'haproxy-tcp'
+  | 'nginx-tcp'
+  | 'plain'
+  | 'direct';
+
+export interface ProxyKind {
+  name: ProxyName;
+  title: string;
+  /** Does the same job as Tidegate, so Tidegate is measured against it. */
+  rival: boolean;
+  /** Why it can't run here; undefined when it can. */
+  missing(): string | undefined;
+  command(place: Place): string[];
+  /** Answers questions about its counters, over an IPC channel. */
+  counts?: boolean;
+}
+
+interface Place {
+  port: number;
+  sinkPort: number;
+  /** A rendered copy of a file in bench/rivals. */
+  render(file: string, values?: Record<string, string>): string;
+}
+
+const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
+
+export const proxyKinds: readonly ProxyKind[] = [
+  {
+    name: 'tidegate',
+    title: 'Tidegate',
+    rival: false,
+    missing: () => {
+      const probe = probeUring();
+      return probe.ok ? undefined : probe.why;
+    },
+    command: ({ render }) => [...node, script('tidegate.ts'), render('tidegate.yaml', { ENGINE: 'uring' })],
+    counts: true,
+  },
+  {
+    name: 'portable',
+    title: 'Tidegate portable',
+    rival: false,
+    missing: () => undefined,
+    command: ({ render }) => [...node, script('tidegate.ts'), render('tidegate.yaml', { ENGINE: 'portable' })],
+    counts: true,
+  },
+  {
+    name: 'haproxy',
+    title: 'HAProxy',
+    rival: true,
+    missing: () => needs('haproxy'),
+    command: ({ render }) => [findProgram('haproxy')!, '-db', '-f', render('haproxy-mqtt.cfg')],
+  },
+  {
+    name: 'nginx',
+    title: 'nginx',
+    rival: true,
+    missing: () => needs('nginx', 'ngx_stream_module.so', 'ngx_stream_js_module.so'),
+    command: (place) => nginx(place, 'nginx-mqtt.conf'),
+  },
+  {
+    name: 'haproxy-tcp',
+    title: 'HAProxy TCP hash',
+    rival: false,
+    missing: () => needs('haproxy'),
+    command: ({ render }) => [findProgram('haproxy')!, '-db', '-f', render('haproxy-tcp.cfg')],
+  },
+  {
+    name: 'nginx-tcp',
+    title: 'nginx TCP hash',
+    rival: false,
+    missing: () => needs('nginx', 'ngx_stream_module.so'),
+    command: (place) => nginx(place, 'nginx-tcp.conf'),
+  },
+  {
+    name: 'plain',
+    title: 'node:net',
+    rival: false,
+    missing: () => undefined,
+    command: ({ port, sinkPort }) => [...node, script('plain-proxy.ts'), String(port), String(sinkPort)],
+  },
+];
+
+function nginx({ render }: Place, file: string): string[] {
+  const config = render(file);
+  return [findProgram('nginx')!, '-p', join(config, '..'), '-c', config, '-g', 'daemon off;', '-e', 'stderr'];
+}
+
+function script(file: string): string {
+  return join(import.meta.dirname, file);
+}
+
+function needs(program: string, ...modules: string[]): string | undefined {
+  const missing = modules.find((module) => !existsSync(join(NGINX_MODULES, module)));
+  if (findProgram(program) !== undefined && missing === undefined) return undefined;
+  return `${missing ?? program} is not installed (${INSTALL_RIVALS})`;
+}
+
+/** Runs a command on one core only, where the machine has several. */
+export function pinned(core: number | undefined, command: string[]): string[] {
+  return core === undefined ? command : ['taskset', '-c', String(core), ...command];
+}
+
+/** One proxy process that listens and is ready. */
+export class ProxyProcess {
+  readonly kind: ProxyKind;
+  readonly port: number;
+  readonly pid: number;
+  readonly #child: ChildProcess;
+  readonly #folder: string;
+
+  private constructor(kind: ProxyKind, port: number, child: ChildProcess, folder: string) {
+    this.kind = kind;
+    this.port = port;
+    this.pid = child.pid!;
+    this.#child = child;
+    this.#folder = folder;
+  }
+
+  static async start(kind: ProxyKind, port: number, sinkPort: number, core: number | undefined): Promise<ProxyProcess> {
+    const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
+    copyFileSync(join(RIVALS, 'client-id.js'), join(folder, 'client-id.js'));
+    const render = (file: string, values: Record<string, string> = {}): string => {
+      const all = { ...values, PORT: String(port), SINK: String(sinkPort), NAME: kind.name };
+      const text = readFileSync(join(RIVALS, file), 'utf8').replace(/@([A-Z]+)@/g, (_, name) => all[name as 'PORT']);
+      writeFileSync(join(folder, file), text);
+      return join(folder, file);
+    };
+    const [program, ...args] = pinned(core, kind.command({ port, sinkPort, render }));
+    const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe', kind.counts ? 'ipc' : 'ignore'] });
+    const proxy = new ProxyProcess(kind, port, child, folder);
+    running.add(proxy);
+    let errors = '';
+    child.stderr!.on('data', (text) => (errors = `${errors}${text}`.slice(-2000)));
+    const failed = once(child, 'exit').then(([code]) => {
+      throw new Error(`${kind.title} ended (${code}) before it was ready:\n${errors}`);
+    });
+    failed.catch(() => {});
+    try {
+      await Promise.race([proxy.#ready(), failed]);
+    } catch (error) {
+      await proxy.stop();
+      throw error;
+    }
+    return proxy;
+  }
+
+  async #ready(): Promise<void> {
+    for (const deadline = performance.now() + START_TIMEOUT_MS; performance.now() < deadline; await sleep(50)) {
+      if (await accepts(this.port)) return;
+    }
+    throw new Error(`${this.kind.title} does not listen on port ${this.port}`);
+  }
+
+  /** Its own counters by name, where it has some. */
+  async counters(): Promise<Record<string, number> | undefined> {
+    if (!this.kind.counts) return undefined;
+    const answered = once(this.#child, 'message');
+    this.#child.send('counters');
+    return (await answered)[0];
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const ended = once(this.#child, 'exit');
+      this.#child.kill('SIGTERM');
+      const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+      await ended;
+      clearTimeout(timer);
+    }
+    this.discard();
+  }
+
+  /** Leaves nothing behind; for the bench's own end. */
+  discard(): void {
+    this.#child.kill('SIGKILL');
+    rmSync(this.#folder, { recursive: true, force: true });
+    running.delete(this);
+  }
+}
+
+const running = new Set<ProxyProcess>();
+process.on('exit', () => {
+  for (const proxy of [...running]) proxy.discard();
+});
+
+function accepts(port: number): Promise<boolean> {
+  const socket = connect({ host: '127.0.0.1', port });
+  return new Promise((resolve) => {
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
+  }).then((answer) => {
+    socket.destroy();
+    return answer as boolean;
+  });
+}

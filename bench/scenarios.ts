@@ -1,0 +1,202 @@
+// What is measured, in the order of the report. Each scenario is one function from a proxy to figures.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MODE_CHURN, MODE_ECHO, MODE_FAN_IN, MODE_FAN_OUT, MODE_IDLE } from './layout.ts';
+import type { LoadSettings } from './load.ts';
+import {
+  type Bench,
+  closeLoads,
+  connected,
+  measureBetween,
+  measureLoad,
+  openLoad,
+  type Sample,
+  type Target,
+} from './measure.ts';
+import { cpuNs, kernelBytes, userBytes } from './process-usage.ts';
+
+export interface Figure {
+  key: string;
+  label: string;
+  digits: number;
+  better: 'lower' | 'higher';
+  /** Only what the proxy adds counts: the figure without any proxy is taken off. */
+  added?: boolean;
+}
+
+export interface Scenario {
+  name: string;
+  title: string;
+  figures: readonly Figure[];
+  /** Also measured without a proxy. */
+  direct?: boolean;
+  /** Its rounds are inside it. */
+  once?: boolean;
+  /** Runs before the rounds, against every target; what it returns is handed to every measurement. */
+  prepare?(bench: Bench, targets: readonly Target[]): Promise<number>;
+  measure(bench: Bench, target: Target, prepared: number): Promise<Sample>;
+}
+
+const perMessage: readonly Figure[] = [
+  { key: 'cpuUs', label: 'proxy CPU, us per message', digits: 2, better: 'lower' },
+  { key: 'perSecond', label: 'messages/s', digits: 0, better: 'higher' },
+];
+const perConnection: readonly Figure[] = [
+  { key: 'cpuUs', label: 'proxy CPU, us per connection', digits: 1, better: 'lower' },
+  { key: 'perSecond', label: 'connections/s', digits: 0, better: 'higher' },
+];
+
+function steady(name: string, title: string, load: Partial<LoadSettings>, figures = perMessage): Scenario {
+  return { name, title, figures, measure: (bench, target) => measureLoad(bench, target, load) };
+}
+
+export function scenarios(connectionsMax: number): readonly Scenario[] {
+  const many = connectionsMax.toLocaleString('en');
+  return [
+    steady('ping-pong-100', 'ping-pong, 100 connections', { mode: MODE_ECHO, clients: 100 }),
+    steady('ping-pong-1000', 'ping-pong, 1,000 connections', { mode: MODE_ECHO, clients: 1000 }),
+    steady('ping-pong-max', `ping-pong, ${many} connections`, { mode: MODE_ECHO, clients: connectionsMax }),
+    steady('in-flight-4', '4 in flight, 1,000 connections', { mode: MODE_ECHO, clients: 1000, depth: 4 }),
+    steady('bytes-4000', '4,000-byte messages, 100 connections', { mode: MODE_ECHO, clients: 100, messageBytes: 4000 }),
+    steady('bytes-16k', '16 KiB messages, 100 connections', { mode: MODE_ECHO, clients: 100, messageBytes: 16384 }),
+    steady('fan-in', 'fan-in, 1,000 publishers, QoS 1', { mode: MODE_FAN_IN, clients: 1000, depth: 4 }),
+    steady('fan-out', 'fan-out, 1,000 subscribers, QoS 1', { mode: MODE_FAN_OUT, clients: 1000, depth: 4 }),
+    steady('churn', 'churn: connect, CONNECT, CONNACK, close', { mode: MODE_CHURN, clients: 100 }, perConnection),
+    storm(connectionsMax),
+    latency,
+    mixed,
+    idle(connectionsMax),
+  ];
+}
+
+// ---- Connect storm ---------------------------------------------------------------------------------------------------
+
+const STORM_DIALS = 512;
+
+function storm(clients: number): Scenario {
+  return {
+    name: 'storm',
+    title: `connect storm, ${clients.toLocaleString('en')} connections`,
+    figures: perConnection,
+    async measure(bench, target) {
+      const proxyNs = target === undefined ? 0 : cpuNs(target.pid);
+      const load = openLoad(bench, target, { mode: MODE_IDLE, clients, dialsMax: STORM_DIALS });
+      try {
+        await connected(load, clients);
+        const cpuUs = target === undefined ? 0 : (cpuNs(target.pid) - proxyNs) / 1000 / clients;
+        return { cpuUs, perSecond: clients / (load.connectMs() / 1000), failed: load.figures().failed };
+      } finally {
+        await closeLoads(load);
+      }
+    },
+  };
+}
+
+// ---- Latency at half load --------------------------------------------------------------------------------------------
+
+const LATENCY_CLIENTS = 1000;
+const CALIBRATION_SECONDS = 1;
+
+const latency: Scenario = {
+  name: 'latency',
+  title: 'latency added at half load, 1,000 connections',
+  figures: [
+    { key: 'p50Us', label: 'p50, us', digits: 0, better: 'lower', added: true },
+    { key: 'p99Us', label: 'p99, us', digits: 0, better: 'lower', added: true },
+    { key: 'p999Us', label: 'p99.9, us', digits: 0, better: 'lower', added: true },
+    { key: 'cpuUs', label: 'proxy CPU, us per message', digits: 2, better: 'lower' },
+  ],
+  direct: true,
+  /** Half of what the slowest of them does in a closed loop: the same rate for all. */
+  async prepare(bench, targets) {
+    const rates: number[] = [];
+    for (const target of targets) {
+      const closed = { mode: MODE_ECHO, clients: LATENCY_CLIENTS };
+      rates.push((await measureLoad({ ...bench, seconds: CALIBRATION_SECONDS }, target, closed)).perSecond!);
+    }
+    return Math.round(Math.min(...rates) / 2);
+  },
+  async measure(bench, target, rate) {
+    const load = { mode: MODE_ECHO, clients: LATENCY_CLIENTS, rate, spin: true };
+    return { rate, ...(await measureLoad(bench, target, load)) };
+  },
+};
+
+// ---- Mixed -----------------------------------------------------------------------------------------------------------
+
+const MIXED_CLIENTS = 2000;
+const MIXED_RATE = 8000;
+const MIXED_LARGE_CLIENTS = 50;
+const MIXED_LARGE_RATE = 400;
+const MIXED_CHURN_RATE = 200;
+
+const mixed: Scenario = {
+  name: 'mixed',
+  title:
+    `mixed: ${MIXED_RATE} messages/s on ${MIXED_CLIENTS} connections, ` +
+    `${MIXED_LARGE_RATE} of 4,000 bytes, ${MIXED_CHURN_RATE} connections/s`,
+  figures: [{ key: 'busyPercent', label: 'proxy CPU, % of a core', digits: 1, better: 'lower' }],
+  async measure(bench, target) {
+    const alone = { sink: undefined };
+    const common = { mode: MODE_ECHO, clients: MIXED_CLIENTS, rate: MIXED_RATE, guests: 1000 };
+    const large = { clients: MIXED_LARGE_CLIENTS, messageBytes: 4000, rate: MIXED_LARGE_RATE, firstId: 1e6 };
+    const lives = { mode: MODE_CHURN, clients: 50, rate: MIXED_CHURN_RATE, firstId: 2e6 };
+    const loads = [openLoad(bench, target, common)];
+    try {
+      loads.push(openLoad(bench, target, { ...large, ...alone }), openLoad(bench, target, { ...lives, ...alone }));
+      await connected(loads[0]!, MIXED_CLIENTS);
+      await connected(loads[1]!, MIXED_LARGE_CLIENTS);
+      await sleep(500);
+      const sample = await measureBetween(bench, target, loads[0]!);
+      const failed = loads.reduce((sum, load) => sum + load.figures().failed, 0);
+      return { ...sample, busyPercent: sample.proxyBusy! * 100, failed };
+    } finally {
+      await closeLoads(...loads);
+    }
+  },
+};
+
+// ---- Idle memory -----------------------------------------------------------------------------------------------------
+
+const IDLE_CYCLES = 10;
+/** For what is freed late: sockets in the kernel, heaps in the proxies. */
+const IDLE_SETTLE_MS = 1500;
+
+function idle(clients: number): Scenario {
+  return {
+    name: 'idle',
+    title: `idle memory, ${clients.toLocaleString('en')} connections`,
+    figures: [
+      { key: 'userBytes', label: 'user bytes per connection', digits: 0, better: 'lower' },
+      { key: 'kernelBytes', label: 'kernel bytes per connection', digits: 0, better: 'lower', added: true },
+      { key: 'growthBytes', label: `growth over ${IDLE_CYCLES} cycles, KiB`, digits: 0, better: 'lower' },
+    ],
+    direct: true,
+    once: true,
+    measure: (bench, target) => measureIdle(bench, target, clients),
+  };
+}
+
+async function measureIdle(bench: Bench, target: Target, clients: number): Promise<Sample> {
+  const user = (): number => (target === undefined ? 0 : userBytes(target.pid));
+  const before = { user: user(), kernel: kernelBytes() };
+  const cycles: { user: number; kernel: number }[] = [];
+  for (let cycle = 0; cycle < IDLE_CYCLES; cycle++) {
+    const load = openLoad(bench, target, { mode: MODE_IDLE, clients, dialsMax: 256 });
+    try {
+      await connected(load, clients);
+      await sleep(IDLE_SETTLE_MS);
+      cycles.push({ user: user(), kernel: kernelBytes() });
+    } finally {
+      await closeLoads(load);
+    }
+  }
+  const first = cycles[0]!;
+  const second = cycles[1]!;
+  const last = cycles.at(-1)!;
+  return {
+    userBytes: (first.user - before.user) / clients,
+    kernelBytes: (first.kernel - before.kernel) / clients,
+    // From the second on, since the first may fill what is kept for later.
+    growthBytes: (last.user - second.user) / 1024,
+  };
+}

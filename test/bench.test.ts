@@ -1,0 +1,169 @@
+// The bench's load, so that a figure never comes from a load that does something else than MQTT.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { generate, type Packet, parser } from 'mqtt-packet';
+import { quantiles } from '../bench/latency.ts';
+import { MODE_CHURN, MODE_ECHO, MODE_FAN_IN, MODE_FAN_OUT } from '../bench/layout.ts';
+import { type Figures, Load, type LoadSettings, Sink } from '../bench/load.ts';
+import { pubackPacket, publishPacket } from '../bench/packets.ts';
+import { parseConfig } from '../src/config.ts';
+import { probeUring } from '../src/engine/uring.ts';
+import { start } from '../src/index.ts';
+
+const CLIENTS = 20;
+const RUN_MS = 300;
+
+function skipReason(): string | false {
+  const probe = probeUring();
+  return probe.ok ? false : `the load needs io_uring: ${probe.why}`;
+}
+
+function openSink(context: TestContext): { sink: Sink; target: { host: string; port: number } } {
+  const sink = new Sink(['127.0.0.1'], 0);
+  context.after(() => sink.close());
+  return { sink, target: { host: '127.0.0.1', port: sink.ports[0]! } };
+}
+
+async function runLoad(settings: LoadSettings): Promise<{ figures: Figures; buckets: Uint32Array }> {
+  const load = new Load(settings);
+  try {
+    await sleep(RUN_MS);
+    return { figures: load.figures(), buckets: load.histogram() };
+  } finally {
+    await load.stop();
+  }
+}
+
+const skip = skipReason();
+
+const shapes: [title: string, settings: Partial<LoadSettings>][] = [
+  ['ping-pong', { mode: MODE_ECHO }],
+  ['several in flight', { mode: MODE_ECHO, depth: 4 }],
+  ['messages larger than a buffer', { mode: MODE_ECHO, messageBytes: 16_384 }],
+  ['fan-in', { mode: MODE_FAN_IN, depth: 3 }],
+  ['fan-out', { mode: MODE_FAN_OUT, depth: 3 }],
+];
+
+for (const [title, shape] of shapes) {
+  test(`messages of the load come back from its own sink: ${title}`, { skip }, async (context) => {
+    const { sink, target } = openSink(context);
+    const { figures } = await runLoad({ mode: 0, clients: CLIENTS, sink, target, ...shape });
+    assert.equal(figures.failed, 0);
+    assert.equal(figures.open, CLIENTS);
+    assert(figures.messages > CLIENTS, `${figures.messages} messages`);
+  });
+}
+
+test('an open loop keeps its rate and tells latencies', { skip }, async (context) => {
+  const { sink, target } = openSink(context);
+  const { figures, buckets } = await runLoad({ mode: MODE_ECHO, clients: CLIENTS, rate: 1000, sink, target });
+  assert.equal(figures.failed, 0);
+  assert(figures.messages > 0 && figures.messages <= (1000 * RUN_MS * 2) / 1000, `${figures.messages} messages`);
+  const counted = buckets.reduce((sum, count) => sum + count, 0);
+  assert(counted > 0 && counted <= figures.messages + CLIENTS);
+  const found = quantiles(buckets);
+  assert(found !== undefined && found.p50Us > 0 && found.p50Us <= found.p99Us && found.p99Us <= found.p999Us);
+});
+
+test('the load passes through Tidegate', { skip }, async (context) => {
+  const { sink, target } = openSink(context);
+  const yaml = `
+workers: 1
+listeners: [{ name: mqtt, bind: "127.0.0.1:0", pool: brokers }]
+pools: { brokers: { backends: ["127.0.0.1:${target.port}"] } }
+access_log: { path: "off" }
+`;
+  const tidegate = await start(parseConfig(yaml, 'bench.yaml'));
+  context.after(() => tidegate.stop({ now: true }));
+  const through = { host: '127.0.0.1', port: tidegate.listeners[0]!.port };
+  for (const mode of [MODE_ECHO, MODE_FAN_IN, MODE_FAN_OUT, MODE_CHURN]) {
+    const { figures } = await runLoad({ mode, clients: CLIENTS, depth: 2, sink, target: through });
+    assert.equal(figures.failed, 0, `mode ${mode}`);
+    assert(figures.connected >= CLIENTS, `mode ${mode}`);
+    if (mode === MODE_CHURN) assert(figures.connected > CLIENTS);
+    else assert(figures.messages > CLIENTS, `mode ${mode}`);
+  }
+});
+
+test('what the clients send is MQTT', { skip }, async (context) => {
+  const seen: Packet[] = [];
+  const server = createServer((socket) => {
+    readPackets(socket, (packet) => {
+      seen.push(packet);
+      if (packet.cmd === 'connect') socket.write(generate({ cmd: 'connack', returnCode: 0, sessionPresent: false }));
+      if (packet.cmd === 'publish') socket.write(generate({ cmd: 'puback', messageId: packet.messageId! }));
+    });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  context.after(() => server.close());
+  const port = (server.address() as { port: number }).port;
+  const target = { host: '127.0.0.1', port };
+  const { figures } = await runLoad({ mode: MODE_FAN_IN, clients: 2, depth: 3, messageBytes: 200, target });
+  assert.equal(figures.failed, 0);
+  const connects = seen.filter((packet) => packet.cmd === 'connect');
+  assert.equal(new Set(connects.map(({ clientId }) => clientId)).size, 2);
+  const publishes = seen.filter((packet) => packet.cmd === 'publish');
+  assert(publishes.length > 6);
+  assert.deepEqual(new Set(publishes.map(({ messageId }) => messageId)), new Set([1, 2, 3]));
+});
+
+test('what the sink sends is MQTT', { skip }, async (context) => {
+  const { sink, target } = openSink(context);
+  const load = new Load({ mode: MODE_FAN_OUT, clients: 0, depth: 2, guests: 10, sink, target });
+  context.after(() => load.stop());
+  const socket = connect(target);
+  context.after(() => socket.destroy());
+  const seen: Packet[] = [];
+  const enough = Promise.withResolvers<void>();
+  readPackets(socket, (packet) => {
+    seen.push(packet);
+    if (packet.cmd === 'publish') socket.write(generate({ cmd: 'puback', messageId: packet.messageId! }));
+    if (seen.length === 10) enough.resolve();
+  });
+  socket.write(
+    generate({
+      cmd: 'connect',
+      protocolId: 'MQTT',
+      protocolVersion: 4,
+      clean: true,
+      clientId: '0000000001',
+      keepalive: 60,
+    }),
+  );
+  await enough.promise;
+  assert.equal(seen[0]!.cmd, 'connack');
+  assert(seen.slice(1).every((packet) => packet.cmd === 'publish' && packet.qos === 1));
+});
+
+test('prepared packets have exactly the length that was asked for', () => {
+  for (const bytes of [64, 127, 128, 129, 130, 131, 4000, 16_383, 16_384, 16_387, 16_390]) {
+    for (const packetId of [undefined, 513]) {
+      const packet = publishPacket(bytes, packetId);
+      assert.equal(packet.length, bytes);
+      const [read] = parsed(packet);
+      assert(read?.cmd === 'publish');
+      assert.equal(read.messageId, packetId);
+    }
+  }
+  const [ack] = parsed(pubackPacket(513));
+  assert(ack?.cmd === 'puback' && ack.messageId === 513);
+});
+
+function parsed(bytes: Buffer): Packet[] {
+  const packets: Packet[] = [];
+  const reader = parser();
+  reader.on('packet', (packet) => packets.push(packet));
+  assert.equal(reader.parse(bytes), 0);
+  return packets;
+}
+
+function readPackets(socket: Socket, onPacket: (packet: Packet) => void): void {
+  const reader = parser();
+  reader.on('packet', onPacket);
+  reader.on('error', (error) => assert.fail(error));
+  socket.on('data', (bytes) => reader.parse(bytes));
+  socket.on('error', () => {});
+}
