@@ -85,6 +85,7 @@ import {
   HEADER_MEMORY_BASE,
   HEADER_RANDOM_SEED,
   HEADER_RANDOM_STATE,
+  HEADER_RECEIVE_LIMIT,
   HEADER_RECORDS_BYTES,
   HEADER_RECORDS_READ,
   HEADER_RECORDS_WRITTEN,
@@ -184,7 +185,8 @@ export class Header {
   listenerCount: u32;
   randomSeed: u32;
   acceptsInFlight: u32;
-  _pad112: u64;
+  receiveLimit: u32;
+  _pad116: u32;
   _pad120: u64;
   counters: u32;
   backendCounters: u32;
@@ -233,6 +235,7 @@ if (offsetof<Header>('memoryBase') != HEADER_MEMORY_BASE) ERROR('Header.memoryBa
 if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId moved');
 if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
 if (offsetof<Header>('listenerCount') != HEADER_LISTENER_COUNT) ERROR('Header.listenerCount moved');
+if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.receiveLimit moved');
 if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Header.acceptsInFlight moved');
 if (offsetof<Header>('counters') != HEADER_REGION_COUNTERS) ERROR('Header.counters moved');
 if (offsetof<Header>('buffers') != HEADER_REGION_BUFFERS) ERROR('Header.buffers moved');

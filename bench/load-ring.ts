@@ -8,7 +8,8 @@ import {
   MEMBER_SOCKADDR_BYTES,
   NONE,
 } from '../assembly/layout.ts';
-import { createMemory, defaultSettings, regionOffset } from '../src/control/memory-map.ts';
+import { createMemory, defaultSettings } from '../src/control/memory-map.ts';
+import { regionOffset } from '../src/header.ts';
 import { encodeSockaddr } from '../src/system/libc.ts';
 import {
   HISTOGRAM_BUCKETS,

@@ -14,8 +14,8 @@ import {
   HEADER_SUBMISSION_ENTRIES,
 } from '../assembly/layout.ts';
 import { GETEVENTS_BYTES, IORING_ENTER_EXT_ARG } from '../assembly/uring/abi.ts';
-import { addressOf, close, ioUringEnter } from '../src/system/libc.ts';
 import { setUpRing } from '../src/engine/uring.ts';
+import { addressOf, close, ioUringEnter } from '../src/system/libc.ts';
 
 export interface LoadThreadStart {
   memory: WebAssembly.Memory;

@@ -1,5 +1,6 @@
 // MQTT clients and the sink broker behind the proxy under test, from the bench's side: one thread where its ring's file
 // table holds both ends of every connection, else one for the clients and one for the sink.
+import { AF_INET, IPPROTO_TCP, TCP_NODELAY } from '../assembly/uring/abi.ts';
 import {
   bind,
   close,
@@ -7,16 +8,13 @@ import {
   encodeSockaddr,
   getrlimit,
   getsockname,
-  IPPROTO_TCP,
   listen,
   RLIMIT_NOFILE,
   SO_REUSEADDR,
   SOL_SOCKET,
   setsockopt,
   socket,
-  TCP_NODELAY,
 } from '../src/system/libc.ts';
-import { AF_INET } from '../src/system/sockaddr.ts';
 import { MODE_CHURN } from './layout.ts';
 import { type Figures, LoadRing, type RingSettings } from './load-ring.ts';
 

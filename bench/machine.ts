@@ -1,8 +1,8 @@
 // Where and with what the bench ran: without it no figure means anything.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpus, release, totalmem } from 'node:os';
-import { getrlimit, RLIMIT_NOFILE } from '../src/system/libc.ts';
 import { findProgram } from '../src/find-program.ts';
+import { getrlimit, RLIMIT_NOFILE } from '../src/system/libc.ts';
 import { version } from '../src/version.ts';
 
 export interface Machine {

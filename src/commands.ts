@@ -5,13 +5,10 @@ import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { formatAddress } from './config/address.ts';
 import type { Config, PoolConfig } from './config.ts';
-import { encodeSockaddr } from './engine/sockaddr.ts';
-import { TidegateError, UsageError } from './errors.ts';
+import { EXIT_ASKED_TO_STOP, EXIT_COULD_NOT_START, EXIT_CRASHED, TidegateError, UsageError } from './errors.ts';
 import { nearestName } from './nearest-name.ts';
+import { addressBytes, encodeSockaddr } from './system/sockaddr.ts';
 import { version } from './version.ts';
-
-/** sysexits' EX_SOFTWARE: a mistake of ours, told apart from the codes that ask for a person's hand. */
-const EXIT_INTERNAL = 70;
 
 interface Command {
   summary: string;
@@ -24,7 +21,7 @@ interface Command {
 }
 
 const OPTION_HELP: Record<string, string> = {
-  config: '--config FILE   a YAML file, or a folder whose *.yaml are read as one',
+  config: '--config FILE   a YAML file, or a folder whose *.yaml and *.yml are read as one',
   pool: '--pool NAME     a pool of the configuration whose method is hash',
   help: '--help          this text',
 };
@@ -76,11 +73,7 @@ dash come after "--".`,
 
 /** Runs one command and leaves the process with its exit code. */
 export async function main(args: readonly string[]): Promise<void> {
-  // Whoever read our output may leave before its end, as `head` does; that is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    if (args[0] !== 'run') process.exit(0);
-  });
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => onOutputError(error, args[0]));
   try {
     await dispatch(args);
     process.exitCode = 0;
@@ -89,6 +82,14 @@ export async function main(args: readonly string[]): Promise<void> {
   }
   // Standard output may be a pipe that still drains: only `run` must not wait for what a library left open.
   if (args[0] === 'run') process.exit();
+}
+
+/** Whoever read our output may leave before its end, as `head` does; that is no failure. */
+function onOutputError({ code }: NodeJS.ErrnoException, command: string | undefined): void {
+  if (code === 'EPIPE' && command === 'run') return;
+  if (code === 'EPIPE') process.exit(EXIT_ASKED_TO_STOP);
+  process.stderr.write(`tidegate: cannot write to standard output: the system says ${code}\n`);
+  process.exit(EXIT_COULD_NOT_START);
 }
 
 async function dispatch([name, ...rest]: readonly string[]): Promise<void> {
@@ -104,7 +105,7 @@ async function dispatch([name, ...rest]: readonly string[]): Promise<void> {
 function report(error: unknown): number {
   if (!(error instanceof TidegateError)) {
     process.stderr.write(`tidegate: internal error: ${error instanceof Error ? error.stack : error}\n`);
-    return EXIT_INTERNAL;
+    return EXIT_CRASHED;
   }
   const isFault = error.code === 'BAD_CONFIGURATION'; // its lines begin with the file, as editors like them
   process.stderr.write(isFault ? `${error.message}\n` : `tidegate: ${error.message}\n`);
@@ -116,11 +117,15 @@ function report(error: unknown): number {
 function readArguments(name: string, command: Command, args: readonly string[]) {
   const options = Object.fromEntries(command.options.map((option) => [option, { type: 'string' as const }]));
   try {
-    const { values, positionals } = parseArgs({
+    const { values, positionals, tokens } = parseArgs({
       args: [...args],
       options: { ...options, help: { type: 'boolean', short: 'h' } },
       allowPositionals: true,
+      tokens: true,
     });
+    const given = tokens.flatMap((token) => (token.kind === 'option' ? token.name : []));
+    const twice = given.find((option, index) => option !== 'help' && given.indexOf(option) < index);
+    if (twice !== undefined) throw new UsageError(`${name} takes --${twice} once, not twice${seeHelp(name)}`);
     const [word] = positionals;
     if (word !== undefined && command.takesWords !== true)
       throw new UsageError(`${name} takes no "${word}"${seeHelp(name)}`);
@@ -210,21 +215,19 @@ function backendsText({ backends }: PoolConfig): string {
 
 async function route(path: string, poolName: string, keys: readonly string[]): Promise<void> {
   const { loadConfig } = await import('./config.ts');
-  const { createTable } = await import('./core.ts');
-  const { balance, backends } = hashPool(await loadConfig(path), poolName);
-  const members = backends.map(({ address, weight, backup }) => ({ name: address, weight, backup }));
-  const table = createTable({ algorithm: balance.algorithm, members, rows: balance.rows, secret: balance.secret });
-  const bytesOf = (key: string) => (balance.key === 'remote_addr' ? addressBytes(key) : key);
+  const { tableOf } = await import('./pool-table.ts');
+  const pool = hashPool(await loadConfig(path), poolName);
+  const table = tableOf(pool);
+  const bytesOf = (key: string) => (pool.balance.key === 'remote_addr' ? hashedBytes(key) : key);
   const line = (key: string) => `${key}\t${key === '' ? '-' : table.lookup(bytesOf(key))}\n`;
   if (keys.length > 0) return print(keys.map(line).join(''));
   for await (const lines of inputLines()) await print(lines.map(line).join(''));
 }
 
-/** What is hashed of a client's address: 4 bytes, or the 16 of IPv6, as in NGINX's $binary_remote_addr. */
-function addressBytes(key: string): Uint8Array {
-  const family = isIP(key);
-  if (family === 0) throw new UsageError(`this pool hashes remote_addr, and ${JSON.stringify(key)} is no IP address`);
-  return family === 4 ? encodeSockaddr(key, 0).subarray(4, 8) : encodeSockaddr(key, 0).subarray(8, 24);
+/** What is hashed of a client's address. */
+function hashedBytes(key: string): Uint8Array {
+  if (isIP(key) !== 0) return addressBytes(encodeSockaddr(key, 0));
+  throw new UsageError(`this pool hashes remote_addr, and ${JSON.stringify(key)} is no IP address`);
 }
 
 function hashPool({ pools }: Config, name: string): PoolConfig {

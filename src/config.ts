@@ -3,7 +3,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Address, parseAddress } from './config/address.ts';
-import { checkDocuments, checkTables } from './config/checks.ts';
+import { checkDocuments, checkFolders, checkTables } from './config/checks.ts';
 import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
 import {
@@ -77,10 +77,11 @@ export interface BackendConfig {
   failTimeoutMs: number;
 }
 
-/** Reads a file, or the `*.yaml` of a folder as one. Throws a ConfigError that holds every fault found. */
+/** Reads a file, or the `*.yaml` and `*.yml` of a folder as one. Throws a ConfigError that holds every fault found. */
 export async function loadConfig(path: string): Promise<Config> {
   const files = await configFiles(path);
-  return build(await Promise.all(files.map(async (file) => readDocument(await readText(file), file))));
+  const documents = await Promise.all(files.map(async (file) => readDocument(await readText(file), file)));
+  return build(documents, checkFolders(documents));
 }
 
 /** The same for a text; `file` is only its name in messages. */
@@ -97,8 +98,8 @@ async function configFiles(path: string): Promise<string[]> {
   const found = await stat(path).catch((error) => unreadable(path, error));
   if (!found.isDirectory()) return [path];
   const names = await readdir(path).catch((error) => unreadable(path, error));
-  const files = names.filter((name) => name.endsWith('.yaml') && !name.startsWith('.')).sort();
-  if (files.length === 0) throw fileError(path, 'expected a folder with at least one *.yaml file, found none');
+  const files = names.filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();
+  if (files.length === 0) throw fileError(path, 'expected a folder with at least one *.yaml or *.yml file, found none');
   return files.map((name) => join(path, name));
 }
 
@@ -107,19 +108,27 @@ async function readText(file: string): Promise<string> {
 }
 
 function unreadable(file: string, error: NodeJS.ErrnoException): never {
-  const why = error.code === 'ENOENT' ? 'there is none of this name' : error.message;
+  const { code = error.message } = error;
+  const why = UNREADABLE[code] ?? `the system says ${code}`;
   throw fileError(file, `expected a readable configuration file or folder: ${why}`);
 }
+
+const UNREADABLE: Record<string, string> = {
+  ENOENT: 'there is none of this name',
+  ENOTDIR: 'a part of the path is not a folder',
+  EACCES: 'not permitted; let this user read it',
+};
 
 function fileError(file: string, expected: string): ConfigError {
   return new ConfigError([{ file, path: '', expected }]);
 }
 
-function build(documents: readonly SourceDocument[]): Config {
+function build(documents: readonly SourceDocument[], faults: readonly Fault[] = []): Config {
   refuse(documents, [
     ...documents.flatMap((document) => document.faults),
     ...documents.flatMap(schemaFaults),
     ...checkDocuments(documents),
+    ...faults,
   ]);
   const config = normalise(configSchema.parse(merge(documents)));
   refuse(documents, checkTables(documents, config.pools));

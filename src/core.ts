@@ -1,7 +1,5 @@
-// The only place that touches WebAssembly: typed functions over the two modules that `npm run build:wasm` makes.
-// Published as `tidegate/core`.
+// The core for programs that bring their own sockets, published as `tidegate/core`: typed functions over core.wasm.
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import {
   ALGORITHM_KETAMA,
   ALGORITHM_RENDEZVOUS,
@@ -62,9 +60,9 @@ import {
   WEIGHT_MAX,
 } from '../assembly/layout.ts';
 import { reasons } from './reasons.ts';
+import { compile, instantiate, WASM_PAGE_BYTES } from './wasm.ts';
 
 const SECRET_BYTES = 16;
-const WASM_PAGE_BYTES = 65536;
 
 // ---- CONNECT ---------------------------------------------------------------------------------------------------------
 
@@ -124,9 +122,10 @@ export type ParsedConnect = CompleteConnect | { state: 'partial' } | RefusedConn
 /**
  * Reads a CONNECT packet of MQTT 3.1, 3.1.1 or 5.0 from the first byte of `bytes`. `partial` asks for the same call again
  * with more bytes behind these. Byte fields of the result are views of `bytes`. Bad input is a result, never an exception;
- * throws RangeError for a `packetBytesMax` out of range.
+ * throws RangeError for a `packetBytesMax` out of range, TypeError for `bytes` that are none.
  */
 export function parseConnect(bytes: Uint8Array, options: ParseOptions = {}): ParsedConnect {
+  if (!(bytes instanceof Uint8Array)) throw new TypeError(`bytes must be a Uint8Array or a Buffer, not ${kind(bytes)}`);
   const packetBytesMax = options.packetBytesMax ?? CONNECT_BYTES_LIMIT;
   if (!Number.isInteger(packetBytesMax) || packetBytesMax < 1 || packetBytesMax > CONNECT_BYTES_LIMIT) {
     throw new RangeError(
@@ -266,9 +265,18 @@ export class TableError extends RangeError {
   }
 }
 
-/** Builds the table of a pool: some 50 ms for 64 members and 2^16 rows. Throws TableError for what can't be built. */
+/**
+ * Builds the table of a pool: some 50 ms for 64 members and 2^16 rows. Throws TableError for what can't be built, and
+ * TypeError for what is no TableOptions.
+ */
 export function createTable(options: TableOptions): Table {
   return new BuiltTable(options);
+}
+
+/** Bytes that the table's block may take, without building it. Throws as createTable does. */
+export function tableBytes(options: TableOptions): number {
+  const { core, pool } = openPool(options);
+  return core.table_block_bytes(pool);
 }
 
 const ALGORITHMS: Record<Algorithm, number> = { rendezvous: ALGORITHM_RENDEZVOUS, ketama: ALGORITHM_KETAMA };
@@ -294,13 +302,10 @@ class BuiltTable implements Table {
   readonly #key: number;
 
   constructor(options: TableOptions) {
-    checkMembers(options.members);
+    const { core, pool } = openPool(options);
     this.#names = options.members.map((member) => member.name);
-    this.#core = openCore(POOL_BYTES + MEMBERS_MAX * MEMBER_BYTES);
-    this.#pool = this.#core.heap_base();
-    writePool(new DataView(this.#core.memory.buffer, this.#pool), options);
-    const fault = this.#core.table_check(this.#pool);
-    if (fault !== TABLE_BUILT) throw tableError(fault, options);
+    this.#core = core;
+    this.#pool = pool;
     this.#health = this.#pool + this.#core.table_block_bytes(this.#pool);
     this.#order = this.#health + MEMBERS_MAX * 4;
     this.#key = this.#order + MEMBERS_MAX * 4;
@@ -345,6 +350,9 @@ class BuiltTable implements Table {
   }
 
   #writeKey(key: string | Uint8Array): number {
+    if (typeof key !== 'string' && !(key instanceof Uint8Array)) {
+      throw new TypeError(`a key is a string or a Uint8Array, not ${kind(key)}`);
+    }
     // No character takes more than three bytes of UTF-8 for each unit of its UTF-16.
     grow(this.#core.memory, this.#key + key.length * 3);
     const room = new Uint8Array(this.#core.memory.buffer, this.#key);
@@ -352,6 +360,46 @@ class BuiltTable implements Table {
     room.set(key);
     return key.length;
   }
+}
+
+/** A core of its own with the pool written and checked, ready for its table. */
+function openPool(options: TableOptions): { core: CoreExports; pool: number } {
+  checkTypes(options);
+  checkMembers(options.members);
+  const core = openCore(POOL_BYTES + MEMBERS_MAX * MEMBER_BYTES);
+  const pool = core.heap_base();
+  writePool(new DataView(core.memory.buffer, pool), options);
+  const fault = core.table_check(pool);
+  if (fault !== TABLE_BUILT) throw tableError(fault, options);
+  return { core, pool };
+}
+
+// Plain JavaScript may pass anything.
+function checkTypes(options: TableOptions): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`a table needs { algorithm, members }, not ${kind(options)}`);
+  }
+  const { algorithm, method = 'hash', members, secret = '' } = options;
+  if (!Object.hasOwn(ALGORITHMS, algorithm)) throw notOneOf('algorithm', ALGORITHMS, algorithm);
+  if (!Object.hasOwn(METHODS, method)) throw notOneOf('method', METHODS, method);
+  if (typeof secret !== 'string') throw new TypeError(`secret must be a string, not ${kind(secret)}`);
+  if (!Array.isArray(members)) {
+    throw new TypeError(`members must be an array such as [{ name: '10.0.0.11:1883' }], not ${kind(members)}`);
+  }
+  for (const [index, member] of members.entries()) {
+    if (typeof member?.name === 'string') continue;
+    throw new TypeError(`members[${index}] must be an object such as { name: '10.0.0.11:1883' }, not ${kind(member)}`);
+  }
+}
+
+function notOneOf(option: string, known: object, value: unknown): TypeError {
+  return new TypeError(`${option} must be ${Object.keys(known).join(' or ')}, not ${kind(value)}`);
+}
+
+function kind(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 40));
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 
 // What the core could not see: it reads u32 weights, and has room for MEMBERS_MAX members before it can count them.
@@ -419,7 +467,9 @@ function tableError(fault: number, options: TableOptions): TableError {
       return new TableError('rows', `rows is a power of two from ${ROWS_MIN} to ${ROWS_MAX}, not ${options.rows}`);
     case TABLE_POINTS: {
       const weightMax = Math.floor(POINTS_MAX / POINTS_PER_WEIGHT);
-      return new TableError('points', `the weights of a ketama table can't add up to more than ${weightMax}`);
+      const weight = options.members.reduce((sum, member) => sum + (member.weight ?? 1), 0);
+      const expected = `expected weights that add up to at most ${weightMax} for algorithm: ketama`;
+      return new TableError('points', `${expected}, found ${weight}`);
     }
     default:
       throw new Error(`table_build returned ${fault}, which is no TABLE_*`);
@@ -449,7 +499,7 @@ let coreModule: WebAssembly.Module | undefined;
 function openCore(heapBytes: number): CoreExports {
   coreModule ??= compile('core.wasm');
   const memory = new WebAssembly.Memory({ initial: 1 });
-  const core = new WebAssembly.Instance(coreModule, { env: { memory } }).exports as unknown as CoreExports;
+  const core = instantiate<CoreExports>(coreModule, { env: { memory } });
   grow(memory, core.heap_base() + heapBytes);
   return core;
 }
@@ -457,91 +507,4 @@ function openCore(heapBytes: number): CoreExports {
 function grow(memory: WebAssembly.Memory, bytes: number): void {
   const missing = bytes - memory.buffer.byteLength;
   if (missing > 0) memory.grow(Math.ceil(missing / WASM_PAGE_BYTES));
-}
-
-// build/ stands beside src/ in a checkout and beside dist/ in the package.
-function compile(name: string): WebAssembly.Module {
-  const file = new URL(`../build/${name}`, import.meta.url);
-  try {
-    return new WebAssembly.Module(readFileSync(file));
-  } catch (error) {
-    throw new Error(`can't load ${file.pathname}: run "npm run build:wasm" to make it`, { cause: error });
-  }
-}
-
-// ---- The data plane ----------------------------------------------------------------------------------------------------
-
-/** What the data plane exports to the control plane and to the portable engine. Addresses are offsets in its memory. */
-export interface DataPlane {
-  /** After header, settings and regions are written. 0, or an error number. */
-  start(): number;
-  /** A slot, or NONE when the table is full. Sets the time of opening and counts the connection. */
-  connectionOpen(listener: number): number;
-  /** Address of the slot's Cold: the engine writes the peer's sockaddr before it asks for a decision. */
-  coldAddress(slot: number): number;
-  /** VERDICT_*. `bytes` holds all that the client sent so far. */
-  connectionDecide(slot: number, bytes: number, length: number): number;
-  /** After a dial that failed: VERDICT_DIAL or VERDICT_REFUSE. */
-  connectionNext(slot: number): number;
-  /** A dial succeeded. */
-  connectionDialled(slot: number): void;
-  /** Address of the chosen Member, valid until the next observeSnapshot. */
-  memberAddress(slot: number): number;
-  /** From accept to a complete CONNECT. */
-  connectTimeoutMs(slot: number): number;
-  /** For one dial. */
-  dialTimeoutMs(slot: number): number;
-  /** The backend's first bytes, which may name another keep alive. */
-  connectionAnswered(slot: number, bytes: number, length: number): void;
-  /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
-  idleLimitMs(slot: number): number;
-  idleReason(slot: number): number;
-  /** Writes the refusal for the slot's reason to `out`, REFUSAL_BYTES_MAX long; returns its bytes, 0 for none. */
-  connectionRefusal(slot: number, out: number): number;
-  /** Adds to the byte counters. */
-  connectionMoved(slot: number, fromClient: number, toClient: number): void;
-  /** Writes the access record and frees the slot. A reason that a refusal set before wins. */
-  connectionClose(slot: number, reason: number): void;
-  /** Adopts a newer snapshot if there is one. Due at every turn. */
-  observeSnapshot(): void;
-  /** Closes every open slot of a worker that died. */
-  sweep(reason: number): void;
-  /** The uring engine: splits the rings region; the next three then say where its parts lie. */
-  placeRings(): void;
-  ringHeads(): number;
-  ringSubmissions(): number;
-  ringProvided(): number;
-  /** After the ring was set up there. */
-  startRing(): void;
-  /** Returns when stopped or drained: startLoop, then turn until it says false. */
-  run(): void;
-  startLoop(): void;
-  turn(): number;
-}
-
-export interface DataPlaneImports {
-  /** io_uring_enter, for the uring engine; the others pass one that throws. Negative: -errno. */
-  enter(...parameters: number[]): number;
-}
-
-/** The data plane's module, to be compiled once and sent to every worker. */
-export function compileDataPlane(): WebAssembly.Module {
-  return compile('tidegate.wasm');
-}
-
-/** An instance over one worker's memory. Any number of instances may share it: each writes the same constants again. */
-export function loadDataPlane(
-  memory: WebAssembly.Memory,
-  module: WebAssembly.Module,
-  imports: DataPlaneImports,
-): DataPlane {
-  const ring = { enter: imports.enter };
-  const plane = new WebAssembly.Instance(module, { env: { memory }, ring }).exports as unknown as DataPlane;
-  // WebAssembly hands an i32 to JavaScript with a sign; slots and addresses have none.
-  return {
-    ...plane,
-    connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
-    coldAddress: (slot) => plane.coldAddress(slot) >>> 0,
-    memberAddress: (slot) => plane.memberAddress(slot) >>> 0,
-  };
 }

@@ -139,14 +139,15 @@ async function stopProcess(child: ChildProcess): Promise<void> {
   clearTimeout(late);
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = await listen(createServer());
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
 
-async function answers(port: number): Promise<void> {
+/** Resolves when somebody listens there. */
+export async function answers(port: number): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (!(await accepts(port))) {
     if (performance.now() > deadline)

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { parseArgs } from 'node:util';
 import { type Config, parseConfig } from './config.ts';
 import { type BrokerKind, type DemoBrokers, startBrokers } from './demo-brokers.ts';
-import { EXIT_ASKED_TO_STOP, TidegateError, UsageError } from './errors.ts';
+import { EXIT_ASKED_TO_STOP, EXIT_CRASHED, TidegateError, UsageError } from './errors.ts';
 import { start, type Tidegate } from './index.ts';
 import type { Logger } from './logger.ts';
 import { version } from './version.ts';
@@ -12,7 +12,6 @@ import { version } from './version.ts';
 const HOST = '127.0.0.1'; // the brokers let everybody in, so they are for this machine only
 const BROKER_COUNT = 3;
 const PORT_MAX = 65535;
-const EXIT_CRASHED = 70;
 
 const HELP = `npm start -- [--port PORT] [--engine auto|uring|portable] [--brokers auto|mosquitto|aedes] [--quiet]
   --port      where clients connect, 1883 by default; 0 takes a free one
@@ -32,6 +31,8 @@ async function main(args: string[]): Promise<void> {
   const stopAsked = Promise.withResolvers<void>();
   process.on('SIGINT', () => stopAsked.resolve()); // for good: under npm a Ctrl-C arrives twice
   process.on('SIGTERM', () => stopAsked.resolve());
+  process.on('SIGHUP', () => stopAsked.resolve()); // its terminal was closed
+  process.stderr.on('error', () => {});
   process.stdout.on('error', () => {}); // a reader that left, as `head` does, is no reason to fall over
   const options = readOptions(args);
   if (options === null) return void process.stdout.write(HELP);

@@ -4,14 +4,15 @@ import { availableParallelism } from 'node:os';
 import { HEALTH_DOWN, HEALTH_DRAIN, HEALTH_SUSPECT } from '../assembly/layout.ts';
 import type { Config } from './config.ts';
 import { type AccessLog, startAccessLog } from './control/access-log.ts';
-import { findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
-import { type ConnectCounts, startJudge } from './control/judge.ts';
+import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
+import { startFullnessWatch } from './control/fullness.ts';
+import { startJudge } from './control/judge.ts';
 import { closeListeners, type ListenerGroup, openListeners } from './control/listeners.ts';
-import { defaultSettings } from './control/memory-map.ts';
+import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
 import { Supervisor, type WorkerStatus } from './control/supervisor.ts';
-import { compileDataPlane } from './core.ts';
-import { chooseEngine, type EngineName } from './engine/engine.ts';
+import { compileDataPlane } from './data-plane.ts';
+import { chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
 import { type Logger, silentLogger } from './logger.ts';
 
@@ -54,25 +55,21 @@ export interface Status {
 /** Starts everything, or throws a TidegateError that says what to do, and then leaves nothing behind. */
 export async function start(config: Config, options: StartOptions = {}): Promise<Tidegate> {
   const log = options.log ?? silentLogger;
-  const engine = await chooseEngine(config, log);
+  const choice = await chooseEngine(config.engine);
   try {
-    return await startWith(engine, config, log);
+    return await startWith(choice, config, log);
   } catch (error) {
-    // The probe's ring was small; the real ones may not fit the limit.
     const memlock = error instanceof TidegateError && error.code === 'RLIMIT_MEMLOCK';
-    if (config.engine !== 'auto' || engine !== 'uring' || !memlock) throw error;
-    log.warn({ engine: 'portable' }, `engine portable: ${error.message}`);
-    return startWith('portable', config, log);
+    if (config.engine !== 'auto' || !memlock) throw error;
+    return startWith({ engine: 'portable', why: error.message }, config, log);
   }
 }
 
-async function startWith(engine: EngineName, config: Config, log: Logger): Promise<Tidegate> {
+async function startWith(choice: EngineChoice, config: Config, log: Logger): Promise<Tidegate> {
+  const { engine } = choice;
   const workerCount = config.workers === 'auto' ? availableParallelism() : config.workers;
-  const capacity = findCapacity(engine, workerCount, config.connectionsMax, raiseDescriptorLimit());
-  log.info(
-    { workers: workerCount, connectionsMax: capacity.connectionsMax },
-    `capacity: ${capacity.connectionsMax} connections in each of ${workerCount} workers, bounded by ${capacity.limit}`,
-  );
+  const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * config.listeners.length;
+  const capacity = findCapacity(engine, workerCount, config.connectionsMax, raiseDescriptorLimit(), connectionsMin);
   const backends = await resolveBackends(config.pools, new BackendIds());
   const snapshot = buildSnapshot(config, backends);
   const module = compileDataPlane();
@@ -92,12 +89,23 @@ async function startWith(engine: EngineName, config: Config, log: Logger): Promi
     });
     accessLog.names(namesOf(supervisor.epoch, config, backends));
     await supervisor.start();
-    return new Tidegate({ engine, config, backends, groups, accessLog, supervisor, log });
+    announce(choice, workerCount, capacity, log);
+    return new Tidegate({ engine, capacity, config, backends, groups, accessLog, supervisor, log });
   } catch (error) {
     await accessLog?.close();
     closeListeners(groups);
     throw error;
   }
+}
+
+/** Said when everything stands: an engine that had to be given up is no news. */
+function announce({ engine, why }: EngineChoice, workers: number, capacity: Capacity, log: Logger): void {
+  const { connectionsMax, limit } = capacity;
+  log.info({ engine }, `engine ${engine}: ${why}`);
+  log.info(
+    { workers, connectionsMax },
+    `capacity: ${connectionsMax} connections in each of ${workers} workers, bounded by ${limit}`,
+  );
 }
 
 function namesOf(epoch: number, config: Config, backends: readonly Backend[]): Parameters<AccessLog['names']>[0] {
@@ -110,6 +118,7 @@ function namesOf(epoch: number, config: Config, backends: readonly Backend[]): P
 
 interface Parts {
   engine: EngineName;
+  capacity: Capacity;
   config: Config;
   backends: readonly Backend[];
   groups: readonly ListenerGroup[];
@@ -124,25 +133,27 @@ export class Tidegate {
   /** The workers' lives, for tests and tools that end one on purpose. */
   readonly supervisor: Supervisor;
   readonly #parts: Parts;
-  readonly #health: Map<number, number>;
   readonly #stopJudge: () => void;
+  readonly #stopFullnessWatch: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
 
   constructor(parts: Parts) {
-    const { engine, groups, supervisor, backends, log } = parts;
+    const { engine, capacity, groups, supervisor, backends, log } = parts;
     this.#parts = parts;
     this.engine = engine;
     this.supervisor = supervisor;
     this.listeners = groups.map(({ name, host, port }) => ({ name, host, port }));
-    this.#health = new Map();
     this.#stopJudge = startJudge({
       backends,
-      countsOf: (backend): ConnectCounts => supervisor.totals.connectCounts(backend.id),
-      setHealth: (backend, health) => {
-        this.#health.set(backend.id, health);
-        supervisor.setHealth(backend.id, health);
-      },
+      countsOf: (backend) => supervisor.totals.connectCounts(backend.id),
+      setHealth: (backend, health) => supervisor.setHealth(backend.id, health),
+      log,
+    });
+    this.#stopFullnessWatch = startFullnessWatch({
+      capacity,
+      fate: engine === 'uring' ? "new clients wait in the kernel's queue" : 'new clients are sent away',
+      occupancies: () => supervisor.occupancies(),
       log,
     });
   }
@@ -172,8 +183,10 @@ export class Tidegate {
   }
 
   #backendStatus({ id, pool, config }: Backend): BackendStatus {
-    const { active, connects, failures } = this.#parts.supervisor.totals.backend(id);
-    return { pool, address: config.address, health: healthName(this.#health.get(id)), active, connects, failures };
+    const { supervisor } = this.#parts;
+    const health = healthName(supervisor.healthOf(id));
+    const active = supervisor.totals.activeOf(id);
+    return { pool, address: config.address, health, active, ...supervisor.totals.connectCounts(id) };
   }
 
   async #stop(): Promise<void> {
@@ -182,12 +195,13 @@ export class Tidegate {
     if (!signal.aborted) await supervisor.drain(config.shutdownTimeoutMs, signal, () => closeListeners(groups));
     await supervisor.stop();
     this.#stopJudge();
+    this.#stopFullnessWatch();
     await accessLog.close();
     closeListeners(groups);
   }
 }
 
-function healthName(health: number | undefined): BackendStatus['health'] {
+function healthName(health: number): BackendStatus['health'] {
   if (health === HEALTH_SUSPECT) return 'suspect';
   if (health === HEALTH_DOWN) return 'down';
   return health === HEALTH_DRAIN ? 'drain' : 'up';

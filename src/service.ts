@@ -2,11 +2,9 @@
 import { type Logger as PinoLogger, pino } from 'pino';
 import { formatAddress } from './config/address.ts';
 import { type Config, loadConfig } from './config.ts';
+import { EXIT_CRASHED } from './errors.ts';
 import type { Tidegate } from './index.ts';
 import { version } from './version.ts';
-
-/** A crash must not look like a bad configuration (1), which supervisors may be told not to restart. */
-const EXIT_CRASHED = 70;
 
 /** Resolves when it was asked to stop and has; throws a TidegateError when it can't begin. */
 export async function serve(configPath: string): Promise<void> {

@@ -26,10 +26,11 @@ import {
 } from '../assembly/layout.ts';
 import { type AccessLog, startAccessLog } from '../src/control/access-log.ts';
 import { AccessRecord, compileFormat, compileTemplate } from '../src/control/record-format.ts';
-import { decodeSockaddr, encodeSockaddr } from '../src/engine/sockaddr.ts';
 import { reasons } from '../src/reasons.ts';
+import { decodeSockaddr, encodeSockaddr } from '../src/system/sockaddr.ts';
 import { Random, testSeed } from './tools/random.ts';
 import { type RecordFields, RecordWriter } from './tools/record-writer.ts';
+import { waitFor } from './tools/wait.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-access-log-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -372,13 +373,6 @@ function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}${index}`);
 }
 
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (const deadline = Date.now() + 4000; !condition(); ) {
-    assert.ok(Date.now() < deadline, `waited too long: ${what}`);
-    await new Promise((resume) => setTimeout(resume, 5));
-  }
-}
-
 describe('the log thread', () => {
   it('writes the records of several workers, each in order, over many turns of ring and counters', async () => {
     const path = newPath();
@@ -409,7 +403,7 @@ describe('the log thread', () => {
     await withLog({ path }, async (log) => {
       log.attach(writer.memory, 0);
       writer.write(SAMPLE);
-      await until(() => readLines(path).length === 1, 'one line');
+      await waitFor('one line', () => readLines(path).length === 1);
     });
   });
 
@@ -444,7 +438,7 @@ describe('the log thread', () => {
           renameSync(path, target);
           moved.push(target);
           log.reopen();
-          await until(() => existsSync(path), 'a new file');
+          await waitFor('a new file', () => existsSync(path));
         }
       })();
       await writer.writeAll(count, (index) => ({ ...SAMPLE, clientId: `r${index}` }));
@@ -461,7 +455,7 @@ describe('the log thread', () => {
     await withLog({ path: pipe.path, format: '$mqtt_client_id' }, async (log) => {
       await writer.writeAll(20_000, (index) => ({ clientId: `c${index}` }));
       log.attach(writer.memory, 0);
-      await until(() => writer.read > 0, 'a full pipe');
+      await waitFor('a full pipe', () => writer.read > 0);
       renameSync(pipe.path, newPath());
       log.reopen();
     });
@@ -483,7 +477,7 @@ describe('the log thread', () => {
       renameSync(path, kept);
       rmSync(inner, { recursive: true });
       log.reopen();
-      await until(() => warnings.length === 1, 'a warning');
+      await waitFor('a warning', () => warnings.length === 1);
       writer.write(SAMPLE);
     });
     assert.match(warnings[0]!, /can't be opened again \(ENOENT\); the old file is kept/);
@@ -528,11 +522,11 @@ describe('the log thread', () => {
     await withLog({ path, warnings }, async (log) => {
       log.attach(writer.memory, 5);
       for (const bytes of [0x1000, 0, 12, 8]) {
-        await until(() => writer.read === writer.written, 'an empty ring');
+        await waitFor('an empty ring', () => writer.read === writer.written);
         writer.view.setUint32(REGIONS_OFFSET + (writer.written & 0xffff) + RECORD_BYTES_TOTAL, bytes, true);
         writer.publish(104);
       }
-      await until(() => writer.read === writer.written, 'an empty ring');
+      await waitFor('an empty ring', () => writer.read === writer.written);
       writer.write(SAMPLE);
     });
     assert.equal(warnings.length, 1);
@@ -560,7 +554,7 @@ describe('the log thread', () => {
     const log = await withLog({ path, warnings }, async (log) => {
       log.attach(writer.memory, 0);
       await writer.writeAll(count, (index) => ({ ...SAMPLE, clientId: `f${index}` }));
-      await until(() => writer.read === writer.written, 'an empty ring');
+      await waitFor('an empty ring', () => writer.read === writer.written);
       assert.ok(log.linesDropped() > 0);
       rmSync(path);
       symlinkSync(kept, path);

@@ -4,11 +4,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, type TestContext, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { schema } from '../src/config.ts';
 import { createTable } from '../src/core.ts';
 import { version } from '../src/version.ts';
+import { connectPacket } from './tools/packets.ts';
 import { type Ended, Program, runProgram } from './tools/program.ts';
 
 const CLI = 'src/cli.ts';
@@ -44,155 +45,161 @@ async function assertRefused(args: string[], stderr: string): Promise<void> {
   assert.deepEqual(await tidegate(...args), { code: 1, stdout: '', stderr: `tidegate: ${stderr}\n` });
 }
 
-test('version prints the version of the package', async () => {
-  const { version: expected } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
-  assert.deepEqual(await tidegate('version'), { code: 0, stdout: `tidegate ${expected}\n`, stderr: '' });
-  assert.equal(version(), expected);
-});
+// Most of the time a process only starts: several do at once.
+describe('the commands', { concurrency: 4 }, () => {
+  test('version prints the version of the package', async () => {
+    const { version: expected } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
+    assert.deepEqual(await tidegate('version'), { code: 0, stdout: `tidegate ${expected}\n`, stderr: '' });
+    assert.equal(version(), expected);
+  });
 
-test('--help lists the commands, and each explains itself', async () => {
-  const { code, stdout } = await tidegate('--help');
-  assert.equal(code, 0);
-  const assertHelp = async (command: string) => {
-    assert.match(stdout, new RegExp(`^  ${command} +\\w`, 'm'));
-    const help = await tidegate(command, '--help');
-    assert.deepEqual([help.code, help.stderr], [0, '']);
-    assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
-  };
-  await Promise.all(['run', 'check', 'route', 'schema', 'version'].map(assertHelp));
-});
+  test('--help lists the commands, and each explains itself', async () => {
+    const { code, stdout } = await tidegate('--help');
+    assert.equal(code, 0);
+    const assertHelp = async (command: string) => {
+      assert.match(stdout, new RegExp(`^  ${command} +\\w`, 'm'));
+      const help = await tidegate(command, '--help');
+      assert.deepEqual([help.code, help.stderr], [0, '']);
+      assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
+    };
+    await Promise.all(['run', 'check', 'route', 'schema', 'version'].map(assertHelp));
+  });
 
-test('a wrong command line is answered by one line and a hint', async () => {
-  await Promise.all([
-    assertRefused([], 'no command given; see tidegate --help'),
-    assertRefused(['chek'], 'unknown command chek, did you mean check?; see tidegate --help'),
-    assertRefused(['toString'], 'unknown command toString; see tidegate --help'),
-    assertRefused(['--verbose'], 'unknown option --verbose; see tidegate --help'),
-    assertRefused(['check', '--cfg', 'x'], "unknown option '--cfg'; see tidegate check --help"),
-    assertRefused(['check'], 'check needs --config; see tidegate check --help'),
-    assertRefused(['check', '--config', config, 'more'], 'check takes no "more"; see tidegate check --help'),
-    assertRefused(['route', '--config', config], 'route needs --pool; see tidegate route --help'),
-  ]);
-});
+  test('a wrong command line is answered by one line and a hint', async () => {
+    await Promise.all([
+      assertRefused([], 'no command given; see tidegate --help'),
+      assertRefused(['chek'], 'unknown command chek, did you mean check?; see tidegate --help'),
+      assertRefused(['toString'], 'unknown command toString; see tidegate --help'),
+      assertRefused(['--verbose'], 'unknown option --verbose; see tidegate --help'),
+      assertRefused(['check', '--cfg', 'x'], "unknown option '--cfg'; see tidegate check --help"),
+      assertRefused(['check'], 'check needs --config; see tidegate check --help'),
+      assertRefused(['check', '--config', config, 'more'], 'check takes no "more"; see tidegate check --help'),
+      assertRefused(['route', '--config', config], 'route needs --pool; see tidegate route --help'),
+    ]);
+  });
 
-test('check sums up a valid configuration', async () => {
-  const { code, stdout, stderr } = await tidegate('check', '--config', config);
-  assert.deepEqual([code, stderr], [0, '']);
-  assert.deepEqual(stdout.split('\n'), [
-    `${config}: valid`,
-    'listener mqtt: 127.0.0.1:0 to pool brokers',
-    'pool brokers: hash of client_id by rendezvous, 3 backends',
-    'pool ring: hash of client_id by ketama, 2 backends',
-    'pool places: hash of remote_addr by rendezvous, 2 backends',
-    'pool spread: least_conn, 1 backend',
-    'pool closed: hash of client_id by rendezvous, 1 backend',
-    'admin: the API is not in this version; nothing listens on 127.0.0.1:9883',
-    '',
-  ]);
-});
+  test('check sums up a valid configuration', async () => {
+    const { code, stdout, stderr } = await tidegate('check', '--config', config);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.deepEqual(stdout.split('\n'), [
+      `${config}: valid`,
+      'listener mqtt: 127.0.0.1:0 to pool brokers',
+      'pool brokers: hash of client_id by rendezvous, 3 backends',
+      'pool ring: hash of client_id by ketama, 2 backends',
+      'pool places: hash of remote_addr by rendezvous, 2 backends',
+      'pool spread: least_conn, 1 backend',
+      'pool closed: hash of client_id by rendezvous, 1 backend',
+      'admin: the API is not in this version; nothing listens on 127.0.0.1:9883',
+      '',
+    ]);
+  });
 
-test('check and run refuse a bad configuration with a line for each fault and exit code 1', async () => {
-  const bad = join(folder, 'bad.yaml');
-  await writeFile(bad, 'wokers: 2\nlisteners: [{ bind: 0.0.0.0:1 }]\npools: { a: { backends: [x] } }\n');
-  const stderr = `${bad}:1:1: wokers: unknown key, did you mean workers?
+  test('check and run refuse a bad configuration with a line for each fault and exit code 1', async () => {
+    const bad = join(folder, 'bad.yaml');
+    await writeFile(bad, 'wokers: 2\nlisteners: [{ bind: 0.0.0.0:1 }]\npools: { a: { backends: [x] } }\n');
+    const stderr = `${bad}:1:1: wokers: unknown key, did you mean workers?
 ${bad}:3:26: pools.a.backends[0]: expected host:port such as 10.0.0.11:1883, broker1.example.net:1883 or "[2001:db8::1]:1883", found "x"
 `;
-  assert.deepEqual(await tidegate('check', '--config', bad), { code: 1, stdout: '', stderr });
-  assert.deepEqual(await tidegate('run', '--config', bad), { code: 1, stdout: '', stderr });
-});
-
-test('route shows the backend that the table chooses', async () => {
-  const table = createTable({
-    algorithm: 'rendezvous',
-    members: [
-      { name: '10.0.0.11:1883', weight: 1 },
-      { name: '10.0.0.12:1883', weight: 2 },
-      { name: '10.0.0.13:1883', weight: 1 },
-    ],
+    assert.deepEqual(await tidegate('check', '--config', bad), { code: 1, stdout: '', stderr });
+    assert.deepEqual(await tidegate('run', '--config', bad), { code: 1, stdout: '', stderr });
   });
-  const keys = ['foo', 'bar', 'baz', 'mit Leerzeichen', 'größe'];
-  const { code, stdout } = await tidegate('route', '--config', config, '--pool', 'brokers', ...keys);
-  assert.equal(code, 0);
-  assert.equal(stdout, keys.map((key) => `${key}\t${table.lookup(key)}\n`).join(''));
-});
 
-test('route streams keys from standard input, one a line', async () => {
-  const keys = Array.from({ length: 20_000 }, (_, index) => `device-${index}`);
-  const args = ['route', '--config', config, '--pool', 'ring'];
-  const { code, stdout } = await runProgram(CLI, args, keys.join('\n'));
-  const lines = stdout.trimEnd().split('\n');
-  assert.equal(code, 0);
-  assert.deepEqual(
-    lines.map((line) => line.split('\t')[0]),
-    keys,
-  );
-  assert.deepEqual([...new Set(lines.map((line) => line.split('\t')[1]))].sort(), ['10.0.0.11:1883', '10.0.0.12:1883']);
-  const odd = await runProgram(CLI, args, 'a\u2028b\r\n\r\n-x\r\n');
-  assert.deepEqual(
-    odd.stdout.split('\n').map((line) => line.split('\t')[0]),
-    ['a\u2028b', '', '-x', ''],
-  );
-  assert.match(odd.stdout, /^\t-$/m);
-});
+  test('route shows the backend that the table chooses', async () => {
+    const table = createTable({
+      algorithm: 'rendezvous',
+      members: [
+        { name: '10.0.0.11:1883', weight: 1 },
+        { name: '10.0.0.12:1883', weight: 2 },
+        { name: '10.0.0.13:1883', weight: 1 },
+      ],
+    });
+    const keys = ['foo', 'bar', 'baz', 'mit Leerzeichen', 'größe'];
+    const { code, stdout } = await tidegate('route', '--config', config, '--pool', 'brokers', ...keys);
+    assert.equal(code, 0);
+    assert.equal(stdout, keys.map((key) => `${key}\t${table.lookup(key)}\n`).join(''));
+  });
 
-test('route answers while standard input is still open, and ends quietly when its reader leaves', async (t) => {
-  const program = new Program(CLI, ['route', '--config', config, '--pool', 'brokers']);
-  t.after(() => program.kill());
-  program.child.stdin.write('first\n');
-  await program.printed('stdout', /^first\t10\.0\.0\.1\d:1883\n/);
-  program.child.stdout.destroy();
-  program.child.stdin.on('error', () => {});
-  program.child.stdin.end('more\n'.repeat(100_000));
-  const { code, stderr } = await program.ended();
-  assert.deepEqual([code, stderr], [0, '']);
-});
+  test('route streams keys from standard input, one a line', async () => {
+    const keys = Array.from({ length: 20_000 }, (_, index) => `device-${index}`);
+    const args = ['route', '--config', config, '--pool', 'ring'];
+    const { code, stdout } = await runProgram(CLI, args, keys.join('\n'));
+    const lines = stdout.trimEnd().split('\n');
+    assert.equal(code, 0);
+    assert.deepEqual(
+      lines.map((line) => line.split('\t')[0]),
+      keys,
+    );
+    assert.deepEqual([...new Set(lines.map((line) => line.split('\t')[1]))].sort(), [
+      '10.0.0.11:1883',
+      '10.0.0.12:1883',
+    ]);
+    const odd = await runProgram(CLI, args, 'a\u2028b\r\n\r\n-x\r\n');
+    assert.deepEqual(
+      odd.stdout.split('\n').map((line) => line.split('\t')[0]),
+      ['a\u2028b', '', '-x', ''],
+    );
+    assert.match(odd.stdout, /^\t-$/m);
+  });
 
-test('route takes addresses where the pool hashes remote_addr', async () => {
-  const args = ['route', '--config', config, '--pool', 'places'];
-  const { code, stdout } = await tidegate(...args, '127.0.0.1', '::1', '0:0::1');
-  assert.equal(code, 0);
-  const [, ipv6, same] = stdout.split('\n').map((line) => line.split('\t')[1]);
-  assert.equal(ipv6, same);
-  await assertRefused([...args, 'foo'], 'this pool hashes remote_addr, and "foo" is no IP address');
-});
+  test('route answers while standard input is still open, and ends quietly when its reader leaves', async (t) => {
+    const program = new Program(CLI, ['route', '--config', config, '--pool', 'brokers']);
+    t.after(() => program.kill());
+    program.child.stdin.write('first\n');
+    await program.printed('stdout', /^first\t10\.0\.0\.1\d:1883\n/);
+    program.child.stdout.destroy();
+    program.child.stdin.on('error', () => {});
+    program.child.stdin.end('more\n'.repeat(100_000));
+    const { code, stderr } = await program.ended();
+    assert.deepEqual([code, stderr], [0, '']);
+  });
 
-test('route refuses a pool that ties no key to a backend', async () => {
-  const args = ['route', '--config', config, '--pool'];
-  await assertRefused(
-    [...args, 'none', 'x'],
-    'there is no pool none; choose one of brokers, ring, places, spread, closed',
-  );
-  await assertRefused(
-    [...args, 'spread', 'x'],
-    'pool spread balances by least_conn: only method hash ties a key to a backend',
-  );
-  await assertRefused(
-    [...args, 'closed', 'x'],
-    'pool closed has no backend with a weight above 0: no key is routed anywhere',
-  );
-});
+  test('route takes addresses where the pool hashes remote_addr', async () => {
+    const args = ['route', '--config', config, '--pool', 'places'];
+    const { code, stdout } = await tidegate(...args, '127.0.0.1', '::1', '0:0::1');
+    assert.equal(code, 0);
+    const [, ipv6, same] = stdout.split('\n').map((line) => line.split('\t')[1]);
+    assert.equal(ipv6, same);
+    await assertRefused([...args, 'foo'], 'this pool hashes remote_addr, and "foo" is no IP address');
+  });
 
-test('schema prints the JSON Schema', async () => {
-  const { code, stdout } = await tidegate('schema');
-  assert.equal(code, 0);
-  assert.deepEqual(JSON.parse(stdout), schema());
-});
+  test('route refuses a pool that ties no key to a backend', async () => {
+    const args = ['route', '--config', config, '--pool'];
+    await assertRefused(
+      [...args, 'none', 'x'],
+      'there is no pool none; choose one of brokers, ring, places, spread, closed',
+    );
+    await assertRefused(
+      [...args, 'spread', 'x'],
+      'pool spread balances by least_conn: only method hash ties a key to a backend',
+    );
+    await assertRefused(
+      [...args, 'closed', 'x'],
+      'pool closed has no backend with a weight above 0: no key is routed anywhere',
+    );
+  });
 
-test('a Node that is too old is refused in one line', async () => {
-  const fake =
-    'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"22.17.9"}})';
-  const program = new Program(CLI, ['version'], { node: ['--import', fake] });
-  const { code, stdout, stderr } = await program.ended();
-  assert.deepEqual([code, stdout], [2, '']);
-  assert.match(stderr, /^tidegate: needs Node 22\.18 or newer, this is v[\d.]+ \(.+\); install a newer Node\n$/);
-});
+  test('schema prints the JSON Schema', async () => {
+    const { code, stdout } = await tidegate('schema');
+    assert.equal(code, 0);
+    assert.deepEqual(JSON.parse(stdout), schema());
+  });
 
-test('the Node that is asked for is the one that package.json names', async () => {
-  const { engines } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
-  const entry = await readFile(new URL('../src/cli.ts', import.meta.url), 'utf8');
-  const [major, minor] = ['MAJOR', 'MINOR'].map((part) => new RegExp(`NODE_${part} = (\\d+)`).exec(entry)?.[1]);
-  assert.equal(engines.node, `>=${major}.${minor}`);
-  assert.doesNotMatch(entry, /^import /m, 'an old Node would link it before it can say a word');
+  test('a Node that is too old is refused in one line', async () => {
+    const fake =
+      'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"22.17.9"}})';
+    const program = new Program(CLI, ['version'], { node: ['--import', fake] });
+    const { code, stdout, stderr } = await program.ended();
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(stderr, /^tidegate: needs Node 22\.18 or newer, this is v[\d.]+ \(.+\); install a newer Node\n$/);
+  });
+
+  test('the Node that is asked for is the one that package.json names', async () => {
+    const { engines } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
+    const entry = await readFile(new URL('../src/cli.ts', import.meta.url), 'utf8');
+    const [major, minor] = ['MAJOR', 'MINOR'].map((part) => new RegExp(`NODE_${part} = (\\d+)`).exec(entry)?.[1]);
+    assert.equal(engines.node, `>=${major}.${minor}`);
+    assert.doesNotMatch(entry, /^import /m, 'an old Node would link it before it can say a word');
+  });
 });
 
 // ---- run -------------------------------------------------------------------------------------------------------------
@@ -218,8 +225,8 @@ async function listening(t: TestContext): Promise<Server> {
 /** A balancer with one client whose CONNECT has reached the backend. */
 async function runningWithClient(t: TestContext, env = {}): Promise<{ program: Program; client: Socket }> {
   const backend = await listening(t);
-  const file = join(folder, 'client.yaml');
   const { port } = backend.address() as AddressInfo;
+  const file = join(folder, `client-${port}.yaml`);
   await writeFile(
     file,
     CONFIG.replace('10.0.0.11:1883', `127.0.0.1:${port}`).replace(/, \{ address: 10\.0\.0\.12.*/, '] }'),
@@ -227,18 +234,15 @@ async function runningWithClient(t: TestContext, env = {}): Promise<{ program: P
   const program = await running(t, { file, env });
   const client = connect(portOf(program), '127.0.0.1').on('error', () => {});
   t.after(() => client.destroy());
-  client.write(CONNECT_FOO);
-  const [broker] = (await once(backend, 'connection')) as [Socket];
-  t.after(() => broker.destroy());
+  client.write(connectPacket({ clientId: 'foo' }));
+  const [socket] = (await once(backend, 'connection')) as [Socket];
+  t.after(() => socket.destroy());
   await once(
-    broker.on('error', () => {}),
+    socket.on('error', () => {}),
     'data',
   );
   return { program, client };
 }
-
-/** MQTT 3.1.1, clean session, keep alive 60, ClientId foo. */
-const CONNECT_FOO = Buffer.from('100f00044d5154540402003c0003666f6f', 'hex');
 
 function messages(stderr: string): string[] {
   return stderr
@@ -247,79 +251,84 @@ function messages(stderr: string): string[] {
     .map((line) => JSON.parse(line).msg);
 }
 
-test('run logs JSON lines with its notices and addresses, and leaves with 0 on SIGTERM', async (t) => {
-  const program = await running(t);
-  const { listeners } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
-  assert.match(listeners.mqtt, /^127\.0\.0\.1:[1-9]\d*$/);
-  program.child.kill('SIGTERM');
-  const { code, stderr, stdout } = await program.ended();
-  assert.deepEqual([code, stdout], [0, '']);
-  assert.ok(messages(stderr).includes('admin: the API is not in this version; nothing listens on 127.0.0.1:9883'));
-  assert.equal(messages(stderr).at(-1), 'stopped');
-});
+describe('run', { concurrency: 4 }, () => {
+  test('run logs JSON lines with its notices and addresses, and leaves with 0 on SIGTERM', async (t) => {
+    const program = await running(t);
+    const { listeners } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    assert.match(listeners.mqtt, /^127\.0\.0\.1:[1-9]\d*$/);
+    program.child.kill('SIGTERM');
+    const { code, stderr, stdout } = await program.ended();
+    assert.deepEqual([code, stdout], [0, '']);
+    assert.ok(messages(stderr).includes('admin: the API is not in this version; nothing listens on 127.0.0.1:9883'));
+    assert.equal(messages(stderr).at(-1), 'stopped');
+  });
 
-test('run survives SIGHUP, SIGUSR1 and SIGUSR2, and says what it did', async (t) => {
-  const program = await running(t);
-  for (const [signal, answer] of [
-    ['SIGHUP', /reload is not in this version/],
-    ['SIGUSR1', /access log reopened/],
-    ['SIGUSR2', /handing over to a new binary is not in this version/],
-  ] as const) {
-    program.child.kill(signal);
-    await program.printed('stderr', answer);
-  }
-  program.child.kill('SIGINT');
-  assert.equal((await program.ended()).code, 0);
-});
+  test('run survives SIGHUP, SIGUSR1 and SIGUSR2, and says what it did', async (t) => {
+    const program = await running(t);
+    for (const [signal, answer] of [
+      ['SIGHUP', /reload is not in this version/],
+      ['SIGUSR1', /access log reopened/],
+      ['SIGUSR2', /handing over to a new binary is not in this version/],
+    ] as const) {
+      program.child.kill(signal);
+      await program.printed('stderr', answer);
+    }
+    program.child.kill('SIGINT');
+    assert.equal((await program.ended()).code, 0);
+  });
 
-test('run ends with 2 and one line that says what to do when its port is taken', async (t) => {
-  const { port } = (await listening(t)).address() as AddressInfo;
-  const taken = join(folder, 'taken.yaml');
-  await writeFile(taken, CONFIG.replace('127.0.0.1:0', `127.0.0.1:${port}`));
-  const { code, stderr } = await tidegate('run', '--config', taken);
-  assert.equal(code, 2);
-  const plain = stderr.split('\n').filter((line) => !line.startsWith('{') && line !== '');
-  assert.equal(plain.length, 1);
-  assert.match(plain[0] ?? '', new RegExp(`^tidegate: cannot listen on 127\\.0\\.0\\.1:${port}: the port is taken; `));
-});
+  test('run ends with 2 and one line that says what to do when its port is taken', async (t) => {
+    const { port } = (await listening(t)).address() as AddressInfo;
+    const taken = join(folder, 'taken.yaml');
+    await writeFile(taken, CONFIG.replace('127.0.0.1:0', `127.0.0.1:${port}`));
+    const { code, stderr } = await tidegate('run', '--config', taken);
+    assert.equal(code, 2);
+    const plain = stderr.split('\n').filter((line) => !line.startsWith('{') && line !== '');
+    assert.equal(plain.length, 1);
+    assert.match(
+      plain[0] ?? '',
+      new RegExp(`^tidegate: cannot listen on 127\\.0\\.0\\.1:${port}: the port is taken; `),
+    );
+  });
 
-test('run goes on without whoever read its output', async (t) => {
-  const program = await running(t);
-  program.child.stdout.destroy();
-  program.child.stderr.destroy();
-  program.child.kill('SIGHUP');
-  program.child.kill('SIGTERM');
-  assert.equal((await program.ended()).code, 0);
-});
+  test('run goes on without whoever read its output', async (t) => {
+    const program = await running(t);
+    program.child.stdout.destroy();
+    program.child.stderr.destroy();
+    program.child.kill('SIGHUP');
+    program.child.kill('SIGTERM');
+    assert.equal((await program.ended()).code, 0);
+  });
 
-test('run lets connections end by themselves after the first signal, and cuts them at the second', async (t) => {
-  const { program, client } = await runningWithClient(t);
-  program.child.kill('SIGTERM');
-  await program.printed('stderr', /"msg":"stopping: /);
-  await sleep(300);
-  assert.equal(program.child.exitCode, null);
-  program.child.kill('SIGTERM');
-  await once(client, 'close');
-  const { code, stderr } = await program.ended();
-  assert.equal(code, 0);
-  assert.ok(messages(stderr).includes('asked again to stop: closing every connection'));
-});
+  test('run lets connections end by themselves after the first signal, and cuts them at the second', async (t) => {
+    const { program, client } = await runningWithClient(t);
+    program.child.kill('SIGTERM');
+    await program.printed('stderr', /"msg":"stopping: /);
+    await sleep(300);
+    assert.equal(program.child.exitCode, null);
+    program.child.kill('SIGTERM');
+    await once(client, 'close');
+    const { code, stderr } = await program.ended();
+    assert.equal(code, 0);
+    assert.ok(messages(stderr).includes('asked again to stop: closing every connection'));
+  });
 
-test('run leaves as soon as the last client has', async (t) => {
-  const { program, client } = await runningWithClient(t);
-  program.child.kill('SIGINT');
-  await program.printed('stderr', /"msg":"stopping: /);
-  client.destroy();
-  assert.equal((await program.ended()).code, 0);
-});
+  test('run leaves as soon as the last client has', async (t) => {
+    const { program, client } = await runningWithClient(t);
+    program.child.kill('SIGINT');
+    await program.printed('stderr', /"msg":"stopping: /);
+    client.destroy();
+    assert.equal((await program.ended()).code, 0);
+  });
 
-test('under npm the echo of a signal is not taken for a second one', async (t) => {
-  const { program } = await runningWithClient(t, { npm_lifecycle_event: 'tidegate' });
-  program.child.kill('SIGINT');
-  program.child.kill('SIGINT');
-  await program.printed('stderr', /"msg":"stopping: /);
-  await sleep(300);
-  assert.equal(program.child.exitCode, null);
-  program.child.kill('SIGINT');
-  assert.equal((await program.ended()).code, 0);
+  test('under npm the echo of a signal is not taken for a second one', async (t) => {
+    const { program } = await runningWithClient(t, { npm_lifecycle_event: 'tidegate' });
+    program.child.kill('SIGINT');
+    program.child.kill('SIGINT');
+    await program.printed('stderr', /"msg":"stopping: /);
+    await sleep(300);
+    assert.equal(program.child.exitCode, null);
+    program.child.kill('SIGINT');
+    assert.equal((await program.ended()).code, 0);
+  });
 });

@@ -1,13 +1,11 @@
 // The CONNECT parser against mqtt-packet, the parser of MQTT.js: what it generates we read the same way, and what it
 // accepts or refuses we do too, but for the differences that are listed and explained below.
-// SEED=number replays a run; the seed is printed with every run.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import mqttPacket, { type IConnectPacket } from 'mqtt-packet';
 import { type CompleteConnect, type ParsedConnect, parseConnect } from '../src/core.ts';
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+import { testSeed } from './tools/random.ts';
 
 // ---- Valid packets --------------------------------------------------------------------------------------------------
 
@@ -92,7 +90,7 @@ const connectPacket = fc
   });
 
 test('a CONNECT that mqtt-packet generates is read with the same fields', (context) => {
-  context.diagnostic(`SEED=${seed}`);
+  const seed = testSeed(context);
   const property = fc.property(connectPacket, (packet) => {
     const bytes = mqttPacket.generate(packet);
     const parsed = parseConnect(bytes);
@@ -177,7 +175,7 @@ const isLenient31 = (parsed: CompleteConnect, error: string) =>
   parsed.version === 3 && /Will (Retain|QoS)|flag bit 0|Cannot parse (username|password)/.test(error);
 
 test('a damaged CONNECT is refused where mqtt-packet refuses it, and where it is too lenient', (context) => {
-  context.diagnostic(`SEED=${seed}`);
+  const seed = testSeed(context);
   const outcomes = { complete: 0, partial: 0, refused: 0 };
   const damages = fc.array(damage, { minLength: 1, maxLength: 2 });
   const property = fc.property(connectPacket, damages, (packet, list) => {

@@ -5,19 +5,11 @@ import { ALGORITHM_KETAMA, ALGORITHM_RENDEZVOUS, CONNECT_BYTES_LIMIT } from '../
 import { createTable, parseConnect, TableError, type TableOptions } from '../src/core.ts';
 import { connectPacket } from './tools/packets.ts';
 import { Random, testSeed } from './tools/random.ts';
-import { coreModule, coreText, RawPool } from './tools/raw-core.ts';
+import { RawPool } from './tools/raw-core.ts';
 
 const ALGORITHMS = { rendezvous: ALGORITHM_RENDEZVOUS, ketama: ALGORITHM_KETAMA };
 
 describe('core.wasm', () => {
-  it('imports a memory and nothing else', () => {
-    assert.deepEqual(WebAssembly.Module.imports(coreModule), [{ module: 'env', name: 'memory', kind: 'memory' }]);
-  });
-
-  it('holds no language runtime', () => {
-    assert.doesNotMatch(coreText, /~lib\/rt/);
-  });
-
   it('hashes with SipHash-2-4 as its authors publish it', () => {
     const secret = Uint8Array.from({ length: 16 }, (_, index) => index);
     const pool = new RawPool({ members: [{ name: 'a:1' }], secret });

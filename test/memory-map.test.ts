@@ -24,9 +24,8 @@ import {
   RING_HEADS_BYTES,
   SUBMISSION_BYTES,
 } from '../assembly/layout.ts';
-import { findCapacity } from '../src/control/capacity.ts';
-import { createMemory, defaultSettings, headerWords, placeRegions } from '../src/control/memory-map.ts';
-import type { TidegateError } from '../src/errors.ts';
+import { createMemory, defaultSettings, placeRegions } from '../src/control/memory-map.ts';
+import { headerWords } from '../src/header.ts';
 
 test('regions begin on pages, follow one another in the order of the header, and never overlap', () => {
   for (const connectionsMax of [1, 7, 4096, 9968, 524256]) {
@@ -92,30 +91,4 @@ test('memory that is never touched costs nothing', () => {
   assert.ok(memories[0]!.buffer.byteLength > 200 << 20);
   const grown = process.memoryUsage.rss() - before;
   assert.ok(grown < 16 << 20, `${grown} bytes`);
-});
-
-test('a ring bounds the connections of its own worker, a process those of all its workers', () => {
-  assert.equal(findCapacity('uring', 2, 'auto', 20_000).connectionsMax, (20_000 - 64) / 2);
-  assert.equal(findCapacity('portable', 2, 'auto', 20_000).connectionsMax, (20_000 - 200) / 2 / 2);
-  assert.match(findCapacity('uring', 2, 'auto', 20_000).limit, /RLIMIT_NOFILE \(20000\)/);
-  assert.equal(findCapacity('uring', 1, 'auto', Number.POSITIVE_INFINITY).connectionsMax, ((1 << 20) - 64) / 2);
-  assert.deepEqual(findCapacity('uring', 1, 500, 20_000), { connectionsMax: 500, limit: 'connections_max' });
-});
-
-test("connections_max that can't be had names the limit, what it should be, and what would fit", () => {
-  const refusal = (engine: 'uring' | 'portable', workers: number, wanted: number | 'auto', descriptors: number) => {
-    let message = '';
-    assert.throws(
-      () => findCapacity(engine, workers, wanted, descriptors),
-      (error: TidegateError) => {
-        message = error.message;
-        return error.exitCode === 2 && !message.includes('\n');
-      },
-    );
-    return message;
-  };
-  assert.match(refusal('uring', 2, 10_000, 20_000), /20064 descriptors.*RLIMIT_NOFILE is 20000.*ulimit -n 20064.*9968/);
-  assert.match(refusal('portable', 2, 5_000, 20_000), /20200 descriptors.*RLIMIT_NOFILE is 20000.*4950/);
-  assert.match(refusal('uring', 1, 600_000, 1 << 21), /descriptor table \(1048576\) allows 524256/);
-  assert.match(refusal('uring', 1, 'auto', 60), /RLIMIT_NOFILE is 60/);
 });

@@ -38,10 +38,11 @@ import {
   SNAPSHOT_POOLS,
 } from '../assembly/layout.ts';
 import { parseConfig } from '../src/config.ts';
-import { createMemory, defaultSettings, headerWords, regionOffset } from '../src/control/memory-map.ts';
+import { createMemory, defaultSettings } from '../src/control/memory-map.ts';
 import { BackendIds, buildSnapshot, mayPublish, publishSnapshot, resolveBackends } from '../src/control/snapshot.ts';
-import { decodeSockaddr } from '../src/engine/sockaddr.ts';
 import type { TidegateError } from '../src/errors.ts';
+import { headerWords, regionOffset } from '../src/header.ts';
+import { decodeSockaddr } from '../src/system/sockaddr.ts';
 
 const TEXT = `
 connect_max_bytes: 4096

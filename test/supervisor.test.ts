@@ -10,17 +10,12 @@ import { SNAPSHOT_POOLS } from '../assembly/layout.ts';
 import { parseConfig } from '../src/config.ts';
 import { BackendIds, buildSnapshot, resolveBackends } from '../src/control/snapshot.ts';
 import { start, type TidegateError } from '../src/index.ts';
-import {
-  type Balancer,
-  type Client,
-  connectClient,
-  echoes,
-  nextBytes,
-  startBalancer,
-  startBroker,
-} from './tools/balancer.ts';
-import { testEveryEngine, waitFor } from './tools/gate.ts';
-import { connectPacket } from './tools/packets.ts';
+import { echo, startBackend } from './tools/backends.ts';
+import { type Balancer, startBalancer } from './tools/balancer.ts';
+import { type Client, connectClient, echoes, nextBytes } from './tools/client.ts';
+import { testEveryEngine } from './tools/engines.ts';
+import { connackPacket, connectPacket } from './tools/packets.ts';
+import { waitFor } from './tools/wait.ts';
 
 const workerOf = ({ tidegate }: Balancer, index: number) => tidegate.status().workers[index]!;
 
@@ -45,8 +40,8 @@ const openDescriptors = () => readdir('/proc/self/fd');
 testEveryEngine(
   "a killed worker is back within a second, and the others' sessions are untouched",
   async (engine, context) => {
-    const broker = await startBroker(context);
-    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { workers: 3 });
+    const backend = await startBackend(context, echo);
+    const balancer = await startBalancer(context, { engine, backends: [backend.address], workers: 3, mayDie: true });
     const clients = await connectMany(balancer.port, 60);
     assert.equal(await countEchoing(clients), 60);
     const before = balancer.tidegate.status();
@@ -61,7 +56,7 @@ testEveryEngine(
 
     await waitFor(
       'end of the lost sessions',
-      async () => (broker.connections === 60 && (await countEchoing(clients)) === 60 - lost) || undefined,
+      async () => backend.connections === 60 && (await countEchoing(clients)) === 60 - lost,
     );
     const after = balancer.tidegate.status();
     assert.equal(after.connections, 60 - lost);
@@ -73,10 +68,7 @@ testEveryEngine(
     for (const [name, value] of Object.entries(before.counters)) {
       if (name !== 'buffersHeld' && name !== 'arenaUsed') assert.ok(after.counters[name]! >= value, `${name} fell`);
     }
-    const records = await waitFor('access records', async () => {
-      const seen = await balancer.accessLog();
-      return seen.length >= lost ? seen : undefined;
-    });
+    const records = await balancer.records(lost);
     assert.deepEqual(new Set(records.map(({ reason, status }) => `${reason} ${status}`)), new Set(['worker_died 500']));
     assert.equal(records.length, lost);
     const fresh = await connectMany(balancer.port, 30);
@@ -89,8 +81,8 @@ testEveryEngine(
 testEveryEngine(
   'connections that wait in the queue of a dead worker are served by its successor',
   async (engine, context) => {
-    const broker = await startBroker(context);
-    const balancer = await startBalancer(context, engine, { backends: [broker.address] });
+    const backend = await startBackend(context, echo);
+    const balancer = await startBalancer(context, { engine, backends: [backend.address], mayDie: true });
     await balancer.tidegate.supervisor.terminate(0);
     await untilRunning(balancer, 0, 1);
     await balancer.tidegate.supervisor.terminate(0);
@@ -99,7 +91,7 @@ testEveryEngine(
     assert.equal(workerOf(balancer, 0).state, 'waiting', 'nobody serves');
     for (const socket of sockets) {
       socket.write(connectPacket());
-      assert.deepEqual([...(await nextBytes(socket))], [0x20, 2, 0, 0]);
+      assert.deepEqual(await nextBytes(socket), connackPacket(4));
     }
     assert.equal(workerOf(balancer, 0).restarts, 2);
     for (const socket of sockets) socket.destroy();
@@ -109,10 +101,10 @@ testEveryEngine(
 testEveryEngine(
   'a worker whose data plane traps is replaced, and takes over what is published then',
   async (engine, context) => {
-    const broker = await startBroker(context);
-    const balancer = await startBalancer(context, engine, { backends: [broker.address] });
+    const backend = await startBackend(context, echo);
+    const balancer = await startBalancer(context, { engine, backends: [backend.address], mayDie: true });
     const { supervisor } = balancer.tidegate;
-    const text = { listeners: [{ bind: '127.0.0.1:0' }], pools: { brokers: { backends: [broker.address] } } };
+    const text = { listeners: [{ bind: '127.0.0.1:0' }], pools: { brokers: { backends: [backend.address] } } };
     const config = parseConfig(JSON.stringify(text), 'test.yaml');
     const good = buildSnapshot(config, await resolveBackends(config.pools, new BackendIds()));
     const bad = good.slice();
@@ -138,8 +130,8 @@ testEveryEngine(
 );
 
 testEveryEngine('a worker that dies over and over is started with growing pauses', async (engine, context) => {
-  const broker = await startBroker(context);
-  const balancer = await startBalancer(context, engine, { backends: [broker.address] });
+  const backend = await startBackend(context, echo);
+  const balancer = await startBalancer(context, { engine, backends: [backend.address], mayDie: true });
   for (const restarts of [1, 2, 3]) {
     await balancer.tidegate.supervisor.terminate(0);
     await untilRunning(balancer, 0, restarts);
@@ -154,9 +146,9 @@ testEveryEngine('a worker that dies over and over is started with growing pauses
 testEveryEngine(
   'stop takes nobody new, lets sessions go on, and ends when the last one has',
   async (engine, context) => {
-    const broker = await startBroker(context);
-    const settings = { workers: 2, shutdown_timeout: '20s' };
-    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
+    const backend = await startBackend(context, echo);
+    const options = { engine, backends: [backend.address], workers: 2, shutdownTimeout: '20s' };
+    const balancer = await startBalancer(context, options);
     const clients = await connectMany(balancer.port, 10);
     const stopped = balancer.tidegate.stop();
     await waitFor('refusal of newcomers', async () => {
@@ -165,7 +157,7 @@ testEveryEngine(
         socket.on('error', () => resolve(true)).on('connect', () => resolve(false)),
       );
       socket.destroy();
-      return refused || undefined;
+      return refused;
     });
     assert.equal(await countEchoing(clients), 10);
     let ended = false;
@@ -183,14 +175,14 @@ testEveryEngine(
     );
     assert.equal(connections, 0);
     assert.equal(counters.accepted, counters.closed);
-    const clientIds = (await balancer.accessLog()).map(({ client_id }) => client_id);
+    const clientIds = (await balancer.records(0)).map(({ client_id }) => client_id);
     for (const index of clients.keys()) assert.ok(clientIds.includes(`device-${index}`), 'the log is whole');
   },
 );
 
 testEveryEngine('stop gives up on sessions that outlive shutdown_timeout', async (engine, context) => {
-  const broker = await startBroker(context);
-  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { shutdown_timeout: '300ms' });
+  const backend = await startBackend(context, echo);
+  const balancer = await startBalancer(context, { engine, backends: [backend.address], shutdownTimeout: '300ms' });
   const clients = await connectMany(balancer.port, 3);
   const beganMs = performance.now();
   await balancer.tidegate.stop();
@@ -198,14 +190,14 @@ testEveryEngine('stop gives up on sessions that outlive shutdown_timeout', async
   assert.ok(tookMs >= 290 && tookMs < 2000, `${tookMs} ms`);
   for (const { socket } of clients) assert.equal((await nextBytes(socket)).length, 0);
   assert.deepEqual(
-    (await balancer.accessLog()).map(({ reason }) => reason),
+    (await balancer.records(0)).map(({ reason }) => reason),
     ['shutdown', 'shutdown', 'shutdown'],
   );
 });
 
 testEveryEngine('a second stop, with now, ends the waiting of the first', async (engine, context) => {
-  const broker = await startBroker(context);
-  const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { shutdown_timeout: '60s' });
+  const backend = await startBackend(context, echo);
+  const balancer = await startBalancer(context, { engine, backends: [backend.address], shutdownTimeout: '60s' });
   await connectMany(balancer.port, 2);
   const first = balancer.tidegate.stop();
   await sleep(50);
@@ -217,23 +209,23 @@ testEveryEngine('a second stop, with now, ends the waiting of the first', async 
 testEveryEngine(
   'a worker that is killed while another one drains stays dead, and stop still ends',
   async (engine, context) => {
-    const broker = await startBroker(context);
-    const settings = { workers: 2, shutdown_timeout: '60s' };
-    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, settings);
+    const backend = await startBackend(context, echo);
+    const options = { engine, backends: [backend.address], workers: 2, shutdownTimeout: '60s' };
+    const balancer = await startBalancer(context, options);
     const clients = await connectMany(balancer.port, 20);
     const stopped = balancer.tidegate.stop();
     await balancer.tidegate.supervisor.terminate(0);
-    assert.equal(workerOf(balancer, 0).restarts, 0);
     for (const { socket } of clients) socket.destroy();
     await stopped;
-    assert.equal((await balancer.accessLog()).length, 20);
+    assert.equal(workerOf(balancer, 0).restarts, 0);
+    assert.equal((await balancer.records(0)).length, 20);
   },
 );
 
 testEveryEngine('nothing is left open after stop, nor after a worker was replaced', async (engine, context) => {
-  const broker = await startBroker(context);
+  const backend = await startBackend(context, echo);
   const live = async (kill: boolean) => {
-    const balancer = await startBalancer(context, engine, { backends: [broker.address] }, { workers: 2 });
+    const balancer = await startBalancer(context, { engine, backends: [backend.address], workers: 2, mayDie: true });
     if (kill) {
       await balancer.tidegate.supervisor.terminate(0);
       await untilRunning(balancer, 0, 1);
@@ -246,19 +238,19 @@ testEveryEngine('nothing is left open after stop, nor after a worker was replace
   const before = (await openDescriptors()).length;
   await live(false);
   await live(true);
-  await waitFor('return to as few descriptors', async () => (await openDescriptors()).length <= before || undefined);
+  await waitFor('return to as few descriptors', async () => (await openDescriptors()).length <= before);
 });
 
 testEveryEngine('several balancers run in one process without knowing of each other', async (engine, context) => {
-  const brokers = [await startBroker(context), await startBroker(context)];
+  const backends = [await startBackend(context, echo), await startBackend(context, echo)];
   const balancers = await Promise.all(
-    brokers.map(({ address }) => startBalancer(context, engine, { backends: [address] })),
+    backends.map(({ address }) => startBalancer(context, { engine, backends: [address] })),
   );
   for (const [index, { port }] of balancers.entries()) {
     const [client] = await connectMany(port, 1);
     assert.ok(await echoes(client!));
     assert.deepEqual(
-      brokers.map(({ connections }) => connections),
+      backends.map(({ connections }) => connections),
       index === 0 ? [1, 0] : [1, 1],
     );
     client!.socket.destroy();
@@ -287,14 +279,14 @@ testEveryEngine(
 );
 
 testEveryEngine('a start that fails says why in one line and leaves nothing behind', async (engine, context) => {
-  const broker = await startBroker(context);
-  const taken = await startBalancer(context, engine, { backends: [broker.address] });
+  const backend = await startBackend(context, echo);
+  const taken = await startBalancer(context, { engine, backends: [backend.address], mayDie: true });
   const before = (await openDescriptors()).length;
   const settings = {
     engine,
     workers: 2,
     listeners: [{ name: 'mqtt', bind: `127.0.0.1:${taken.port}` }],
-    pools: { brokers: { backends: [broker.address] } },
+    pools: { brokers: { backends: [backend.address] } },
     access_log: { path: 'off' },
   };
   const startWith = (change: object) => start(parseConfig(JSON.stringify({ ...settings, ...change }), 'test.yaml'));
@@ -307,12 +299,16 @@ testEveryEngine('a start that fails says why in one line and leaves nothing behi
   const listeners = [{ name: 'mqtt', bind: '127.0.0.1:0' }];
   await assert.rejects(startWith({ listeners, connections_max: 1_000_000 }), fails(/connections_max|RLIMIT_NOFILE/));
   await assert.rejects(startWith({ listeners, access_log: { path: '/nowhere/at/all.log' } }), fails(/access log/));
-  await waitFor('return to as few descriptors', async () => (await openDescriptors()).length <= before || undefined);
+  await waitFor('return to as few descriptors', async () => (await openDescriptors()).length <= before);
 });
 
 test('what the process is told about engine and capacity stands in one line each', async (context) => {
-  const broker = await startBroker(context);
-  const balancer = await startBalancer(context, 'portable', { backends: [broker.address] });
+  const backend = await startBackend(context, echo);
+  const balancer = await startBalancer(context, {
+    engine: 'portable',
+    backends: [backend.address],
+    connectionsMax: 256,
+  });
   assert.deepEqual(balancer.messages, [
     'engine portable: the configuration asks for it',
     'capacity: 256 connections in each of 1 workers, bounded by connections_max',

@@ -241,10 +241,16 @@ function armReceive(slot: u32, side: u32): void {
   const line = hot(slot);
   if (line.pending & (1 << (OP_RECEIVE + side))) return;
   if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
-  if (side == CLIENT) cold(slot).clientTick = currentTick(); // from now on it can be heard
+  if (side == CLIENT) listenAgain(slot);
   // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows.
   const flows = direction(slot, side).head == NONE && !buffersShort();
   prepReceive(slot, side, flows, awaited(slot, OP_RECEIVE + side));
+}
+
+// While it wasn't read, the client could not be heard: its silence begins now.
+function listenAgain(slot: u32): void {
+  cold(slot).clientTick = currentTick();
+  if (hot(slot).phase == PHASE_OPEN) setOpenTimer(slot);
 }
 
 function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {

@@ -52,7 +52,8 @@ export const SQE_LEN = 24; // u32
 export const SQE_OP_FLAGS = 28; // u32
 export const SQE_USER_DATA = 32; // u64
 export const SQE_BUF_GROUP = 40; // u16
-export const SQE_FILE_INDEX = 44; // u32, 1-based; optlen
+export const SQE_FILE_INDEX = 44; // u32, 1-based
+export const SQE_OPTLEN = 44; // u32, in the same place
 export const SQE_OPTVAL = 48; // u64
 
 // struct io_uring_cqe
@@ -74,11 +75,21 @@ export const PARAMS_CQ_TAIL = 84;
 export const PARAMS_CQ_CQES = 100;
 export const PARAMS_CQ_USER_ADDR = 112; // u64
 
-// struct io_uring_buf, io_uring_buf_reg: the ring's tail lies in the first entry's reserved half-word
+// struct io_uring_buf: the ring's tail lies in the first entry's reserved half-word
 export const BUF_ADDR = 0;
 export const BUF_LEN = 8;
 export const BUF_BID = 12;
 export const BUF_RING_TAIL = 14;
+
+// struct io_uring_buf_reg
+export const BUF_REG_RING_ADDR = 0; // u64
+export const BUF_REG_RING_ENTRIES = 8;
+export const BUF_REG_BYTES = 40;
+
+// struct io_uring_rsrc_register
+export const RSRC_REGISTER_NR = 0;
+export const RSRC_REGISTER_FLAGS = 4;
+export const RSRC_REGISTER_BYTES = 32;
 
 // struct io_uring_getevents_arg
 export const GETEVENTS_SIGMASK = 0;

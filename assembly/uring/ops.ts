@@ -13,7 +13,7 @@ import {
   MESSAGE_BYTES,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
-import { Cold, Member } from '../memory';
+import { Cold, Header, Member } from '../memory';
 import {
   IORING_OP_ACCEPT,
   IORING_OP_ASYNC_CANCEL,
@@ -51,6 +51,7 @@ import {
   SQE_OFF,
   SQE_OP_FLAGS,
   SQE_OPCODE,
+  SQE_OPTLEN,
   SQE_OPTNAME,
   SQE_OPTVAL,
   SQE_USER_DATA,
@@ -110,11 +111,17 @@ export function prepAccept(listenerFd: u32, slot: u32, line: Cold, userData: u64
   store<u32>(entry, file(slot, 0) + 1, SQE_FILE_INDEX);
 }
 
-/** Receives into provided buffers: `multishot` until it is cancelled or fails, else once. */
+/**
+ * Receives into provided buffers: once, or `multishot` until it is cancelled, fails or, where the kernel can, has
+ * brought receiveLimit bytes. Without that limit one side that floods can bring hundreds of buffers in one call.
+ */
 export function prepReceive(slot: u32, side: u32, multishot: bool, userData: u64): void {
   const entry = prep(IORING_OP_RECV, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT, userData);
   store<u32>(entry, file(slot, side), SQE_FD);
-  if (multishot) store<u16>(entry, IORING_RECV_MULTISHOT, SQE_IOPRIO);
+  if (multishot) {
+    store<u16>(entry, IORING_RECV_MULTISHOT, SQE_IOPRIO);
+    store<u32>(entry, changetype<Header>(HEADER_OFFSET).receiveLimit, SQE_OPTLEN);
+  }
   store<u16>(entry, 0, SQE_BUF_GROUP);
 }
 
@@ -169,7 +176,7 @@ export function prepDial(slot: u32, to: Member, userData: u64): void {
   store<u32>(option, SOCKET_URING_OP_SETSOCKOPT, SQE_OFF);
   store<u32>(option, IPPROTO_TCP, SQE_ADDR);
   store<u32>(option, TCP_NODELAY, SQE_OPTNAME);
-  store<u32>(option, 4, SQE_FILE_INDEX);
+  store<u32>(option, 4, SQE_OPTLEN);
   store<u64>(option, kernelAddress(HEADER_OFFSET + HEADER_OPTION_ON, 4), SQE_OPTVAL);
   const connect = prep(IORING_OP_CONNECT, IOSQE_FIXED_FILE, userData);
   store<u32>(connect, file(slot, 1), SQE_FD);

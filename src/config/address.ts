@@ -8,6 +8,7 @@ export interface Address {
 }
 
 export const ADDRESS_PATTERN = /^(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?)\]|([^[\]:/\s]+)):(\d{1,5})$/;
+export const IP_ADDRESS_PATTERN = /^(?:\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]|\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}$/;
 const HOST_LABEL = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
 const HOST_NAME_BYTES_MAX = 253;
 const PORT_MAX = 65535;

@@ -1,26 +1,21 @@
 // What must hold between keys, within a file and over all files of a folder. It reads the plain values, so that it
 // finds its faults also while others are left; whatever has a wrong type is passed over here and reported by the schema.
-import {
-  BACKENDS_MAX,
-  LISTENERS_MAX,
-  MEMBER_BYTES,
-  POINT_BYTES,
-  POINTS_MAX,
-  POINTS_PER_WEIGHT,
-  POOL_BYTES,
-  POOLS_MAX,
-  ROW_BYTES,
-  SNAPSHOT_BLOCKS,
-  SNAPSHOT_HALF_BYTES,
-} from '../../assembly/layout.ts';
+import { existsSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { dirname, resolve } from 'node:path';
+import { BACKENDS_MAX, LISTENERS_MAX, POOLS_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_HALF_BYTES } from '../../assembly/layout.ts';
 import type { PoolConfig } from '../config.ts';
+import { CONNECTIONS_PER_LISTENER_MIN } from '../control/memory-map.ts';
+import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
 import { nearestName } from '../nearest-name.ts';
-import { canonicalAddress, parseAddress } from './address.ts';
+import { tableBytesOf } from '../pool-table.ts';
+import { type Address, canonicalAddress, parseAddress } from './address.ts';
 import type { Path, SourceDocument } from './document.ts';
 import { found, isMapping } from './faults.ts';
 
-const KETAMA_WEIGHT_MAX = Math.floor(POINTS_MAX / POINTS_PER_WEIGHT);
+/** Of a pool's block in the snapshot. */
+const BLOCK_ALIGNMENT = 16;
 
 /** A listener or a pool as it stands in its file. */
 interface Entry {
@@ -38,6 +33,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkPresence(documents, 'pools', 'at least one pool'),
     ...checkListenerNames(listeners),
     ...checkBinds(listeners),
+    ...checkConnectionsMax(documents, listeners),
     ...checkPoolReferences(listeners, pools),
     ...checkPoolNames(pools),
     ...pools.flatMap(checkBalance),
@@ -48,45 +44,35 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
   ];
 }
 
-/** What the tables need; `pools` are valid ones, in the order of the documents. */
+/** What the tables need; `pools` are valid ones, in the order of the documents. They all lie in one snapshot. */
 export function checkTables(documents: readonly SourceDocument[], pools: readonly PoolConfig[]): Fault[] {
   const entries = documents.flatMap(poolsOf);
-  const points = pools.flatMap((pool, index) => checkPoints(pool, entries[index]));
-  return points.length > 0 ? points : checkTableSpace(pools, entries);
-}
-
-function checkPoints({ balance, backends }: PoolConfig, entry: Entry | undefined): Fault[] {
-  const weight = weightOf(backends);
-  const ketama = balance.method === 'hash' && balance.algorithm === 'ketama';
-  if (!ketama || entry === undefined || weight <= KETAMA_WEIGHT_MAX) return [];
-  const expected = `expected weights that add up to at most ${KETAMA_WEIGHT_MAX} for algorithm: ketama, found ${weight}`;
-  return [entry.document.fault([...entry.path, 'backends'], expected, 'key')];
-}
-
-/** The tables of all pools lie in one snapshot of fixed size. */
-function checkTableSpace(pools: readonly PoolConfig[], entries: readonly Entry[]): Fault[] {
   let bytes = SNAPSHOT_BLOCKS;
-  const over = pools.findIndex((pool) => {
-    bytes += poolBytesMax(pool);
-    return bytes > SNAPSHOT_HALF_BYTES;
+  for (const [index, pool] of pools.entries()) {
+    const { document, path } = entries[index]!;
+    try {
+      bytes += tableBytesOf(pool) + BLOCK_ALIGNMENT;
+    } catch (error) {
+      if (error instanceof TableError) return [document.fault([...path, 'backends'], error.message, 'key')];
+      throw error;
+    }
+    if (bytes > SNAPSHOT_HALF_BYTES) return [document.fault(path, NO_ROOM, 'key')];
+  }
+  return [];
+}
+
+const NO_ROOM =
+  `expected the hash tables of all pools to fit into ${SNAPSHOT_HALF_BYTES >> 20} MiB; with this pool they need more: ` +
+  'lower rows, for ketama the weights, or the number of pools';
+
+/** What must be there in the file system: the log's file is made when it is needed, its folder is not. */
+export function checkFolders(documents: readonly SourceDocument[]): Fault[] {
+  return documents.flatMap((document) => {
+    const { path } = mapping(mapping(document.value).access_log);
+    if (typeof path !== 'string' || path === '-' || path === 'off' || existsSync(dirname(resolve(path)))) return [];
+    const expected = found('expected a file in a folder that exists', path, ['path']);
+    return [document.fault(['access_log', 'path'], expected)];
   });
-  const entry = entries[over];
-  if (entry === undefined) return [];
-  const room = `expected the hash tables of all pools to fit into ${SNAPSHOT_HALF_BYTES >> 20} MiB`;
-  const advice = 'with this pool they need more: lower rows, for ketama the weights, or the number of pools';
-  return [entry.document.fault(entry.path, `${room}; ${advice}`, 'key')];
-}
-
-function poolBytesMax({ backends, balance }: PoolConfig): number {
-  const alignment = 16;
-  const members = POOL_BYTES + backends.length * MEMBER_BYTES + alignment;
-  if (balance.method !== 'hash') return members;
-  const points = weightOf(backends) * POINTS_PER_WEIGHT * POINT_BYTES;
-  return members + (balance.algorithm === 'ketama' ? points : balance.rows * ROW_BYTES);
-}
-
-function weightOf(backends: PoolConfig['backends']): number {
-  return backends.reduce((sum, { weight }) => sum + weight, 0);
 }
 
 function listenersOf(document: SourceDocument): Entry[] {
@@ -137,16 +123,41 @@ function checkListenerNames(listeners: readonly Entry[]): Fault[] {
     }));
 }
 
+/** An address that stands for all of its family takes the port from every other one. */
 function checkBinds(listeners: readonly Entry[]): Fault[] {
   const binds = listeners.flatMap(({ document, path, value }) => {
     const address = parseAddress(String(value.bind));
     const anyPort = address === null || address.port === 0;
-    return anyPort ? [] : [{ bind: canonicalAddress(address), at: document.fault([...path, 'bind'], '') }];
+    return anyPort ? [] : [{ address, at: document.fault([...path, 'bind'], '') }];
   });
-  return repeated(binds, ({ bind }) => bind).map(({ item, first }) => ({
-    ...item.at,
-    expected: `expected an address of its own, found ${item.bind}, which is taken at ${place(first.at)}`,
-  }));
+  return binds.flatMap((item, index) => {
+    const first = binds.slice(0, index).find(({ address }) => overlap(address, item.address));
+    if (first === undefined) return [];
+    const taken = `which is taken at ${place(first.at)}`;
+    const expected = `expected an address of its own, found ${canonicalAddress(item.address)}, ${taken}`;
+    return [{ ...item.at, expected }];
+  });
+}
+
+function overlap(a: Address, b: Address): boolean {
+  if (canonicalAddress(a) === canonicalAddress(b)) return true;
+  if (a.port !== b.port || isIP(a.host) !== isIP(b.host)) return false;
+  return isWildcard(a) || isWildcard(b);
+}
+
+function isWildcard({ host }: Address): boolean {
+  return host === '0.0.0.0' || canonicalAddress({ host, port: 0 }) === '[::]:0';
+}
+
+/** Each listener keeps an accept waiting, which holds a place that no client has. */
+function checkConnectionsMax(documents: readonly SourceDocument[], listeners: readonly Entry[]): Fault[] {
+  const least = CONNECTIONS_PER_LISTENER_MIN * listeners.length;
+  return documents.flatMap((document) => {
+    const value = mapping(document.value).connections_max;
+    if (typeof value !== 'number' || value < 1 || value >= least) return [];
+    const expected = `expected at least ${least}, ${CONNECTIONS_PER_LISTENER_MIN} for each listener, found ${value}`;
+    return [document.fault(['connections_max'], expected)];
+  });
 }
 
 function checkPoolReferences(listeners: readonly Entry[], pools: readonly Entry[]): Fault[] {

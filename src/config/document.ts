@@ -44,7 +44,7 @@ export function readDocument(text: string, file: string): SourceDocument {
 }
 
 /** As people write it: `pools.brokers.backends[2].weight`. */
-export function pathText(path: Path): string {
+function pathText(path: Path): string {
   return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`)).join('');
 }
 

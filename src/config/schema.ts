@@ -14,8 +14,8 @@ import {
   ROWS_MAX,
   WEIGHT_MAX,
 } from '../../assembly/layout.ts';
-import { compileFormat } from '../control/record-format.ts';
-import { ADDRESS_PATTERN, type Address, parseAddress } from './address.ts';
+import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
+import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, parseAddress } from './address.ts';
 
 export const NOT_IN_THIS_VERSION = 'not in this version';
 export const KNOWN_KEYS = 'known: ';
@@ -90,15 +90,15 @@ function duration(minMs: number) {
 function size(min: number, max: number) {
   const error = `expected a size from ${min} bytes to ${max / 1024}KiB, such as 64KiB`;
   return z
-    .union([z.int(), z.string().regex(SIZE_PATTERN, { error })], { error })
+    .union([integer(min, max, error), z.string().regex(SIZE_PATTERN, { error })], { error })
     .transform((value) => sizeBytes(String(value)))
     .pipe(z.number().min(min, { error }).max(max, { error }));
 }
 
-function address(error: string, accepts: (address: Address) => boolean) {
+function address(error: string, pattern: RegExp, accepts: (address: Address) => boolean) {
   return z
     .string({ error })
-    .regex(ADDRESS_PATTERN, { error })
+    .regex(pattern, { error })
     .refine((value) => acceptsAddress(value, accepts), { error });
 }
 
@@ -109,12 +109,12 @@ function acceptsAddress(value: string, accepts: (address: Address) => boolean): 
 
 function bindAddress() {
   const error = 'expected an IP address and port such as 0.0.0.0:1883 or "[::]:1883"';
-  return address(error, ({ host }) => isIP(host) !== 0);
+  return address(error, IP_ADDRESS_PATTERN, ({ host }) => isIP(host) !== 0);
 }
 
 function backendAddress() {
   const error = 'expected host:port such as 10.0.0.11:1883, broker1.example.net:1883 or "[2001:db8::1]:1883"';
-  return address(error, ({ port }) => port !== 0);
+  return address(error, ADDRESS_PATTERN, ({ port }) => port !== 0);
 }
 
 function notYet(description: string) {
@@ -132,13 +132,11 @@ function sizeBytes(value: string): number {
 }
 
 function formatProblem(value: string): string | null {
-  const named = value === 'text' || value === 'json';
-  if (!named && !value.includes('$')) return 'expected text, json, or a template with variables such as $remote_addr';
   try {
     compileFormat(value);
     return null;
   } catch (error) {
-    if (error instanceof RangeError) return error.message;
+    if (error instanceof RangeError) return error.message.startsWith(FORMAT_EXPECTED) ? FORMAT_EXPECTED : error.message;
     throw error;
   }
 }
@@ -310,6 +308,7 @@ export type Settings = z.output<typeof configSchema>;
 export type PoolSettings = z.output<typeof pool>;
 export type ListenerSettings = z.output<typeof listener>;
 
+/** Of a whole configuration: the files of a folder need listeners and pools only together. */
 export function jsonSchema(): object {
-  return z.toJSONSchema(configSchema, { io: 'input' });
+  return { ...z.toJSONSchema(configSchema, { io: 'input' }), required: ['listeners', 'pools'] };
 }

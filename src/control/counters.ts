@@ -3,9 +3,6 @@
 import {
   BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
-  BACKEND_COUNTERS_BYTES_FROM,
-  BACKEND_COUNTERS_BYTES_TO,
-  BACKEND_COUNTERS_CHOSEN,
   BACKEND_COUNTERS_CONNECTS,
   BACKEND_COUNTERS_FAILURES,
   BACKENDS_MAX,
@@ -25,10 +22,11 @@ import {
   COUNTERS_TURNS,
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_COUNTERS,
+  REASON_CONNECTIONS_MAX,
   REASON_NONE,
 } from '../../assembly/layout.ts';
+import { regionOffset } from '../header.ts';
 import { reasons } from '../reasons.ts';
-import { regionOffset } from './memory-map.ts';
 
 /** Numbers that only grow, by the names under which they are shown. */
 const SUMS: Record<string, number> = {
@@ -48,16 +46,7 @@ const GAUGES: Record<string, number> = {
   arenaUsed: COUNTERS_ARENA_USED,
 };
 
-export interface BackendTotals {
-  active: number;
-  chosen: number;
-  connects: number;
-  failures: number;
-  bytesTo: number;
-  bytesFrom: number;
-}
-
-/** Views over one worker's counters, made once: the judge reads them fifty times a second. */
+/** Views over one worker's counters, made once: the judge reads them twenty times a second. */
 export class WorkerCounters {
   readonly counters: BigUint64Array;
   readonly backends: BigUint64Array;
@@ -73,6 +62,11 @@ export class WorkerCounters {
   /** Connections that hold a slot now. */
   connections(): number {
     return Number(this.counters[COUNTERS_SLOTS_USED / 8]!);
+  }
+
+  /** Clients sent away because the table was full; where they wait in the kernel's queue instead, none. */
+  turnedAway(): number {
+    return Number(this.counters[(COUNTERS_REASONS + REASON_CONNECTIONS_MAX * 8) / 8]!);
   }
 
   activeOf(backend: number): number {
@@ -104,20 +98,12 @@ export class Totals {
     return sum;
   }
 
-  backend(id: number): BackendTotals {
-    let active = 0;
-    for (const worker of this.#living) active += worker.activeOf(id);
-    return {
-      active,
-      chosen: this.#backendSum(id, BACKEND_COUNTERS_CHOSEN),
-      connects: this.#backendSum(id, BACKEND_COUNTERS_CONNECTS),
-      failures: this.#backendSum(id, BACKEND_COUNTERS_FAILURES),
-      bytesTo: this.#backendSum(id, BACKEND_COUNTERS_BYTES_TO),
-      bytesFrom: this.#backendSum(id, BACKEND_COUNTERS_BYTES_FROM),
-    };
+  activeOf(backend: number): number {
+    let sum = 0;
+    for (const worker of this.#living) sum += worker.activeOf(backend);
+    return sum;
   }
 
-  /** Only what the judge needs. */
   connectCounts(id: number): { connects: number; failures: number } {
     return {
       connects: this.#backendSum(id, BACKEND_COUNTERS_CONNECTS),

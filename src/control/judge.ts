@@ -12,7 +12,7 @@ import { HEALTH_SUSPECT, HEALTH_UP } from '../../assembly/layout.ts';
 import type { Logger } from '../logger.ts';
 import type { Backend } from './snapshot.ts';
 
-const POLL_MS = 20;
+const POLL_MS = 50;
 
 export interface ConnectCounts {
   connects: number;

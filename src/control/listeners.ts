@@ -1,10 +1,10 @@
 // Listening sockets: one for each listener and worker, opened once and kept by the main thread until the end. A
 // connection that waits in a socket's queue outlives the worker that should have accepted it.
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
 import { platform } from 'node:os';
+import { AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY } from '../../assembly/uring/abi.ts';
 import { formatAddress } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
+import { bindError } from '../errors.ts';
 import {
   bind,
   close,
@@ -13,7 +13,6 @@ import {
   encodeSockaddr,
   getsockname,
   IPPROTO_IPV6,
-  IPPROTO_TCP,
   IPV6_V6ONLY,
   listen,
   SO_REUSEADDR,
@@ -21,10 +20,8 @@ import {
   SOL_SOCKET,
   setsockopt,
   socket,
-  TCP_NODELAY,
-} from '../engine/libc.ts';
-import { AF_INET, AF_INET6 } from '../engine/sockaddr.ts';
-import { bindError } from '../errors.ts';
+} from '../system/libc.ts';
+import { resolveHost } from '../system/resolve-host.ts';
 
 /** The kernel cuts it to net.core.somaxconn. */
 const BACKLOG = 65535;
@@ -61,7 +58,7 @@ async function openGroup(
 ): Promise<ListenerGroup> {
   const fds: number[] = [];
   try {
-    const address = encodeSockaddr(isIP(host) === 0 ? (await lookup(host)).address : host, port);
+    const address = encodeSockaddr(await resolveHost(host), port);
     if (port !== 0) probeAddress(address);
     fds.push(openSocket(address));
     const bound = getsockname(fds[0]!);

@@ -1,7 +1,7 @@
 // Where lines go: one descriptor, opened with O_APPEND, written to in whole buffers. Nothing that happens to a disk or
 // to the reader of a pipe may stop the balancer, or take more memory than BACKLOG_BYTES_MAX.
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
-import { setNonBlocking } from '../engine/libc.ts';
+import { setNonBlocking } from '../system/libc.ts';
 import type { Output } from './log-text.ts';
 
 const BUFFER_BYTES = 64 << 10;

@@ -1,5 +1,5 @@
 // Bytes of log lines, written by hand into one buffer: at a million lines a second a string per field is too much.
-import { AF_INET, AF_INET6 } from '../engine/sockaddr.ts';
+import { AF_INET, AF_INET6 } from '../../assembly/uring/abi.ts';
 
 /** Lines grow here until whoever owns it writes them out. There must be room: nothing below checks it. */
 export interface Output {

@@ -32,10 +32,15 @@ interface Source {
   isDetaching: boolean;
 }
 
-const POLL_MS = 50;
+const POLL_MS = 100;
+/** While nothing comes: still often enough for a ring to hold what 100,000 clients a second leave in it. */
+const IDLE_POLL_MS = 250;
 const PIPE_POLL_MS = 5;
-/** After a turn that found this much there is more to come: the next one follows at once. */
+/** After a turn that found this much there is more to come soon. */
 const BUSY_BYTES = 16 << 10;
+const BUSY_POLL_MS = 10;
+/** A ring that was filled further than this would be full before long: the next turn follows at once. */
+const CROWDED = 1 / 4;
 /** Closing waits this long at most for a pipe that is read a little at a time. */
 const CLOSE_PATIENCE_MS = 5000;
 
@@ -69,13 +74,14 @@ class LogThread {
    */
   #turn(): void {
     const written = this.#sources.map(({ ring }) => ring.written);
+    const isCrowded = this.#sources.some(({ ring }) => ring.fill > CROWDED);
     this.#receiveCommands();
     let bytes = 0;
     for (const [index, end] of written.entries()) bytes += this.#drain(this.#sources[index]!.ring, end);
     this.#file?.flush();
     this.#forgetDetached();
     if (this.#isFinished()) this.#end();
-    else this.#schedule(this.#pauseMs(bytes));
+    else this.#schedule(isCrowded ? 0 : this.#pauseMs(bytes));
   }
 
   #receiveCommands(): void {
@@ -140,8 +146,9 @@ class LogThread {
 
   #pauseMs(bytes: number): number {
     const isLeaving = this.#sources.some(({ isDetaching }) => isDetaching) || this.#closingMs !== undefined;
-    if (bytes >= BUSY_BYTES) return 0;
-    return this.#file?.isAccepting === false || isLeaving ? PIPE_POLL_MS : POLL_MS;
+    if (this.#file?.isAccepting === false || isLeaving) return PIPE_POLL_MS;
+    if (bytes >= BUSY_BYTES) return BUSY_POLL_MS;
+    return bytes > 0 ? POLL_MS : IDLE_POLL_MS;
   }
 
   #isFinished(): boolean {

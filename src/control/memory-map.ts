@@ -13,12 +13,10 @@ import {
   HEADER_ARENA_CHUNKS,
   HEADER_BUFFER_BYTES,
   HEADER_BUFFER_COUNT,
-  HEADER_BYTES,
   HEADER_COMPLETION_ENTRIES,
   HEADER_CONNECTIONS_MAX,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_COUNT,
-  HEADER_OFFSET,
   HEADER_RANDOM_SEED,
   HEADER_RECORDS_BYTES,
   HEADER_REGION_ARENA,
@@ -52,9 +50,12 @@ import {
   WHEEL_BYTES,
 } from '../../assembly/layout.ts';
 import { TidegateError } from '../errors.ts';
+import { headerWords } from '../header.ts';
+import { WASM_PAGE_BYTES } from '../wasm.ts';
 
-const WASM_PAGE_BYTES = 65536;
 const WASM_PAGES_MAX = 65536;
+/** An accept that waits holds a slot, and whom it accepts another one. */
+export const CONNECTIONS_PER_LISTENER_MIN = 2;
 
 export interface MemorySettings {
   connectionsMax: number;
@@ -134,15 +135,6 @@ export function placeRegions(settings: MemorySettings): { regions: Region[]; end
   return { regions, end };
 }
 
-/** Words of the header: index with HEADER_* / 4. */
-export function headerWords(memory: WebAssembly.Memory): Uint32Array {
-  return new Uint32Array(memory.buffer, HEADER_OFFSET, HEADER_BYTES / 4);
-}
-
-export function regionOffset(memory: WebAssembly.Memory, field: number): number {
-  return headerWords(memory)[field / 4]!;
-}
-
 function regionSizes(settings: MemorySettings): [field: number, bytes: number][] {
   return [
     [HEADER_REGION_COUNTERS, COUNTERS_BYTES],
@@ -163,11 +155,18 @@ function regionSizes(settings: MemorySettings): [field: number, bytes: number][]
 /** Its inner split is drawn in layout.ts; each part starts on a page. */
 function ringsBytes(settings: MemorySettings): number {
   return (
-    pageAligned(settings.completionEntries * COMPLETION_BYTES + RING_HEADS_BYTES) +
-    pageAligned(settings.submissionEntries * SUBMISSION_BYTES) +
-    pageAligned(settings.bufferCount * PROVIDED_BUFFER_BYTES) +
+    lockedBytes(settings) +
     pageAligned(settings.bufferCount * BUFFER_NOTE_BYTES) +
     pageAligned(settings.submissionEntries * MESSAGE_BYTES)
+  );
+}
+
+/** The rings that the kernel shares: it locks their pages, and counts them against RLIMIT_MEMLOCK. */
+export function lockedBytes(settings: MemorySettings): number {
+  return (
+    pageAligned(settings.completionEntries * COMPLETION_BYTES + RING_HEADS_BYTES) +
+    pageAligned(settings.submissionEntries * SUBMISSION_BYTES) +
+    pageAligned(settings.bufferCount * PROVIDED_BUFFER_BYTES)
   );
 }
 

@@ -134,6 +134,8 @@ export class RecordFormat {
   }
 }
 
+export const FORMAT_EXPECTED = 'expected text, json, or a template with variables such as $remote_addr';
+
 /** `text`, `json`, or a template. Throws a RangeError that says what is wrong with a template. */
 export function compileFormat(format: string): RecordFormat {
   if (format === 'text') return compile(TEXT_TEMPLATE, STYLE_COLUMNS);
@@ -152,7 +154,7 @@ export function compileTemplate(text: string): RecordFormat {
     throw new RangeError(`unknown escape=${escaping}; escape=default or escape=json is expected`);
   if (/[\r\n]/.test(template!)) throw new RangeError('a template is one line: a connection is one line of the log');
   if (!template!.includes('$')) {
-    throw new RangeError(`expected text, json, or a template with variables such as $remote_addr, not "${text}"`);
+    throw new RangeError(`${FORMAT_EXPECTED}, not "${text}"`);
   }
   return compile(template!, style);
 }

@@ -4,7 +4,6 @@
 //   | record | record | record | padding (RECORD_SKIP) |    a record never wraps: padding fills the ring's end
 //              ^ read            ^ written
 import {
-  HEADER_OFFSET,
   HEADER_RECORDS_BYTES,
   HEADER_RECORDS_READ,
   HEADER_RECORDS_WRITTEN,
@@ -15,17 +14,17 @@ import {
   RECORD_KEPT_SHIFT,
   RECORD_SKIP,
 } from '../../assembly/layout.ts';
+import { headerWords } from '../header.ts';
 import { AccessRecord } from './record-format.ts';
 
-const WRITTEN = (HEADER_OFFSET + HEADER_RECORDS_WRITTEN) >>> 2;
-const READ = (HEADER_OFFSET + HEADER_RECORDS_READ) >>> 2;
-const REGION = (HEADER_OFFSET + HEADER_REGION_RECORDS) >>> 2;
-const BYTES = (HEADER_OFFSET + HEADER_RECORDS_BYTES) >>> 2;
+const WRITTEN = HEADER_RECORDS_WRITTEN / 4;
+const READ = HEADER_RECORDS_READ / 4;
 
 export class RecordRing {
   /** The record that `next` moved to. */
   readonly record: AccessRecord;
   readonly #words: Uint32Array;
+  readonly #header: Uint32Array;
   readonly #onCorrupt: (what: string) => void;
   #read = 0;
   #isReported = false;
@@ -33,20 +32,26 @@ export class RecordRing {
   constructor(memory: ArrayBufferLike, worker: number, onCorrupt: (what: string) => void) {
     this.record = new AccessRecord(memory, worker);
     this.#words = this.record.words;
+    this.#header = headerWords({ buffer: memory });
     this.#onCorrupt = onCorrupt;
   }
 
   get written(): number {
-    return Atomics.load(this.#words, WRITTEN);
+    return Atomics.load(this.#header, WRITTEN);
   }
 
   get isEmpty(): boolean {
-    return this.written === Atomics.load(this.#words, READ);
+    return this.written === Atomics.load(this.#header, READ);
+  }
+
+  /** How much of the ring waits to be read, from 0 to 1. */
+  get fill(): number {
+    return ((this.written - Atomics.load(this.#header, READ)) >>> 0) / this.#bytesMax;
   }
 
   /** Begins a round of `next`. The place is read anew each time: a new worker in the same memory begins at 0. */
   begin(): void {
-    this.#read = Atomics.load(this.#words, READ);
+    this.#read = Atomics.load(this.#header, READ);
   }
 
   /** Moves `record` on to the next one; false when everything before `written` has been seen. */
@@ -70,22 +75,26 @@ export class RecordRing {
 
   /** What `next` has passed may be written over from now on. Returns how many bytes that gave back. */
   release(): number {
-    const bytes = (this.#read - Atomics.load(this.#words, READ)) >>> 0;
-    Atomics.store(this.#words, READ, this.#read);
+    const bytes = (this.#read - Atomics.load(this.#header, READ)) >>> 0;
+    Atomics.store(this.#header, READ, this.#read);
     return bytes;
   }
 
   discard(written: number): void {
-    Atomics.store(this.#words, READ, written);
+    Atomics.store(this.#header, READ, written);
+  }
+
+  get #bytesMax(): number {
+    return this.#header[HEADER_RECORDS_BYTES / 4]!;
   }
 
   #place(): number {
-    return this.#words[REGION]! + (this.#read & (this.#words[BYTES]! - 1));
+    return this.#header[HEADER_REGION_RECORDS / 4]! + (this.#read & (this.#bytesMax - 1));
   }
 
   /** A record that can't be is our own mistake, but one in a log: it costs the lines up to `written`, not a worker. */
   #fault(bytes: number, isPadding: boolean, written: number): string {
-    const ringBytes = this.#words[BYTES]!;
+    const ringBytes = this.#bytesMax;
     const left = (written - this.#read) >>> 0;
     if (left > ringBytes) return 'more was written than the ring holds';
     if (bytes === 0 || bytes % 8 !== 0) return 'a record of an impossible length';

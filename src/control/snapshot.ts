@@ -3,11 +3,7 @@
 //   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | pool blocks, 16-byte aligned
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
 import {
-  ALGORITHM_KETAMA,
-  ALGORITHM_RENDEZVOUS,
   BACKENDS_MAX,
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
@@ -21,24 +17,12 @@ import {
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_POOL,
   MEMBER_BACKEND,
-  MEMBER_BACKUP,
   MEMBER_BYTES,
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
-  MEMBER_WEIGHT,
-  METHOD_HASH,
-  METHOD_LEAST_CONN,
-  METHOD_RANDOM_TWO,
-  METHOD_ROUND_ROBIN,
-  POOL_ALGORITHM,
-  POOL_BLOCK_BYTES,
-  POOL_BYTES,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_KEY,
-  POOL_MEMBER_COUNT,
   POOL_MEMBERS,
-  POOL_METHOD,
-  POOL_TABLE,
   SNAPSHOT_BLOCKS,
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
@@ -49,19 +33,13 @@ import {
   SNAPSHOT_POOLS,
 } from '../../assembly/layout.ts';
 import type { BackendConfig, Config, PoolConfig } from '../config.ts';
-import { createTable } from '../core.ts';
-import { encodeSockaddr } from '../engine/sockaddr.ts';
 import { TidegateError } from '../errors.ts';
-import { headerWords, regionOffset } from './memory-map.ts';
+import { headerWords, regionOffset } from '../header.ts';
+import { tableOf } from '../pool-table.ts';
+import { resolveHost } from '../system/resolve-host.ts';
+import { encodeSockaddr } from '../system/sockaddr.ts';
 
-const METHODS = {
-  hash: METHOD_HASH,
-  round_robin: METHOD_ROUND_ROBIN,
-  least_conn: METHOD_LEAST_CONN,
-  random_two: METHOD_RANDOM_TWO,
-} as const;
 const KEYS = { client_id: KEY_CLIENT_ID, username: KEY_USERNAME, remote_addr: KEY_REMOTE_ADDR } as const;
-const ALGORITHMS = { rendezvous: ALGORITHM_RENDEZVOUS, ketama: ALGORITHM_KETAMA } as const;
 
 /** One member of one pool, as everything in the control plane names it. */
 export interface Backend {
@@ -104,9 +82,8 @@ export async function resolveBackends(pools: readonly PoolConfig[], ids: Backend
 }
 
 async function resolveSockaddr(pool: string, { address, host, port }: BackendConfig): Promise<Uint8Array> {
-  if (isIP(host) !== 0) return encodeSockaddr(host, port);
   try {
-    return encodeSockaddr((await lookup(host)).address, port);
+    return encodeSockaddr(await resolveHost(host), port);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'ENOTFOUND';
     const message = `cannot resolve backend ${address} of pool ${pool} (${code}): correct the name, or write its IP address`;
@@ -161,39 +138,17 @@ export function publishSnapshot(memory: WebAssembly.Memory, snapshot: Uint8Array
 }
 
 function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[]): Uint8Array {
-  const { method, key, algorithm } = pool.balance;
-  const block = method === 'hash' ? buildHashBlock(pool) : buildPlainBlock(pool.backends.length);
+  const block = tableOf(pool).block();
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
-  writeWord(view, POOL_METHOD, METHODS[method]);
-  writeWord(view, POOL_KEY, KEYS[key]);
-  writeWord(view, POOL_ALGORITHM, ALGORITHMS[algorithm]);
+  writeWord(view, POOL_KEY, KEYS[pool.balance.key]);
   writeWord(view, POOL_CONNECT_TIMEOUT_MS, pool.connectTimeoutMs);
   const members = backends.filter((backend) => backend.pool === pool.name);
-  for (const [index, { id, config, sockaddr }] of members.entries()) {
+  for (const [index, { id, sockaddr }] of members.entries()) {
     const member = view.getUint32(POOL_MEMBERS, true) + index * MEMBER_BYTES;
     writeWord(view, member + MEMBER_BACKEND, id);
-    writeWord(view, member + MEMBER_WEIGHT, config.weight);
-    writeWord(view, member + MEMBER_BACKUP, config.backup ? 1 : 0);
     writeWord(view, member + MEMBER_SOCKADDR_BYTES, sockaddr.length);
     block.set(sockaddr, member + MEMBER_SOCKADDR);
   }
-  return block;
-}
-
-function buildHashBlock({ balance, backends }: PoolConfig): Uint8Array {
-  const members = backends.map(({ address, weight, backup }) => ({ name: address, weight, backup }));
-  const { algorithm, rows, secret } = balance;
-  return createTable({ algorithm, members, rows, secret }).block();
-}
-
-/** Pool and members; the other methods need no table. */
-function buildPlainBlock(memberCount: number): Uint8Array {
-  const block = new Uint8Array(POOL_BYTES + memberCount * MEMBER_BYTES);
-  const view = new DataView(block.buffer);
-  writeWord(view, POOL_MEMBER_COUNT, memberCount);
-  writeWord(view, POOL_MEMBERS, POOL_BYTES);
-  writeWord(view, POOL_TABLE, block.length);
-  writeWord(view, POOL_BLOCK_BYTES, block.length);
   return block;
 }
 

@@ -12,10 +12,12 @@ import {
   CONTROL_DRAIN,
   CONTROL_RUN,
   CONTROL_STOP,
+  HEADER_ACCEPTING,
   HEADER_CLOCK_MS,
+  HEADER_CONNECTIONS_MAX,
   HEADER_CONTROL,
+  HEADER_LISTENER_COUNT,
   HEADER_LISTENER_FDS,
-  HEADER_OFFSET,
   HEADER_REGION_HEALTH,
   HEADER_RING_FD,
   HEADER_STATE,
@@ -25,14 +27,17 @@ import {
   REASON_WORKER_DIED,
   STATE_RUNNING,
 } from '../../assembly/layout.ts';
-import { loadDataPlane } from '../core.ts';
+import { loadDataPlane } from '../data-plane.ts';
 import type { EngineName, WorkerStart } from '../engine/engine.ts';
-import { close, dup, eventfd, getrlimit, RLIMIT_MEMLOCK, writeEventfd } from '../engine/libc.ts';
 import { TidegateError } from '../errors.ts';
+import { controlWord, headerClocks, headerWords, regionOffset } from '../header.ts';
 import type { Logger } from '../logger.ts';
+import { close, dup, eventfd, writeEventfd } from '../system/libc.ts';
 import type { AccessLog } from './access-log.ts';
+import { memlockError } from './capacity.ts';
 import { Totals, WorkerCounters } from './counters.ts';
-import { createMemory, headerWords, type MemorySettings, regionOffset } from './memory-map.ts';
+import type { Occupancy } from './fullness.ts';
+import { createMemory, type MemorySettings } from './memory-map.ts';
 import { mayPublish, publishSnapshot } from './snapshot.ts';
 
 const START_TIMEOUT_MS = 10_000;
@@ -99,6 +104,7 @@ export class Supervisor {
   #runs: Promise<void>[] = [];
   /** Memories whose last records are still being written. */
   readonly #detaching = new Set<Promise<void>>();
+  #threadsEnded: Promise<void> | undefined;
   #snapshot: Uint8Array;
   #epoch = 1;
   #control = CONTROL_RUN;
@@ -125,7 +131,7 @@ export class Supervisor {
     this.#starting = false;
     if (this.#startFailure === null) return;
     await this.stop();
-    throw startError(this.#startFailure);
+    throw this.#startError(this.#startFailure);
   }
 
   /** Hands a new snapshot to every worker, each when it has left the half that it goes into. */
@@ -143,6 +149,10 @@ export class Supervisor {
     }
   }
 
+  healthOf(backend: number): number {
+    return this.#health[backend]!;
+  }
+
   setHealth(backend: number, health: number): void {
     this.#health[backend] = health;
     for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, health);
@@ -150,6 +160,10 @@ export class Supervisor {
 
   statuses(): WorkerStatus[] {
     return this.#workers.map(statusOf);
+  }
+
+  occupancies(): Occupancy[] {
+    return this.#workers.flatMap(({ index, life }) => (life === null ? [] : occupancyOf(index, life)));
   }
 
   /**
@@ -168,17 +182,13 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#command(CONTROL_STOP);
     this.#stop.abort();
-    const ended = Promise.all(this.#runs);
-    const late = Symbol('late');
-    const timeout = new AbortController();
-    const winner = await Promise.race([
-      ended,
-      sleep(STOP_TIMEOUT_MS, late, { signal: timeout.signal }).catch(() => late),
-    ]);
-    timeout.abort();
-    if (winner === late) this.#options.log.error({}, 'a worker did not stop when told to: it is terminated');
+    const late = setTimeout(() => {
+      this.#options.log.error({}, 'a worker did not stop when told to: it is terminated');
+      void this.#endThreads();
+    }, STOP_TIMEOUT_MS);
+    await Promise.all(this.#runs);
+    clearTimeout(late);
     await this.#endThreads();
-    await ended;
     await Promise.all(this.#detaching);
     process.off('exit', this.#release);
   }
@@ -274,14 +284,23 @@ export class Supervisor {
   /** Ends what a crash left in the connection table. */
   #sweep(worker: Worker, { memory }: Life): void {
     try {
-      const clock = new Float64Array(memory.buffer, HEADER_OFFSET);
-      // Each thread's performance clock has an origin of its own.
-      clock[HEADER_CLOCK_MS / 8] = performance.timeOrigin + performance.now() - clock[HEADER_WALL_MS / 8]!;
-      loadDataPlane(memory, this.#options.module, { enter: neverEntered }).sweep(REASON_WORKER_DIED);
+      const clocks = headerClocks(memory);
+      // The records go on in the time of the thread that died.
+      clocks[HEADER_CLOCK_MS / 8] = performance.timeOrigin + performance.now() - clocks[HEADER_WALL_MS / 8]!;
+      loadDataPlane(memory, this.#options.module).sweep(REASON_WORKER_DIED);
     } catch (error) {
       const fields = { worker: worker.index, error: describe(error) };
       this.#options.log.error(fields, `the connections of worker ${worker.index} could not be logged`);
     }
+  }
+
+  /** An error loses its code on its way out of a thread, but its message begins with the call and the errno's name. */
+  #startError(failure: unknown): TidegateError {
+    if (failure instanceof TidegateError) return failure;
+    const message = describe(failure);
+    const { settings, workerCount } = this.#options;
+    if (/\bENOMEM\b/.test(message)) return memlockError(settings, workerCount, failure);
+    return new TidegateError('WORKER', `a worker could not start: ${message}`, undefined, { cause: failure });
   }
 
   #command(control: number): void {
@@ -301,10 +320,10 @@ export class Supervisor {
     return this.totals.connections() === 0 || this.#workers.every(({ ended }) => ended);
   }
 
-  async #endThreads(): Promise<void> {
-    const destroyed = this.#threads.destroy();
+  #endThreads(): Promise<void> {
+    this.#threadsEnded ??= this.#threads.destroy();
     for (const { life } of this.#workers) if (life !== null) wake(life);
-    await destroyed;
+    return this.#threadsEnded;
   }
 }
 
@@ -328,7 +347,7 @@ function createThreads(count: number): Piscina<WorkerStart, void> {
 
 /** A ring waits for its eventfd, the portable engine for its control word. */
 function wake(life: Life): void {
-  Atomics.notify(new Int32Array(life.memory.buffer), (HEADER_OFFSET + HEADER_CONTROL) / 4);
+  Atomics.notify(controlWord(life.memory), 0);
   if (life.wakeFd !== NONE) writeEventfd(life.wakeFd);
 }
 
@@ -345,6 +364,16 @@ function statusOf(worker: Worker): WorkerStatus {
   return { index, state: stateOf(worker), restarts, connections: life?.counters.connections() ?? 0 };
 }
 
+/** Accepts that wait hold slots too. A ring has some for each listener as long as there are slots, the portable none. */
+function occupancyOf(index: number, { header, counters }: Life): Occupancy {
+  const connections = counters.connections();
+  const first = HEADER_ACCEPTING / 4;
+  const accepting = header.subarray(first, first + header[HEADER_LISTENER_COUNT / 4]!);
+  const slotsUsed = accepting.reduce((sum, count) => sum + count, connections);
+  const isFull = slotsUsed >= header[HEADER_CONNECTIONS_MAX / 4]! && accepting.includes(0);
+  return { index, connections, isFull, turnedAway: counters.turnedAway() };
+}
+
 function stateOf(worker: Worker): WorkerState {
   if (worker.ended) return 'stopped';
   if (worker.life === null) return 'waiting';
@@ -358,24 +387,4 @@ function backoffMs(crashes: number): number {
 
 function describe(failure: unknown): string {
   return failure instanceof Error ? failure.message : String(failure);
-}
-
-function neverEntered(): never {
-  throw new Error('the main thread has no ring to enter');
-}
-
-/** An error loses its code on its way out of a thread, but its message begins with the call and the errno's name. */
-function startError(failure: unknown): TidegateError {
-  if (failure instanceof TidegateError) return failure;
-  const message = describe(failure);
-  if (/\bENOMEM\b/.test(message)) return memlockError(failure);
-  return new TidegateError('WORKER', `a worker could not start: ${message}`, undefined, { cause: failure });
-}
-
-function memlockError(cause: unknown): TidegateError {
-  const kibibytes = Math.floor(getrlimit(RLIMIT_MEMLOCK).soft / 1024);
-  const message =
-    `the workers' rings don't fit into RLIMIT_MEMLOCK (${kibibytes} KiB): raise it (ulimit -l unlimited, or ` +
-    'LimitMEMLOCK=infinity in the systemd unit), give the process CAP_IPC_LOCK, or set engine to portable';
-  return new TidegateError('RLIMIT_MEMLOCK', message, undefined, { cause });
 }

@@ -1,7 +1,9 @@
 // The two engines, and which one carries the connections.
 import type { Config } from '../config.ts';
 import { TidegateError } from '../errors.ts';
-import type { Logger } from '../logger.ts';
+
+/** Of one proxied connection: the client's and the backend's. */
+export const DESCRIPTORS_PER_CONNECTION = 2;
 
 export type EngineName = 'uring' | 'portable';
 
@@ -16,25 +18,30 @@ export interface WorkerStart {
 }
 
 /** Whether rings work here, and if not, what forbids them. */
-export async function probeUring(): Promise<{ ok: true } | { ok: false; why: string }> {
-  if (process.platform !== 'linux') return { ok: false, why: `io_uring is Linux's, and this is ${process.platform}` };
+export type Probe = { ok: true } | { ok: false; code: string; why: string };
+
+export async function probeUring(): Promise<Probe> {
+  if (process.platform !== 'linux') {
+    return { ok: false, code: 'URING', why: `io_uring is Linux's, and this is ${process.platform}` };
+  }
   const uring = await import('./uring.ts');
   return uring.probeUring();
 }
 
-/** Says which and why, in one line. */
-export async function chooseEngine(config: Config, log: Logger): Promise<EngineName> {
-  if (config.engine === 'portable') return announce('portable', 'the configuration asks for it', log);
-  const probe = await probeUring();
-  if (probe.ok) {
-    const why = config.engine === 'uring' ? 'the configuration asks for it' : 'the kernel allows io_uring';
-    return announce('uring', why, log);
-  }
-  if (config.engine === 'auto') return announce('portable', probe.why, log);
-  throw new TidegateError('URING', `engine uring can't be had: ${probe.why}; set engine to auto or portable`);
+/** An engine, and why it is this one. */
+export interface EngineChoice {
+  engine: EngineName;
+  why: string;
 }
 
-function announce(engine: EngineName, why: string, log: Logger): EngineName {
-  log.info({ engine }, `engine ${engine}: ${why}`);
-  return engine;
+export async function chooseEngine(wanted: Config['engine']): Promise<EngineChoice> {
+  const asked = 'the configuration asks for it';
+  if (wanted === 'portable') return { engine: 'portable', why: asked };
+  const probe = await probeUring();
+  // How much memory must be locked is known when the real rings are set up: their failure says it, the probe's can't.
+  if (probe.ok || probe.code === 'RLIMIT_MEMLOCK') {
+    return { engine: 'uring', why: wanted === 'uring' ? asked : 'the kernel allows io_uring' };
+  }
+  if (wanted === 'auto') return { engine: 'portable', why: probe.why };
+  throw new TidegateError('URING', `engine uring can't be had: ${probe.why}; set engine to auto or portable`);
 }

@@ -1,9 +1,12 @@
 // The engine for every machine: node:net carries the bytes, the data plane decides. The life of a connection, in the
 // order in which it is lived:
 //
-//   GATHERING ── dial ──► DIALLING ── CONNECT sent ──► PUMPING ──► CLOSING
-//       │                    │
-//       └───── refused ──────┴──────► CLOSING (the CONNACK lingers)
+//   READING ── dial ──► DIALLING ── CONNECT sent ──► OPEN ──► CLOSING
+//      │                    │
+//      └───── refused ──────┴──────► CLOSING (the CONNACK lingers)
+//
+// The phases are the data plane's, which draws its own life in assembly/proxy/table.ts; DIALLING here includes its
+// GREETING, CLOSING its REFUSING.
 //
 // A connection has no closures of its own but the one that waits for the CONNECT to be sent: the handlers are shared,
 // and find their connection on the socket. Memory is bounded by not reading: a side whose bytes the other one doesn't
@@ -20,12 +23,9 @@ import {
   COUNTERS_BYTES,
   COUNTERS_REASONS,
   HEADER_CLOCK_MS,
-  HEADER_CONTROL,
-  HEADER_OFFSET,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SCRATCH,
   HEADER_STATE,
-  HEADER_WALL_MS,
   LINGER_MS,
   MEMBER_SOCKADDR,
   NONE,
@@ -48,18 +48,19 @@ import {
   VERDICT_DIAL,
   VERDICT_MORE,
 } from '../../assembly/layout.ts';
-import { type DataPlane, loadDataPlane } from '../core.ts';
+import { type DataPlane, startDataPlane } from '../data-plane.ts';
+import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
+import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from '../system/sockaddr.ts';
 import type { WorkerStart } from './engine.ts';
-import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from './sockaddr.ts';
 
 /** Snapshots must be seen, so that the halves they left can be written again, even while nobody connects. */
 const IDLE_TURN_MS = 100;
 /** While a dial is under way this much is read ahead, since only reading shows that the client has left. */
 const EARLY_BYTES_MAX = 64 * 1024;
 
-const GATHERING = 0; // the CONNECT isn't complete
+const READING = 0; // the CONNECT isn't complete
 const DIALLING = 1; // until the CONNECT was handed to a backend's socket
-const PUMPING = 2;
+const OPEN = 2;
 const CLOSING = 3; // what the client still sends is dropped
 
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
@@ -80,33 +81,32 @@ class PortableEngine {
   readonly connections = new Set<Connection>();
   /** Offset of the scratch region, where first bytes are gathered for a decision. */
   readonly scratch: number;
-  readonly #bytes: Uint8Array;
-  readonly #words: Int32Array;
-  readonly #clock: Float64Array;
+  readonly #bytes: Buffer;
+  readonly #header: Uint32Array;
+  readonly #controlWord: Int32Array;
+  readonly #clocks: Float64Array;
   readonly #counters: BigUint64Array;
 
   constructor(start: WorkerStart) {
-    const { buffer } = start.memory;
-    this.plane = loadDataPlane(start.memory, start.module, { enter: neverEntered });
-    this.#bytes = new Uint8Array(buffer);
-    this.#words = new Int32Array(buffer);
-    this.#clock = new Float64Array(buffer, HEADER_OFFSET + HEADER_CLOCK_MS, 1);
-    const counters = this.#words[(HEADER_OFFSET + HEADER_REGION_COUNTERS) >> 2]!;
-    this.#counters = new BigUint64Array(buffer, counters, COUNTERS_BYTES >> 3);
-    this.scratch = this.#words[(HEADER_OFFSET + HEADER_REGION_SCRATCH) >> 2]!;
-    new Float64Array(buffer, HEADER_OFFSET + HEADER_WALL_MS, 1)[0] = performance.timeOrigin;
-    this.readClock();
-    const error = this.plane.start();
-    if (error !== 0) throw new Error(`the data plane refused its memory: error ${error}`);
+    const { memory, module } = start;
+    this.#bytes = Buffer.from(memory.buffer);
+    this.#header = headerWords(memory);
+    this.#controlWord = controlWord(memory);
+    this.#clocks = headerClocks(memory);
+    const counters = regionOffset(memory, HEADER_REGION_COUNTERS);
+    this.#counters = new BigUint64Array(memory.buffer, counters, COUNTERS_BYTES / 8);
+    this.scratch = regionOffset(memory, HEADER_REGION_SCRATCH);
+    startClock(this.#clocks);
+    this.plane = startDataPlane(memory, module);
   }
 
   /** Before each call into the data plane that looks at the time. */
   readClock(): void {
-    this.#clock[0] = performance.now();
+    this.#clocks[HEADER_CLOCK_MS / 8] = performance.now();
   }
 
   setState(state: number): void {
-    Atomics.store(this.#words, (HEADER_OFFSET + HEADER_STATE) >> 2, state);
+    Atomics.store(this.#header, HEADER_STATE / 4, state);
   }
 
   /** Returns when the control word is another one, or, once it was CONTROL_DRAIN, when nobody is left. */
@@ -121,21 +121,20 @@ class PortableEngine {
   async turn(): Promise<void> {
     this.readClock();
     this.plane.observeSnapshot();
-    const index = (HEADER_OFFSET + HEADER_CONTROL) >> 2;
-    await Atomics.waitAsync(this.#words, index, this.#control(), IDLE_TURN_MS).value;
+    await Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
   }
 
   wake(): void {
-    Atomics.notify(this.#words, (HEADER_OFFSET + HEADER_CONTROL) >> 2);
+    Atomics.notify(this.#controlWord, 0);
   }
 
   #control(): number {
-    return Atomics.load(this.#words, (HEADER_OFFSET + HEADER_CONTROL) >> 2);
+    return Atomics.load(this.#controlWord, 0);
   }
 
   /** For what has no slot, so that the data plane doesn't see it. `counter` is one of COUNTERS_*. */
   count(counter: number): void {
-    this.#counters[counter >> 3]! += 1n;
+    this.#counters[counter / 8]! += 1n;
   }
 
   write(offset: number, bytes: Uint8Array): void {
@@ -148,7 +147,7 @@ class PortableEngine {
   }
 
   writeWord(offset: number, value: number): void {
-    this.#words[offset >> 2] = value;
+    this.#bytes.writeUInt32LE(value, offset);
   }
 }
 
@@ -157,7 +156,7 @@ class Connection {
   readonly slot: number;
   readonly client: Side;
   backend: Side | null = null;
-  phase = GATHERING;
+  phase = READING;
   reason = REASON_NONE;
   /** What the client sent before a backend took it: its CONNECT and what followed closely. */
   early: Buffer = EMPTY;
@@ -165,7 +164,7 @@ class Connection {
   openSockets = 1;
   /** The one deadline that a phase has: the CONNECT's, a dial's, that of a side which stands still. */
   timer: NodeJS.Timeout | undefined;
-  /** What each side's kernel had taken when PUMPING was last looked at. */
+  /** What each side's kernel had taken when OPEN was last looked at. */
   clientTook = 0;
   backendTook = 0;
   /** When the client's last bytes came, by performance.now(). */
@@ -241,7 +240,7 @@ function writePeer(engine: PortableEngine, slot: number, { remoteAddress, remote
 function gather(connection: Connection, bytes: Buffer): void {
   const { early, phase, client } = connection;
   connection.early = early.length === 0 ? bytes : Buffer.concat([early, bytes]);
-  if (phase === GATHERING) decide(connection);
+  if (phase === READING) decide(connection);
   else if (connection.early.length >= EARLY_BYTES_MAX) client.pause();
 }
 
@@ -318,7 +317,7 @@ function onBackendConnect(this: Side): void {
 function establish(connection: Connection, backend: Side): void {
   const { engine, slot, client } = connection;
   disarm(connection);
-  connection.phase = PUMPING;
+  connection.phase = OPEN;
   connection.early = EMPTY;
   engine.plane.connectionDialled(slot);
   armSilence(connection);
@@ -343,7 +342,7 @@ function onClientData(this: Side, bytes: Buffer): void {
   if (connection.phase === CLOSING) return;
   connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
   connection.clientMs = performance.now();
-  if (connection.phase !== PUMPING) gather(connection, bytes);
+  if (connection.phase !== OPEN) gather(connection, bytes);
   else if (!connection.backend!.write(bytes)) throttle(this);
 }
 
@@ -351,7 +350,7 @@ function onBackendData(this: Side, bytes: Buffer): void {
   const { connection } = this;
   // It talks before it has taken the whole CONNECT. Once the client has heard it, there is no other backend for it.
   if (connection.phase === DIALLING) establish(connection, this);
-  if (connection.phase !== PUMPING) return;
+  if (connection.phase !== OPEN) return;
   if (!connection.isAnswered) onAnswered(connection, bytes);
   connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
   if (!connection.client.write(bytes)) throttle(this);
@@ -385,14 +384,14 @@ function onBackendDrain(this: Side): void {
 /** The client has sent all it had. While a dial is under way the FIN waits, as the CONNECT does. */
 function onClientEnd(this: Side): void {
   const { connection } = this;
-  if (connection.phase === GATHERING) close(connection, REASON_CLIENT_LEFT_EARLY);
-  else if (connection.phase === PUMPING) finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
+  if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
+  else if (connection.phase === OPEN) finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
 }
 
 function onBackendEnd(this: Side): void {
   const { connection } = this;
   if (connection.phase === DIALLING) this.destroy();
-  else if (connection.phase === PUMPING) finish(connection, connection.client, REASON_BACKEND_CLOSED);
+  else if (connection.phase === OPEN) finish(connection, connection.client, REASON_BACKEND_CLOSED);
 }
 
 /** Passes a FIN on, behind what is queued; the other direction goes on. */
@@ -405,9 +404,9 @@ function finish(connection: Connection, other: Side, reason: number): void {
 function onClientClose(this: Side, failed: boolean): void {
   const { connection } = this;
   connection.openSockets -= 1;
-  if (connection.phase === GATHERING) close(connection, REASON_CLIENT_LEFT_EARLY);
+  if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
   else if (connection.phase === DIALLING) close(connection, REASON_CLIENT_RESET);
-  else if (connection.phase === PUMPING && failed) hangUp(connection, connection.backend!, REASON_CLIENT_RESET);
+  else if (connection.phase === OPEN && failed) hangUp(connection, connection.backend!, REASON_CLIENT_RESET);
   if (connection.openSockets === 0) forget(connection);
 }
 
@@ -415,7 +414,7 @@ function onBackendClose(this: Side, failed: boolean): void {
   const { connection } = this;
   connection.openSockets -= 1;
   if (connection.phase === DIALLING) tryNext(connection);
-  else if (connection.phase === PUMPING && failed) hangUp(connection, connection.client, REASON_BACKEND_RESET);
+  else if (connection.phase === OPEN && failed) hangUp(connection, connection.client, REASON_BACKEND_RESET);
   if (connection.openSockets === 0) forget(connection);
 }
 
@@ -430,9 +429,9 @@ function hangUp(connection: Connection, other: Side, reason: number): void {
 function onDeadline(connection: Connection): void {
   const { phase, backend } = connection;
   connection.timer = undefined;
-  if (phase === GATHERING) close(connection, REASON_CONNECT_TIMEOUT);
+  if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
   else if (phase === DIALLING) backend?.destroy();
-  else if (phase === PUMPING) onStillWatched(connection, backend!);
+  else if (phase === OPEN) onStillWatched(connection, backend!);
   else destroySockets(connection);
 }
 
@@ -468,7 +467,7 @@ function armSilence(connection: Connection): void {
 
 function onSilence(connection: Connection): void {
   const { engine, slot, clientMs, client } = connection;
-  if (connection.phase !== PUMPING || client.readableEnded) return;
+  if (connection.phase !== OPEN || client.readableEnded) return;
   const isSilent = performance.now() - clientMs >= engine.plane.idleLimitMs(slot);
   if (isSilent) close(connection, engine.plane.idleReason(slot));
   else armSilence(connection);
@@ -511,7 +510,3 @@ function disarm(connection: Connection): void {
 
 /** 'close' follows, and says that there was an error. */
 function onError(): void {}
-
-function neverEntered(): never {
-  throw new Error('the portable engine has no ring to enter');
-}

@@ -1,6 +1,7 @@
 // The uring engine's host: sets a ring up inside the worker's memory, then lets the data plane run on it. From then on
 // this thread does nothing but the one system call per turn that the data plane asks for.
 import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import {
   HEADER_BUFFER_COUNT,
@@ -11,14 +12,17 @@ import {
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
   HEADER_OFFSET,
+  HEADER_RECEIVE_LIMIT,
   HEADER_RING_FD,
   HEADER_RING_PARAMS,
   HEADER_SUBMISSION_ENTRIES,
-  HEADER_WALL_MS,
   NONE,
   PAGE_BYTES,
 } from '../../assembly/layout.ts';
 import {
+  BUF_REG_BYTES,
+  BUF_REG_RING_ADDR,
+  BUF_REG_RING_ENTRIES,
   GETEVENTS_BYTES,
   IORING_ENTER_EXT_ARG,
   IORING_FEAT_MIN_TIMEOUT,
@@ -36,11 +40,15 @@ import {
   PARAMS_FEATURES,
   PARAMS_FLAGS,
   PARAMS_SQ_USER_ADDR,
+  RSRC_REGISTER_BYTES,
+  RSRC_REGISTER_FLAGS,
+  RSRC_REGISTER_NR,
 } from '../../assembly/uring/abi.ts';
-import { loadDataPlane } from '../core.ts';
+import { type DataPlane, type DataPlaneImports, startDataPlane } from '../data-plane.ts';
 import { TidegateError } from '../errors.ts';
-import type { WorkerStart } from './engine.ts';
-import { addressOf, close, ioUringEnter, ioUringRegister, ioUringSetup } from './libc.ts';
+import { headerClocks, headerWords, startClock } from '../header.ts';
+import { addressOf, close, ioUringEnter, ioUringRegister, ioUringSetup } from '../system/libc.ts';
+import { DESCRIPTORS_PER_CONNECTION, type Probe, type WorkerStart } from './engine.ts';
 
 // The rings lie in memory that we bring (NO_MMAP); one thread submits and reaps (SINGLE_ISSUER), and the kernel does
 // its share of the work inside our call instead of interrupting us (DEFER_TASKRUN); the completion ring has its own,
@@ -53,9 +61,8 @@ const SETUP_FLAGS =
   IORING_SETUP_DEFER_TASKRUN |
   IORING_SETUP_SUBMIT_ALL;
 
-/** struct io_uring_rsrc_register and struct io_uring_buf_reg, in bytes. */
-const RSRC_REGISTER_BYTES = 32;
-const BUF_REG_BYTES = 40;
+/** As much as a direction may hold anyway. Older kernels refuse an entry that names a limit. */
+const RECEIVE_LIMIT_BYTES = 65536;
 
 /** Where the kernel finds its rings; addresses in the process. */
 export interface RingPlace {
@@ -66,50 +73,70 @@ export interface RingPlace {
 }
 
 /** Blocks this thread until the worker is stopped, or drained and empty. */
-export function runUring(start: WorkerStart): void {
-  const { buffer } = start.memory;
-  const base = addressOf(buffer);
-  const words = new Uint32Array(buffer, HEADER_OFFSET);
-  const numbers = new Float64Array(buffer, HEADER_OFFSET);
-  new BigUint64Array(buffer)[(HEADER_OFFSET + HEADER_MEMORY_BASE) / 8] = base;
-  words.set(start.listenerFds, HEADER_LISTENER_FDS / 4);
-  numbers[HEADER_WALL_MS / 8] = performance.timeOrigin;
-  numbers[HEADER_CLOCK_MS / 8] = performance.now();
-
-  let ring = -1;
-  const argument = base + BigInt(HEADER_OFFSET + HEADER_ENTER_ARGUMENT);
-  const enter = (submit: number, minComplete: number, flags: number): number => {
-    const taken =
-      flags & IORING_ENTER_EXT_ARG
-        ? ioUringEnter(ring, submit, minComplete, flags, argument, GETEVENTS_BYTES)
-        : ioUringEnter(ring, submit, minComplete, flags, 0, 0);
-    numbers[HEADER_CLOCK_MS / 8] = performance.now();
-    return taken;
-  };
-
-  const plane = loadDataPlane(start.memory, start.module, { enter });
-  if (plane.start() !== 0) throw new Error('tidegate.wasm is of another version than the program: build it again');
+export function runUring({ memory, module, listenerFds }: WorkerStart): void {
+  const header = headerWords(memory);
+  const base = describeMemory(memory, listenerFds);
+  const descriptor = { ring: -1 };
+  const plane = startDataPlane(memory, module, { enter: makeEnter(memory, base, descriptor) });
   plane.placeRings();
-  const place = {
-    parameters: base + BigInt(HEADER_OFFSET + HEADER_RING_PARAMS),
-    submissions: base + BigInt(plane.ringSubmissions()),
-    heads: base + BigInt(plane.ringHeads()),
-    provided: base + BigInt(plane.ringProvided()),
-  };
-  ring = setUpRing(buffer, place, {
-    submissionEntries: words[HEADER_SUBMISSION_ENTRIES / 4]!,
-    completionEntries: words[HEADER_COMPLETION_ENTRIES / 4]!,
-    bufferCount: words[HEADER_BUFFER_COUNT / 4]!,
-    files: words[HEADER_CONNECTIONS_MAX / 4]! * 2,
-  });
-  words[HEADER_RING_FD / 4] = ring;
+  const ring = setUpRing(memory.buffer, placeOf(plane, base), sizesOf(header));
+  descriptor.ring = ring;
+  header[HEADER_RING_FD / 4] = ring;
   try {
     plane.startRing();
     plane.run();
   } finally {
     // Whoever takes the word closes the ring: when this thread is killed instead, the main thread does.
-    if (Atomics.compareExchange(words, HEADER_RING_FD / 4, ring, NONE) === ring) close(ring);
+    if (Atomics.compareExchange(header, HEADER_RING_FD / 4, ring, NONE) === ring) close(ring);
   }
+}
+
+/** Writes what only this process and this thread know into the header; returns the memory's address. */
+function describeMemory(memory: WebAssembly.Memory, listenerFds: readonly number[]): bigint {
+  const base = addressOf(memory.buffer);
+  new BigUint64Array(memory.buffer, HEADER_OFFSET)[HEADER_MEMORY_BASE / 8] = base;
+  const header = headerWords(memory);
+  header.set(listenerFds, HEADER_LISTENER_FDS / 4);
+  header[HEADER_RECEIVE_LIMIT / 4] = isKernelFrom(6, 18) ? RECEIVE_LIMIT_BYTES : 0;
+  startClock(headerClocks(memory));
+  return base;
+}
+
+function isKernelFrom(major: number, minor: number): boolean {
+  const [ours = 0, ourMinor = 0] = release().split('.').map(Number.parseFloat);
+  return ours > major || (ours === major && ourMinor >= minor);
+}
+
+/** The one system call of a turn; the clock is read behind it, since that is where the time passes. */
+function makeEnter(memory: WebAssembly.Memory, base: bigint, descriptor: { ring: number }): DataPlaneImports['enter'] {
+  const clocks = headerClocks(memory);
+  const argument = base + BigInt(HEADER_OFFSET + HEADER_ENTER_ARGUMENT);
+  return (submit, minComplete, flags) => {
+    const taken =
+      flags & IORING_ENTER_EXT_ARG
+        ? ioUringEnter(descriptor.ring, submit, minComplete, flags, argument, GETEVENTS_BYTES)
+        : ioUringEnter(descriptor.ring, submit, minComplete, flags, 0, 0);
+    clocks[HEADER_CLOCK_MS / 8] = performance.now();
+    return taken;
+  };
+}
+
+function placeOf(plane: DataPlane, base: bigint): RingPlace {
+  return {
+    parameters: base + BigInt(HEADER_OFFSET + HEADER_RING_PARAMS),
+    submissions: base + BigInt(plane.ringSubmissions()),
+    heads: base + BigInt(plane.ringHeads()),
+    provided: base + BigInt(plane.ringProvided()),
+  };
+}
+
+function sizesOf(header: Uint32Array): RingSizes {
+  return {
+    submissionEntries: header[HEADER_SUBMISSION_ENTRIES / 4]!,
+    completionEntries: header[HEADER_COMPLETION_ENTRIES / 4]!,
+    bufferCount: header[HEADER_BUFFER_COUNT / 4]!,
+    files: header[HEADER_CONNECTIONS_MAX / 4]! * DESCRIPTORS_PER_CONNECTION,
+  };
 }
 
 export interface RingSizes {
@@ -142,16 +169,16 @@ export function setUpRing(buffer: ArrayBufferLike, place: RingPlace, sizes: Ring
 
 function registerFiles(ring: number, count: number): void {
   const request = new DataView(new ArrayBuffer(RSRC_REGISTER_BYTES));
-  request.setUint32(0, count, true);
-  request.setUint32(4, IORING_RSRC_REGISTER_SPARSE, true);
+  request.setUint32(RSRC_REGISTER_NR, count, true);
+  request.setUint32(RSRC_REGISTER_FLAGS, IORING_RSRC_REGISTER_SPARSE, true);
   const address = addressOf(request.buffer);
   done('io_uring_register (files)', ioUringRegister(ring, IORING_REGISTER_FILES2, address, RSRC_REGISTER_BYTES));
 }
 
 function registerBuffers(ring: number, provided: bigint, count: number): void {
   const request = new DataView(new ArrayBuffer(BUF_REG_BYTES));
-  request.setBigUint64(0, provided, true);
-  request.setUint32(8, count, true);
+  request.setBigUint64(BUF_REG_RING_ADDR, provided, true);
+  request.setUint32(BUF_REG_RING_ENTRIES, count, true);
   done('io_uring_register (buffers)', ioUringRegister(ring, IORING_REGISTER_PBUF_RING, addressOf(request.buffer), 1));
 }
 
@@ -168,14 +195,16 @@ const remedies: Record<string, string> = {
 function done(call: string, result: number): number {
   if (result >= 0) return result;
   const code = getSystemErrorName(result);
-  throw new TidegateError('URING', `${call}: ${code}: ${remedies[code] ?? 'unexpected'}`);
+  throw new TidegateError(
+    code === 'ENOMEM' ? 'RLIMIT_MEMLOCK' : 'URING',
+    `${call}: ${code}: ${remedies[code] ?? 'unexpected'}`,
+  );
 }
 
 /** Sets a small ring up and takes it down again. */
-export function probeUring(): { ok: true } | { ok: false; why: string } {
-  if (process.platform !== 'linux') return { ok: false, why: `io_uring is Linux's, and this is ${process.platform}` };
+export function probeUring(): Probe {
   const disabled = readSysctl('/proc/sys/kernel/io_uring_disabled');
-  if (disabled === '2') return { ok: false, why: 'sysctl kernel.io_uring_disabled is 2: set it to 0' };
+  if (disabled === '2') return { ok: false, code: 'URING', why: 'sysctl kernel.io_uring_disabled is 2: set it to 0' };
   try {
     const { buffer } = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
     const base = addressOf(buffer);
@@ -189,9 +218,10 @@ export function probeUring(): { ok: true } | { ok: false; why: string } {
     close(ring);
     const features = new DataView(buffer).getUint32(PARAMS_FEATURES, true);
     if (features & IORING_FEAT_MIN_TIMEOUT) return { ok: true };
-    return { ok: false, why: remedies.EINVAL! };
+    return { ok: false, code: 'URING', why: remedies.EINVAL! };
   } catch (error) {
-    return { ok: false, why: (error as Error).message };
+    const { code, message } = error as TidegateError;
+    return { ok: false, code, why: message };
   }
 }
 

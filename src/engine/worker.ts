@@ -1,10 +1,11 @@
 // What Piscina runs in a worker thread: one task, as long as the worker lives.
 import { threadId } from 'node:worker_threads';
-import { HEADER_OFFSET, HEADER_THREAD_ID } from '../../assembly/layout.ts';
+import { HEADER_THREAD_ID } from '../../assembly/layout.ts';
+import { headerWords } from '../header.ts';
 import type { WorkerStart } from './engine.ts';
 
 export default async function runEngine(start: WorkerStart): Promise<void> {
-  Atomics.store(new Uint32Array(start.memory.buffer), (HEADER_OFFSET + HEADER_THREAD_ID) / 4, threadId);
+  Atomics.store(headerWords(start.memory), HEADER_THREAD_ID / 4, threadId);
   try {
     await run(start);
   } catch (error) {

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ConnectDocument, loadConnectDocuments } from '../documents/load.ts';
-import { startBackend } from '../tools/backend.ts';
+import { type Balancer, startBalancer } from '../tools/balancer.ts';
+import { testEveryEngine } from '../tools/engines.ts';
 import { exchange } from '../tools/exchange.ts';
-import { type Gate, testEveryEngine, withGate } from '../tools/gate.ts';
 import { inParallel } from '../tools/parallel.ts';
+import { startScriptBackend } from '../tools/script-backend.ts';
 
 /** Replays at once: nearly all the time goes by between two pieces. */
 const AT_ONCE = 300;
@@ -23,14 +24,20 @@ const documents = loadConnectDocuments();
 const limits = [...new Set(documents.map(({ connectMaxBytes }) => connectMaxBytes))];
 
 testEveryEngine('treats a CONNECT alike whole, byte by byte and cut anywhere', async (engine, context) => {
-  const backend = await startBackend(context);
+  const backend = await startScriptBackend(context);
   for (const connectMaxBytes of limits) {
     const replays = documents.filter((document) => document.connectMaxBytes === connectMaxBytes).flatMap(replaysOf);
-    await withGate({ engine, backends: [backend.mirror], connectMaxBytes, connectTimeout: '60s' }, async (gate) => {
-      await inParallel(AT_ONCE, replays, (replay) => checkReplay(gate, replay));
-      await gate.idle();
-      checkReasons(gate, replays);
+    const balancer = await startBalancer(context, {
+      engine,
+      backends: [backend.mirror],
+      connectMaxBytes,
+      connectionsMax: 4096,
+      connectTimeout: '60s',
     });
+    await inParallel(AT_ONCE, replays, (replay) => checkReplay(balancer, replay));
+    await balancer.idle();
+    checkReasons(balancer, replays);
+    await balancer.stop();
   }
 });
 
@@ -51,11 +58,11 @@ function cuts(length: number): number[] {
   return points.filter((at) => at < ENDS_BYTES || at > length - ENDS_BYTES || at % IN_BETWEEN_BYTES === 0);
 }
 
-async function checkReplay(gate: Gate, { document, pieces }: Replay): Promise<void> {
+async function checkReplay(balancer: Balancer, { document, pieces }: Replay): Promise<void> {
   const { expected, bytes } = document;
   const where = `${document.place} in ${pieces.length} pieces, the first of ${pieces[0]!.length} bytes`;
   const gapMs = pieces.length === 1 || pieces.length > 1000 ? 0 : GAP_MS;
-  const client = gate.connect();
+  const client = balancer.connect();
   if (expected.state === 'partial') {
     const reply = exchange(client, pieces, { gapMs });
     const answered = await Promise.race([reply, sleep(SILENCE_MS + gapMs * pieces.length)]);
@@ -65,7 +72,7 @@ async function checkReplay(gate: Gate, { document, pieces }: Replay): Promise<vo
     const reply = await exchange(client, pieces, { gapMs, replyBytes: bytes.length });
     assert.ok(reply.bytes.equals(bytes), `${where}: the mirror sent back ${reply.bytes.toString('hex', 0, 200)}`);
   } else {
-    // That the gate closes after its answer takes its time in an engine that listens on: seen once for each document.
+    // That the balancer closes after its answer takes its time in an engine that listens on: seen once for each document.
     const replyBytes = pieces.length === 1 ? undefined : expected.answer.length || undefined;
     const reply = await exchange(client, pieces, { gapMs, replyBytes });
     if (pieces.length > 1 && mayBeSilent(expected, reply.bytes)) return;
@@ -78,8 +85,8 @@ function mayBeSilent({ reason }: { reason: string }, reply: Buffer): boolean {
   return reason === 'connect_too_large' && reply.length === 0;
 }
 
-function checkReasons(gate: Gate, replays: readonly Replay[]): void {
-  const { counters } = gate.tidegate.status();
+function checkReasons(balancer: Balancer, replays: readonly Replay[]): void {
+  const { counters } = balancer.tidegate.status();
   const refusals = replays.flatMap(({ document: { expected } }) =>
     expected.state === 'refused' ? [expected.reason] : [],
   );

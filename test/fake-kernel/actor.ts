@@ -124,8 +124,8 @@ export abstract class Actor implements Peer {
     );
     this.sent += length;
     this.#trace?.moved(this.life, `${this.name} sends`, length);
-    this.lived.move();
     this.socket.arrive(length);
+    this.lived.move();
     this.#sendLater(this.plan.gapMs);
   }
 
@@ -213,8 +213,8 @@ export abstract class Actor implements Peer {
     if (this.isFinished || this.isGone) return;
     this.isFinished = true;
     this.#tell(`ends (${why}) after byte`, this.sent);
-    this.lived.move();
     this.socket.arriveEnd();
+    this.lived.move();
     if (this.sawEnd) this.isGone = true;
   }
 
@@ -235,8 +235,8 @@ export abstract class Actor implements Peer {
     this.isGone = true;
     this.#tell(`resets (${why}) after byte`, this.sent);
     this.lived.disturb(`${this.name} ${why}`, this);
-    this.lived.move();
     this.socket.arriveReset();
+    this.lived.move();
   }
 
   onReset(): void {

@@ -63,7 +63,7 @@ export const defects: readonly Defect[] = [
     'return slot * 2 + side;',
     'return slot * 2 + (slot % 3 == 2 ? 0 : side);',
   ]),
-  defect('a record is written twice', [CONNECTION, 'writeRecord(line);', 'writeRecord(line); writeRecord(line);']),
+  defect('a record is written twice', [CONNECTION, 'writeRecord(slot);', 'writeRecord(slot); writeRecord(slot);']),
   defect('records are written over unread ones', [RECORDS, 'if (free < untilEnd + RECORD_BYTES_MAX) return 0;', '']),
   defect('the timer of a closed connection stays', [
     PROXY,
@@ -96,6 +96,17 @@ export const defects: readonly Defect[] = [
     'if (result == -ECANCELED) return armReceive(slot, side);',
     'if (result == -ECANCELED) return;',
   ]),
+  defect('the slot of an accept that failed is not freed', [
+    PROXY,
+    'freeSlot(slot); if (result == -ECANCELED',
+    'if (result == -ECANCELED',
+  ]),
+  defect('a client is judged silent since it came', [
+    PROXY,
+    'cold(slot).clientTick = currentTick(); noteGoodbye(',
+    'noteGoodbye(',
+  ]),
+  defect('the server’s own keep alive is not heeded', [CONNECTION, 'else line.keepAlive = <u16>seconds;', '']),
   defect('accepts that ended are still counted', [PROXY, 'acceptsInFlight--;', '']),
   defect('a full submission ring is written over', [
     RING,

@@ -1,7 +1,7 @@
 // The real data plane on the fake kernel, for a few seconds: npm run fuzz runs the same for as long as one likes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compileDataPlane } from '../../src/core.ts';
+import { compileDataPlane } from '../../src/data-plane.ts';
 import { everything, simulate } from './simulation.ts';
 
 const SEEDS = 150;

@@ -1,7 +1,7 @@
 // npm run fuzz -- SEED [COUNT]: runs COUNT seeds from SEED on (default 1). For the first that fails it prints what went
 // wrong and the shortest story that still ends so; the others are listed. Exit code 1 when one failed.
 import { parseArgs } from 'node:util';
-import { compileDataPlane } from '../../src/core.ts';
+import { compileDataPlane } from '../../src/data-plane.ts';
 import { compileWithNames } from './compile.ts';
 import { planScenario } from './scenario.ts';
 import { kindOf, shrink } from './shrink.ts';

@@ -64,8 +64,11 @@ export class Life {
   readonly #backendTook = { bytes: 0, at: 0 };
   #owedAt = Infinity;
   #connectThereAt = Infinity;
+  #leftAt = Infinity;
   acceptedAt = 0;
+  /** When bytes of the client's last came, whether they were read or not, and its longest silence before. */
   readonly #clientSaid = { bytes: 0, at: 0 };
+  #longestSilenceMs = 0;
   #clientDisturbance = '';
   #backendDisturbance = '';
   readonly #clock: Clock;
@@ -91,9 +94,19 @@ export class Life {
   move(): void {
     this.movedAt = this.#clock.now - this.#clock.jumpedMs;
     if (this.#connectThereAt === Infinity && this.isConnectThere) this.#connectThereAt = this.#clock.now;
-    this.#note(this.#clientSaid, this.client.socket.received);
+    const { isEnded, isReset } = this.client.socket;
+    if (this.#leftAt === Infinity && (isEnded || isReset)) this.#leftAt = this.#clock.now;
+    this.#noteSaid(this.client.socket.arrived);
     this.#note(this.#clientTook, this.client.socket.answered);
     this.#note(this.#backendTook, this.backend?.socket.answered ?? 0);
+  }
+
+  #noteSaid(bytes: number): void {
+    const { at } = this.#clientSaid;
+    if (at > 0 && bytes > this.#clientSaid.bytes) {
+      this.#longestSilenceMs = Math.max(this.#longestSilenceMs, this.#clock.now - at);
+    }
+    this.#note(this.#clientSaid, bytes);
   }
 
   #note(took: { bytes: number; at: number }, bytes: number): void {
@@ -123,10 +136,9 @@ export class Life {
 
   /** The client has said nothing for as long as the strictest keep alive that may be in force allows. */
   get #isSilent(): boolean {
-    return (
-      this.#clock.now - this.#clientSaid.at >=
-      Math.min(...this.#keepAlives().map((each) => this.#idleLimitMs(each))) - WHEEL_TICK_MS
-    );
+    const limits = this.#keepAlives().map((each) => this.#idleLimitMs(each));
+    const silenceMs = Math.max(this.#longestSilenceMs, this.#clock.now - this.#clientSaid.at);
+    return silenceMs >= Math.min(...limits) - WHEEL_TICK_MS;
   }
 
   /** The client's own, and the server's if it has answered. */
@@ -172,8 +184,10 @@ export class Life {
 
   get #isSilentForSure(): boolean {
     const { plan, isFinished, socket } = this.client;
-    const isKnown = plan.version < 5 && !isFinished && socket.receivable === 0;
-    return isKnown && this.#clock.now - this.#clientSaid.at >= this.#idleLimitMs(plan.keepAlive);
+    const { received } = this.backend!.socket;
+    const isKnown = plan.version < 5 || received === 0 || this.#serverKeepAlive !== undefined;
+    if (!isKnown || isFinished || socket.receivable > 0) return false;
+    return this.#clock.now - this.#clientSaid.at >= this.#idleLimitMs(this.#serverKeepAlive ?? plan.keepAlive);
   }
 
   get #isDialling(): boolean {
@@ -190,10 +204,10 @@ export class Life {
     return plan.beginning === 'connects' && sent >= plan.head.length;
   }
 
-  /** The whole CONNECT had long come when the connection was closed, and no lack of buffers excuses not to read it. */
-  #connectCameInTime(livedMs: number): boolean {
+  /** The client had long said all, or left, when it was closed, and no lack of buffers excuses not to have seen it. */
+  #isOverdue(livedMs: number): boolean {
     if (this.client.socket.starvedAt >= 0 || this.#clientDisturbance !== '') return false;
-    const latest = Math.max(this.acceptedAt, this.#connectThereAt);
+    const latest = Math.max(this.acceptedAt, Math.min(this.#connectThereAt, this.#leftAt));
     return this.acceptedAt + livedMs - latest > NOTICED_MS;
   }
 
@@ -256,7 +270,7 @@ export class Life {
             (client.plan.beginning !== 'connects' || client.socket.received < client.plan.head.length)
           );
         case REASON_CONNECT_TIMEOUT:
-          return livedMs >= this.#clock.timeouts.connectTimeoutMs - EARLY_MS && !this.#connectCameInTime(livedMs);
+          return livedMs >= this.#clock.timeouts.connectTimeoutMs - EARLY_MS && !this.#isOverdue(livedMs);
         case REASON_NO_BACKEND:
           return client.socket.received >= client.plan.head.length;
         case REASON_KEEP_ALIVE_TIMEOUT:
@@ -304,8 +318,11 @@ export class Life {
   #judgeConnect(record: AccessRecord): void {
     const { version, keepAlive, clientId } = this.client.plan;
     if (record.version !== version) this.#fail(`the record says version ${record.version}, it was ${version}`);
+    // The server's may have come too late to be seen.
     const inForce = this.#serverKeepAlive ?? keepAlive;
-    if (record.keepAlive !== inForce) this.#fail(`the record has Keep Alive ${record.keepAlive}, it was ${inForce}`);
+    if (record.keepAlive !== inForce && !(this.isDisturbed && record.keepAlive === keepAlive)) {
+      this.#fail(`the record has Keep Alive ${record.keepAlive}, it was ${inForce}`);
+    }
     if (record.clientIdBytes !== clientId.length) this.#fail('the record has a ClientId of another length');
     const kept = clientId.slice(0, CLIENT_ID_KEPT_BYTES_MAX);
     // A full arena cuts it off.

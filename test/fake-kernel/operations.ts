@@ -47,6 +47,7 @@ const ENOENT = 2;
 const ENOTCONN = 107;
 const EALREADY = 114;
 const STARVED_AGAIN_MAX = 4;
+const VAIN_SENDS_MAX = 4;
 
 export interface Handler {
   prepare?(kernel: Kernel, operation: Operation): void;
@@ -221,6 +222,8 @@ function issueSend(kernel: Kernel, operation: Operation): void {
     return;
   }
   if (socket.send) throw new Violation('two sends are in flight on one socket', operation);
+  if (socket.vainSends > VAIN_SENDS_MAX)
+    throw new Violation('sent again and again to a peer that takes nothing', operation);
   socket.send = operation;
   for (const piece of operation.pieces) kernel.buffers.beginReading(piece);
   kernel.stepOrWake(operation);
@@ -268,11 +271,13 @@ function copy(kernel: Kernel, operation: Operation, socket: Socket, length: numb
 }
 
 function releaseSend(kernel: Kernel, operation: Operation): void {
-  if (operation.socket?.send !== operation) return;
-  operation.socket.send = null;
-  operation.socket.answered += operation.progress;
-  operation.socket.peer!.onAnswer();
+  const { socket } = operation;
+  if (socket?.send !== operation) return;
+  socket.send = null;
   for (const piece of operation.pieces) kernel.buffers.endReading(piece);
+  socket.answered += operation.progress;
+  socket.vainSends = operation.progress > 0 || !operation.isCancelled ? 0 : socket.vainSends + 1;
+  if (operation.progress > 0) socket.peer!.onAnswer();
 }
 
 // ---- Socket, its option, connect ---------------------------------------------------------------------------------------

@@ -25,8 +25,9 @@ import {
   NONE,
   REASONS_MAX,
 } from '../../assembly/layout.ts';
-import { createMemory, headerWords, regionOffset } from '../../src/control/memory-map.ts';
-import { type DataPlane, loadDataPlane } from '../../src/core.ts';
+import { createMemory } from '../../src/control/memory-map.ts';
+import { type DataPlane, loadDataPlane } from '../../src/data-plane.ts';
+import { headerWords, regionOffset } from '../../src/header.ts';
 import { Kernel } from './kernel.ts';
 import type { Life } from './life.ts';
 import { type AccessRecord, RecordReader } from './records.ts';
@@ -315,9 +316,8 @@ class Simulation {
   }
 }
 
+/** What V8 tells of a trap: the functions by name, if the module has names. */
 function stackOf(error: Error): string {
-  const frames = (error.stack ?? '').split('\n').filter((line) => line.includes('wasm'));
-  return [error.message, ...frames.slice(0, 6).map((line) => line.trim().replace(/\(wasm:.*\)|wasm:\/\/\S+/, ''))].join(
-    ' ',
-  );
+  const frames = (error.stack ?? '').match(/(?<=at )assembly\/\S+/g) ?? [];
+  return [error.message, ...frames.slice(0, 6)].join(' in ');
 }

@@ -10,7 +10,7 @@ import {
 } from '../../assembly/layout.ts';
 import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
 import { buildSnapshot, type Backend as PoolMember } from '../../src/control/snapshot.ts';
-import { encodeSockaddr } from '../../src/engine/sockaddr.ts';
+import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 
 /** Larger than any CONNECT that is meant to be taken. */

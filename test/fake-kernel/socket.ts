@@ -50,6 +50,8 @@ export class Socket {
   /** How many buffers had ever been given back when a receive last found none. */
   starvedAt = -1;
   starvedTimes = 0;
+  /** Sends in a row that were cancelled with nothing sent. */
+  vainSends = 0;
   receive: Operation | null = null;
   send: Operation | null = null;
   connect: Operation | null = null;

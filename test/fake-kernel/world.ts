@@ -11,9 +11,9 @@ import {
   HEALTH_SUSPECT,
   HEALTH_UP,
 } from '../../assembly/layout.ts';
-import { regionOffset } from '../../src/control/memory-map.ts';
 import { mayPublish, publishSnapshot } from '../../src/control/snapshot.ts';
-import { encodeSockaddr } from '../../src/engine/sockaddr.ts';
+import { regionOffset } from '../../src/header.ts';
+import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import type { Stage } from './actor.ts';
 import { Backend } from './backend.ts';

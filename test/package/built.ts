@@ -10,14 +10,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { connackPacket, connectPacket } from '../tools/packets.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const cli = join(root, 'dist/src/cli.js');
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-/** A CONNECT of MQTT 3.1.1, clean session, ClientId "built". */
-const connectPacket = Buffer.from('10110004' + '4d515454' + '0402003c' + '0005' + '6275696c74', 'hex');
-const connack = Buffer.from('20020000', 'hex');
+const connect = connectPacket({ clientId: 'built' });
+const connack = connackPacket(4);
 
 test('every file that package.json points to is there', () => {
   const targets = [
@@ -51,7 +51,7 @@ test('a Node that is too old is told so in one line', async (t) => {
 test('the core is imported by its published name', async () => {
   const name = 'tidegate/core';
   const { createTable, parseConnect } = await import(name);
-  assert.equal(parseConnect(connectPacket).state, 'complete');
+  assert.equal(parseConnect(connect).state, 'complete');
   const table = createTable({ algorithm: 'rendezvous', members: [{ name: 'a:1883' }, { name: 'b:1883' }] });
   assert.match(table.lookup('built'), /^[ab]:1883$/);
 });
@@ -72,7 +72,7 @@ for (const engine of ['uring', 'portable']) {
     try {
       const address = await readyAddress(child.stderr);
       const client = createConnection({ host: '127.0.0.1', port: Number(address.split(':')[1]) });
-      client.write(connectPacket);
+      client.write(connect);
       const [answer] = await once(client, 'data');
       assert.deepEqual(answer, connack);
       client.destroy();

@@ -1,167 +1,121 @@
-// Tidegate in this process before brokers of this process, for tests of what happens when either of them fails. All of
-// it ends with the test whose context is given.
+// Tidegate itself, started in this process on a free port, with its access log in a file that is read back. It ends with
+// the test whose context is given.
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { parseConfig } from '../../src/config.ts';
-import { bind, close, decodeSockaddr, encodeSockaddr, getsockname, listen, socket } from '../../src/engine/libc.ts';
-import { AF_INET } from '../../src/engine/sockaddr.ts';
 import { type EngineName, type Logger, start, type Tidegate } from '../../src/index.ts';
-import { type ConnectOptions, connackPacket, connectPacket, firstPacket } from './packets.ts';
+import { waitFor } from './wait.ts';
+
+export interface BalancerOptions {
+  engine: EngineName;
+  /** host:port each, or as in the configuration. */
+  backends: readonly (string | { address: string; max_fails?: number; fail_timeout?: string })[];
+  bind?: string;
+  workers?: number;
+  /** Durations as in the configuration: "500ms". */
+  connectTimeout?: string;
+  dialTimeout?: string;
+  keepAliveFactor?: number;
+  idleTimeout?: string;
+  shutdownTimeout?: string;
+  connectMaxBytes?: number;
+  connectionsMax?: number;
+  /** Workers die on purpose; else it is a failure when one has. */
+  mayDie?: boolean;
+}
 
 export interface Balancer {
-  tidegate: Tidegate;
-  port: number;
+  readonly tidegate: Tidegate;
+  readonly host: string;
+  readonly port: number;
   /** What the operational log said so far. */
-  messages: string[];
-  accessLog(): Promise<Record<string, unknown>[]>;
-}
-
-/** `settings` are the configuration's own keys; the listener is given one port of its own, 127.0.0.1. */
-export async function startBalancer(
-  context: TestContext,
-  engine: EngineName,
-  pool: object,
-  settings: object = {},
-): Promise<Balancer> {
-  const path = join(tmpdir(), `tidegate-${process.pid}-${randomBytes(4).toString('hex')}.log`);
-  const config = {
-    engine,
-    workers: 1,
-    connections_max: 256,
-    listeners: [{ name: 'mqtt', bind: '127.0.0.1:0' }],
-    pools: { brokers: pool },
-    access_log: { path, format: 'json' },
-    ...settings,
-  };
-  const messages: string[] = [];
-  const note = (_fields: object, message: string) => void messages.push(message);
-  const log: Logger = { info: note, warn: note, error: note };
-  const tidegate = await start(parseConfig(JSON.stringify(config), 'test.yaml'), { log });
-  context.after(async () => {
-    await tidegate.stop({ now: true });
-    await rm(path, { force: true });
-  });
-  return {
-    tidegate,
-    port: tidegate.listeners[0]!.port,
-    messages,
-    accessLog: async () =>
-      (await readFile(path, 'utf8'))
-        .split('\n')
-        .slice(0, -1)
-        .map((line) => JSON.parse(line)),
-  };
-}
-
-export interface Broker {
-  /** host:port */
-  address: string;
-  /** Accepted so far. */
-  connections: number;
-  /** As when its machine goes: every connection is reset, new ones are refused. */
+  readonly messages: readonly string[];
+  /** A client's socket, half-open ends allowed, from the given source address. */
+  connect(localAddress?: string): Socket;
+  /** The access log, once it has that many lines. */
+  records(count: number): Promise<LogRecord[]>;
+  /** Waits until the last connection has left its slot. */
+  idle(): Promise<void>;
+  /** At once, and for tests that need another one soon. */
   stop(): Promise<void>;
 }
 
-/** Accepts every CONNECT and sends back whatever follows. */
-export async function startBroker(context: TestContext, port = 0): Promise<Broker> {
-  const sockets = new Set<Socket>();
-  const broker = { address: '', connections: 0, stop: () => stop(server, sockets) };
-  context.after(broker.stop);
-  const server = createServer({ noDelay: true }, (socket) => {
-    broker.connections++;
-    sockets.add(socket);
-    socket.on('error', () => {});
-    socket.on('close', () => sockets.delete(socket));
-    void greet(socket);
-  });
-  await once(server.listen({ port, host: '127.0.0.1' }), 'listening');
-  broker.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return broker;
+export interface LogRecord {
+  remote_addr: string;
+  remote_port: number;
+  protocol: string;
+  status: number;
+  bytes_from_client: number;
+  bytes_to_client: number;
+  backend: string;
+  client_id: string;
+  reason: string;
+  attempts: number;
 }
 
-async function greet(socket: Socket): Promise<void> {
-  const packet = await firstPacket(socket);
-  if (packet === undefined) return;
-  // The protocol's name begins at 4 and has its length before it; the level follows.
-  socket.write(connackPacket(packet[4 + packet[3]!]!));
-  socket.pipe(socket);
-}
-
-async function stop(server: Server, sockets: Set<Socket>): Promise<void> {
-  if (!server.listening) return;
-  server.close();
-  for (const socket of sockets) socket.resetAndDestroy();
-  await once(server, 'close');
-}
-
-/** A port that is taken but that nobody listens on: connects are refused. `free` lets somebody else have it. */
-export function refusingBackend(context: TestContext): { address: string; free(): void } {
-  const fd = socket(AF_INET);
-  bind(fd, encodeSockaddr('127.0.0.1', 0));
-  const { port } = decodeSockaddr(getsockname(fd));
-  let taken = true;
-  const free = () => {
-    if (taken) close(fd);
-    taken = false;
+export async function startBalancer(context: TestContext, options: BalancerOptions): Promise<Balancer> {
+  const path = join(tmpdir(), `tidegate-${process.pid}-${randomBytes(4).toString('hex')}.log`);
+  const config = parseConfig(JSON.stringify(settings(options, path)), 'balancer.yaml');
+  // Documents may ask for less than a configuration can.
+  const { connectMaxBytes = config.connectMaxBytes } = options;
+  const messages: string[] = [];
+  const note = (_fields: object, message: string) => void messages.push(message);
+  const log: Logger = { info: note, warn: note, error: note };
+  const tidegate = await start({ ...config, connectMaxBytes }, { log });
+  const stop = async () => {
+    const deaths = tidegate.status().workers.filter(({ restarts }) => restarts > 0);
+    await tidegate.stop({ now: true });
+    await rm(path, { force: true });
+    if (options.mayDie !== true) assert.deepEqual(deaths, [], messages.join('\n'));
   };
-  context.after(free);
-  return { address: `127.0.0.1:${port}`, free };
+  context.after(stop);
+  const { host, port } = tidegate.listeners[0]!;
+  return {
+    tidegate,
+    host,
+    port,
+    messages,
+    connect: (localAddress) => connect({ host, port, localAddress, allowHalfOpen: true, noDelay: true }),
+    records: (count) => waitFor(`${count} lines in the access log`, () => readRecords(path, count)),
+    idle: () => waitFor('an empty connection table', () => tidegate.status().connections === 0).then(() => {}),
+    stop,
+  };
 }
 
-/** Listens with a queue that is full: connects neither succeed nor fail. */
-export async function hangingBackend(context: TestContext): Promise<{ address: string }> {
-  const fd = socket(AF_INET);
-  bind(fd, encodeSockaddr('127.0.0.1', 0));
-  listen(fd, 0);
-  const { port } = decodeSockaddr(getsockname(fd));
-  const fillers = Array.from({ length: 3 }, () => connect({ port, host: '127.0.0.1' }).on('error', () => {}));
-  await once(fillers[0]!, 'connect');
-  context.after(() => {
-    for (const filler of fillers) filler.destroy();
-    close(fd);
-  });
-  return { address: `127.0.0.1:${port}` };
+/** The configuration file's own words; JSON is YAML. */
+function settings(options: BalancerOptions, path: string): object {
+  const { engine, backends, bind = '127.0.0.1:0', workers = 1, connectionsMax = 1024 } = options;
+  return {
+    engine,
+    workers,
+    connections_max: connectionsMax,
+    listeners: [
+      {
+        name: 'mqtt',
+        bind,
+        connect_timeout: options.connectTimeout ?? '10s',
+        keep_alive_factor: options.keepAliveFactor ?? 1.5,
+        idle_timeout: options.idleTimeout ?? '0s',
+      },
+    ],
+    // One backend's failures are often the test's subject: being passed over must not be.
+    pools: {
+      brokers: {
+        connect_timeout: options.dialTimeout ?? '5s',
+        backends: backends.map((one) => (typeof one === 'string' ? { address: one, max_fails: 0 } : one)),
+      },
+    },
+    access_log: { path, format: 'json' },
+    shutdown_timeout: options.shutdownTimeout ?? '30s',
+  };
 }
 
-export interface Client {
-  socket: Socket;
-  /** What came first: the CONNACK, or nothing when the connection was closed without a word. */
-  connack: Buffer;
-  /** From connect to that. */
-  tookMs: number;
-}
-
-/** Connects as a device. Nothing is read afterwards until somebody listens. */
-export async function connectClient(port: number, options: ConnectOptions = {}): Promise<Client> {
-  const beganMs = performance.now();
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-  socket.on('error', () => {});
-  socket.write(connectPacket(options));
-  const connack = await nextBytes(socket);
-  return { socket, connack, tookMs: performance.now() - beganMs };
-}
-
-/** Sends and waits for the same to come back; false when the connection ends instead. */
-export async function echoes({ socket }: Client, text = 'ping'): Promise<boolean> {
-  if (!socket.destroyed) socket.write(text);
-  return (await nextBytes(socket)).toString() === text;
-}
-
-/** Empty when the connection ends instead. */
-export function nextBytes(socket: Socket): Promise<Buffer> {
-  return new Promise((resolve) => {
-    if (socket.destroyed || socket.readableEnded) return resolve(Buffer.alloc(0));
-    const settle = (bytes: Buffer = Buffer.alloc(0)) => {
-      socket.pause();
-      socket.off('data', settle).off('end', onEnd).off('close', onEnd);
-      resolve(bytes);
-    };
-    const onEnd = () => settle();
-    socket.on('data', settle).on('end', onEnd).on('close', onEnd).resume();
-  });
+async function readRecords(path: string, count: number): Promise<LogRecord[] | undefined> {
+  const lines = (await readFile(path, 'utf8').catch(() => '')).split('\n').slice(0, -1);
+  return lines.length < count ? undefined : lines.map((line) => JSON.parse(line));
 }

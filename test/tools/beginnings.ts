@@ -1,12 +1,14 @@
-// How connections begin that never become one: what the client sends, what it does then, and what the gate makes of it.
+// How connections begin that never become one: what the client sends, what it does then, and what the balancer makes of it.
 import { connectPacket } from './packets.ts';
 
 export interface Beginning {
   name: string;
   bytes: Buffer;
-  /** What the client does next; `wait`: for the gate to close. */
+  /** What the client does next; `wait`: for the balancer to close. */
   next: 'wait' | 'finish' | 'reset';
   answer: Buffer;
+  /** How the balancer closes, as the client sees it; null: a client that was reset by itself sees nothing. */
+  end: 'finish' | null;
   /** As src/reasons.ts names it. */
   reason: string;
 }
@@ -47,7 +49,7 @@ export const leavingBeginnings: readonly Beginning[] = [
   left('half a CONNECT, then a reset', half(connectPacket()), 'reset'),
 ];
 
-/** The gate loses its patience. */
+/** The balancer loses its patience. */
 export const waitingBeginnings: readonly Beginning[] = [
   late('nothing', NOTHING),
   late('one byte', hex('10')),
@@ -55,15 +57,15 @@ export const waitingBeginnings: readonly Beginning[] = [
 ];
 
 function refused(name: string, reason: string, bytes: Buffer, answer: Buffer = NOTHING): Beginning {
-  return { name, reason, bytes, answer, next: 'wait' };
+  return { name, reason, bytes, answer, next: 'wait', end: 'finish' };
 }
 
 function left(name: string, bytes: Buffer, next: 'finish' | 'reset'): Beginning {
-  return { name, bytes, next, answer: NOTHING, reason: 'client_left_early' };
+  return { name, bytes, next, answer: NOTHING, end: next === 'reset' ? null : 'finish', reason: 'client_left_early' };
 }
 
 function late(name: string, bytes: Buffer): Beginning {
-  return { name, bytes, next: 'wait', answer: NOTHING, reason: 'connect_timeout' };
+  return { name, bytes, next: 'wait', answer: NOTHING, end: 'finish', reason: 'connect_timeout' };
 }
 
 function hex(...parts: string[]): Buffer {

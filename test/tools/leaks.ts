@@ -1,8 +1,9 @@
-// What a gate holds at a moment, to be compared with a later one. Descriptors and memory are the whole process's.
+// What a balancer holds at a moment, to be compared with a later one. Descriptors and memory are the whole process's.
 import assert from 'node:assert/strict';
 import { readdir, readlink } from 'node:fs/promises';
 import type { TestContext } from 'node:test';
-import { type Gate, waitFor } from './gate.ts';
+import type { Balancer } from './balancer.ts';
+import { waitFor } from './wait.ts';
 
 export interface Holdings {
   connections: number;
@@ -11,7 +12,7 @@ export interface Holdings {
   residentBytes: number;
 }
 
-export async function holdings({ tidegate }: Gate): Promise<Holdings> {
+export async function holdings({ tidegate }: Balancer): Promise<Holdings> {
   const { connections, counters } = tidegate.status();
   return {
     connections,
@@ -22,10 +23,10 @@ export async function holdings({ tidegate }: Gate): Promise<Holdings> {
 }
 
 /** Sockets close a moment after their connection has ended, so this may have to wait a little. */
-export async function assertNothingLeaked(gate: Gate, before: Holdings): Promise<void> {
-  await gate.idle();
+export async function assertNothingLeaked(balancer: Balancer, before: Holdings): Promise<void> {
+  await balancer.idle();
   await waitFor('return to as few buffers and descriptors as before', async () => {
-    const now = await holdings(gate);
+    const now = await holdings(balancer);
     return now.buffers <= before.buffers && now.descriptors <= before.descriptors ? now : undefined;
   });
 }

@@ -1,5 +1,5 @@
 // Begins badly, many thousand times: `node offender.ts HOST PORT COUNT`. A process of its own, so that descriptors and
-// memory of the test's process are only the gate's.
+// memory of the test's process are only the balancer's.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';

@@ -2,6 +2,8 @@
 import type { Socket } from 'node:net';
 import { generate } from 'mqtt-packet';
 
+export const PINGREQ = Buffer.from([0xc0, 0]);
+
 export interface ConnectOptions {
   clientId?: string;
   username?: string;
@@ -26,6 +28,16 @@ export function connectPacket(options: ConnectOptions = {}): Buffer {
 /** Accepted. Version 5 says so with one byte more, for its properties. */
 export function connackPacket(version: number): Buffer {
   return version === 5 ? Buffer.from([0x20, 3, 0, 0, 0]) : Buffer.from([0x20, 2, 0, 0]);
+}
+
+/** Refused, with the code that the version has for it. */
+export function refusalPacket(version: number, code: number): Buffer {
+  return Buffer.from(version === 5 ? [0x20, 3, 0, code, 0] : [0x20, 2, 0, code]);
+}
+
+/** The protocol level of a CONNECT: after the protocol's name, whose length stands before it. */
+export function levelOf(connect: Buffer): number {
+  return connect[4 + connect[3]!]!;
 }
 
 /** undefined: closed before. Leaves the socket paused, with what came after the packet to be read. */

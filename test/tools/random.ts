@@ -42,7 +42,12 @@ export class Random {
   }
 }
 
+const seeded = new WeakSet<TestContext>();
+
+/** Once for each test: of two seeds no single one would replay it. */
 export function testSeed(context: TestContext): number {
+  if (seeded.has(context)) throw new Error('this test has a seed already');
+  seeded.add(context);
   const given = process.env.TIDEGATE_SEED;
   const seed = given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
   context.diagnostic(`TIDEGATE_SEED=${seed}`);

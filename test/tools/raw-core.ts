@@ -24,8 +24,7 @@ const WASM_FILE = new URL('../../build/core.wasm', import.meta.url);
 const MEMORY_PAGES = 512;
 const KEY_BYTES_MAX = 4096;
 
-export const coreModule = new WebAssembly.Module(readFileSync(WASM_FILE));
-export const coreText = readFileSync(new URL('../../build/core.wat', import.meta.url), 'utf8');
+const coreModule = new WebAssembly.Module(readFileSync(WASM_FILE));
 
 interface Exports {
   heap_base(): number;

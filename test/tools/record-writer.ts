@@ -28,7 +28,7 @@ import {
   RECORD_VERSION,
   REGIONS_OFFSET,
 } from '../../assembly/layout.ts';
-import { encodeSockaddr } from '../../src/engine/sockaddr.ts';
+import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 
 const WASM_PAGE_BYTES = 65536;
 const WRITTEN = (HEADER_OFFSET + HEADER_RECORDS_WRITTEN) / 4;

@@ -4,16 +4,11 @@
 //   IPv6, 28 bytes: family u16 | port, big endian | flow u32 | 16 address bytes | scope u32
 import { isIPv4, isIPv6, SocketAddress } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { AF_INET, AF_INET6 } from '../../assembly/uring/abi.ts';
+import type { Address } from '../config/address.ts';
 
-export const AF_INET = 2;
-export const AF_INET6 = 10;
 export const SOCKADDR_IN_BYTES = 16;
 export const SOCKADDR_IN6_BYTES = 28;
-
-export interface HostAndPort {
-  host: string;
-  port: number;
-}
 
 /** `host` must be an IP address, IPv6 with or without a zone; a name is a RangeError. */
 export function encodeSockaddr(host: string, port: number): Uint8Array {
@@ -22,11 +17,17 @@ export function encodeSockaddr(host: string, port: number): Uint8Array {
   throw new RangeError(`not an IP address: ${host}`);
 }
 
+/** The 4 address bytes, or the 16 of IPv6: what NGINX's $binary_remote_addr holds. */
+export function addressBytes(sockaddr: Uint8Array): Uint8Array {
+  const [from, to] = sockaddr[0] === AF_INET6 ? [8, 24] : [4, 8];
+  return sockaddr.subarray(from, to);
+}
+
 /** Bytes after the address are ignored; an unknown family (a peer that was never known) gives an empty host. */
-export function decodeSockaddr(bytes: Uint8Array): HostAndPort {
+export function decodeSockaddr(bytes: Uint8Array): Address {
   const family = bytes[0]! | (bytes[1]! << 8);
   const port = (bytes[2]! << 8) | bytes[3]!;
-  if (family === AF_INET) return { host: bytes.subarray(4, 8).join('.'), port };
+  if (family === AF_INET) return { host: addressBytes(bytes).join('.'), port };
   if (family === AF_INET6) return { host: decodeIPv6(bytes), port };
   return { host: '', port: 0 };
 }

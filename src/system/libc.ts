@@ -4,19 +4,17 @@
 import { platform } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
-import { AF_INET, AF_INET6, SOCKADDR_IN_BYTES, SOCKADDR_IN6_BYTES } from './sockaddr.ts';
+import { AF_INET, AF_INET6, SOCK_STREAM } from '../../assembly/uring/abi.ts';
+import { SOCKADDR_IN_BYTES, SOCKADDR_IN6_BYTES } from './sockaddr.ts';
 
 export { decodeSockaddr, encodeSockaddr } from './sockaddr.ts';
 
 const darwin = platform() === 'darwin';
 
 // The two platforms' spellings of the same names; sockets are always close-on-exec here.
-export const SOCK_STREAM = 1;
 export const SOL_SOCKET = darwin ? 0xffff : 1;
 export const SO_REUSEADDR = darwin ? 4 : 2;
 export const SO_REUSEPORT = darwin ? 0x200 : 15;
-export const IPPROTO_TCP = 6;
-export const TCP_NODELAY = 1;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = darwin ? 27 : 26;
 export const RLIMIT_NOFILE = darwin ? 8 : 7;
@@ -57,9 +55,9 @@ const libc = {
 type Eventfd = (initial: number, flags: number) => number;
 let createEventfd: Eventfd | undefined;
 
-/** `family` is Linux's AF_INET or AF_INET6. */
-export function socket(family: number, type: number = SOCK_STREAM): number {
-  const fd = check('socket', libc.socket(platformFamily(family), type, 0));
+/** A TCP socket; `family` is Linux's AF_INET or AF_INET6. */
+export function socket(family: number): number {
+  const fd = check('socket', libc.socket(platformFamily(family), SOCK_STREAM, 0));
   check('fcntl', libc.fcntl(fd, F_SETFD, 'int', FD_CLOEXEC));
   return fd;
 }

@@ -1,22 +1,19 @@
+// What happens to clients when backends refuse, hang, go and come back.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createTable } from '../src/core.ts';
-import {
-  type Balancer,
-  connectClient,
-  echoes,
-  hangingBackend,
-  nextBytes,
-  refusingBackend,
-  startBalancer,
-  startBroker,
-} from './tools/balancer.ts';
-import { testEveryEngine, waitFor } from './tools/gate.ts';
-import { connectPacket } from './tools/packets.ts';
+import { createTable } from '../../src/core.ts';
+import { echo, hangingBackend, refusingBackend, startBackend } from '../tools/backends.ts';
+import { type Balancer, startBalancer } from '../tools/balancer.ts';
+import { connectClient, echoes, nextBytes } from '../tools/client.ts';
+import { testEveryEngine } from '../tools/engines.ts';
+import { connackPacket, connectPacket, refusalPacket } from '../tools/packets.ts';
+import { waitFor } from '../tools/wait.ts';
 
-const CONNACK_ACCEPTED = Buffer.from([0x20, 2, 0, 0]);
+const CONNACK = connackPacket(4);
+const SERVER_UNAVAILABLE = 3;
+const SERVER_UNAVAILABLE_5 = 0x88;
 
 /** ClientIds whose first choice is `backend`. */
 function clientIdsOf(backend: string, backends: string[], count: number): string[] {
@@ -28,37 +25,29 @@ function clientIdsOf(backend: string, backends: string[], count: number): string
   return found;
 }
 
-async function records(balancer: Balancer, count: number): Promise<Record<string, unknown>[]> {
-  return waitFor(`${count} access records`, async () => {
-    const seen = await balancer.accessLog();
-    return seen.length >= count ? seen : undefined;
-  });
-}
-
 const healthOf = ({ tidegate }: Balancer, address: string) => {
   return tidegate.status().backends.find((backend) => backend.address === address)?.health;
 };
 
 const untilHealth = (balancer: Balancer, address: string, health: string) => {
-  return waitFor(`${health} backend`, async () => (healthOf(balancer, address) === health ? true : undefined));
+  return waitFor(`${health} backend`, () => healthOf(balancer, address) === health);
 };
 
 testEveryEngine(
   'a backend that refuses is passed over at once, and its own clients come to the next one',
   async (engine, context) => {
     const refusing = refusingBackend(context);
-    const broker = await startBroker(context);
-    const backends = [refusing.address, broker.address];
-    const pool = { backends: backends.map((address) => ({ address, max_fails: 0 })) };
-    const balancer = await startBalancer(context, engine, pool);
+    const willing = await startBackend(context, echo);
+    const backends = [refusing.address, willing.address];
+    const balancer = await startBalancer(context, { engine, backends });
     const ids = clientIdsOf(refusing.address, backends, 20);
     const clients = await Promise.all(ids.map((clientId) => connectClient(balancer.port, { clientId })));
-    for (const { connack } of clients) assert.deepEqual(connack, CONNACK_ACCEPTED);
+    for (const { connack } of clients) assert.deepEqual(connack, CONNACK);
     assert.ok(Math.max(...clients.map(({ tookMs }) => tookMs)) < 1000);
     assert.ok(await echoes(clients[0]!));
     for (const { socket } of clients) socket.destroy();
-    for (const { attempts, backend, status } of await records(balancer, 20)) {
-      assert.deepEqual({ attempts, backend, status }, { attempts: 2, backend: broker.address, status: 200 });
+    for (const { attempts, backend, status } of await balancer.records(20)) {
+      assert.deepEqual({ attempts, backend, status }, { attempts: 2, backend: willing.address, status: 200 });
     }
     const [first, second] = balancer.tidegate.status().backends;
     assert.deepEqual([first!.failures, first!.connects, first!.active], [20, 0, 0]);
@@ -68,24 +57,24 @@ testEveryEngine(
 
 testEveryEngine('a backend that hangs is passed over when connect_timeout has passed', async (engine, context) => {
   const hanging = await hangingBackend(context);
-  const broker = await startBroker(context);
-  const backends = [hanging.address, broker.address];
-  const balancer = await startBalancer(context, engine, { connect_timeout: '300ms', backends });
+  const willing = await startBackend(context, echo);
+  const backends = [hanging.address, willing.address];
+  const balancer = await startBalancer(context, { engine, backends, dialTimeout: '300ms' });
   const [clientId] = clientIdsOf(hanging.address, backends, 1);
   const client = await connectClient(balancer.port, { clientId });
-  assert.deepEqual(client.connack, CONNACK_ACCEPTED);
+  assert.deepEqual(client.connack, CONNACK);
   assert.ok(client.tookMs > 250 && client.tookMs < 1000, `${client.tookMs} ms`);
   client.socket.destroy();
-  assert.equal((await records(balancer, 1))[0]!.attempts, 2);
+  assert.equal((await balancer.records(1))[0]!.attempts, 2);
 });
 
 testEveryEngine(
   'bytes that a client sent behind its CONNECT reach the candidate that takes it, once',
   async (engine, context) => {
     const refusing = refusingBackend(context);
-    const broker = await startBroker(context);
-    const backends = [refusing.address, broker.address];
-    const balancer = await startBalancer(context, engine, { backends });
+    const willing = await startBackend(context, echo);
+    const backends = [refusing.address, willing.address];
+    const balancer = await startBalancer(context, { engine, backends });
     const [clientId] = clientIdsOf(refusing.address, backends, 1);
     const client = connect({ port: balancer.port, host: '127.0.0.1' });
     client.write(Buffer.concat([connectPacket({ clientId }), Buffer.from('published early')]));
@@ -94,25 +83,25 @@ testEveryEngine(
       received = Buffer.concat([received, bytes]);
       if (received.length >= 19) break;
     }
-    assert.deepEqual(received, Buffer.concat([CONNACK_ACCEPTED, Buffer.from('published early')]));
+    assert.deepEqual(received, Buffer.concat([CONNACK, Buffer.from('published early')]));
   },
 );
 
-for (const [version, expected] of [
-  [3, [0x20, 2, 0, 3]],
-  [4, [0x20, 2, 0, 3]],
-  [5, [0x20, 3, 0, 0x88, 0]],
+for (const [version, code] of [
+  [3, SERVER_UNAVAILABLE],
+  [4, SERVER_UNAVAILABLE],
+  [5, SERVER_UNAVAILABLE_5],
 ] as const) {
   testEveryEngine(
     `when no candidate is left a version ${version} client is told so, and the log says 502`,
     async (engine, context) => {
       const one = refusingBackend(context);
       const other = refusingBackend(context);
-      const balancer = await startBalancer(context, engine, { backends: [one.address, other.address] });
+      const balancer = await startBalancer(context, { engine, backends: [one.address, other.address] });
       const client = await connectClient(balancer.port, { clientId: 'device', version });
-      assert.deepEqual([...client.connack], expected);
+      assert.deepEqual(client.connack, refusalPacket(version, code));
       assert.equal((await nextBytes(client.socket)).length, 0, 'and then closed');
-      const [record] = await records(balancer, 1);
+      const [record] = await balancer.records(1);
       assert.equal(record!.status, 502);
       assert.equal(record!.reason, 'no_backend');
       assert.equal(record!.attempts, 2);
@@ -127,12 +116,13 @@ testEveryEngine(
   async (engine, context) => {
     const one = await hangingBackend(context);
     const other = await hangingBackend(context);
-    const balancer = await startBalancer(context, engine, {
-      connect_timeout: '200ms',
+    const balancer = await startBalancer(context, {
+      engine,
+      dialTimeout: '200ms',
       backends: [one.address, other.address],
     });
     const client = await connectClient(balancer.port);
-    assert.deepEqual([...client.connack], [0x20, 2, 0, 3]);
+    assert.deepEqual(client.connack, refusalPacket(4, SERVER_UNAVAILABLE));
     assert.ok(client.tookMs > 350 && client.tookMs < 1500, `${client.tookMs} ms`);
   },
 );
@@ -142,14 +132,16 @@ testEveryEngine(
   async (engine, context) => {
     const refusing = refusingBackend(context);
     const gone = refusing.address;
-    const broker = await startBroker(context);
-    const backends = [gone, broker.address];
-    const pool = { backends: backends.map((address) => ({ address, max_fails: 2, fail_timeout: '1s' })) };
-    const balancer = await startBalancer(context, engine, pool);
+    const willing = await startBackend(context, echo);
+    const backends = [gone, willing.address];
+    const balancer = await startBalancer(context, {
+      engine,
+      backends: backends.map((address) => ({ address, max_fails: 2, fail_timeout: '1s' })),
+    });
     const [first, second, third, fourth, fifth] = clientIdsOf(gone, backends, 5);
     const visit = async (clientId: string | undefined) => {
       const { socket, connack } = await connectClient(balancer.port, { clientId });
-      assert.deepEqual(connack, CONNACK_ACCEPTED);
+      assert.deepEqual(connack, CONNACK);
       socket.destroy();
       await once(socket, 'close');
     };
@@ -163,17 +155,17 @@ testEveryEngine(
     await visit(fourth);
     await untilHealth(balancer, gone, 'suspect');
     refusing.free();
-    const returned = await startBroker(context, Number(gone.split(':')[1]));
+    const returned = await startBackend(context, echo, { port: refusing.port });
     await untilHealth(balancer, gone, 'up');
     await visit(fifth);
     assert.equal(returned.connections, 1);
     const byClient = new Map(
-      (await records(balancer, 5)).map(({ client_id, attempts, backend }) => [client_id, [attempts, backend]]),
+      (await balancer.records(5)).map(({ client_id, attempts, backend }) => [client_id, [attempts, backend]]),
     );
-    assert.deepEqual(byClient.get(first!), [2, broker.address]);
-    assert.deepEqual(byClient.get(second!), [2, broker.address]);
-    assert.deepEqual(byClient.get(third!), [1, broker.address], 'a suspect is not dialled while another is left');
-    assert.deepEqual(byClient.get(fourth!), [2, broker.address], 'after fail_timeout the next client is the probe');
+    assert.deepEqual(byClient.get(first!), [2, willing.address]);
+    assert.deepEqual(byClient.get(second!), [2, willing.address]);
+    assert.deepEqual(byClient.get(third!), [1, willing.address], 'a suspect is not dialled while another is left');
+    assert.deepEqual(byClient.get(fourth!), [2, willing.address], 'after fail_timeout the next client is the probe');
     assert.deepEqual(byClient.get(fifth!), [1, gone]);
     assert.ok(balancer.messages.some((message) => message.includes(`${gone} is passed over for 1000 ms`)));
   },
@@ -184,14 +176,14 @@ testEveryEngine(
   async (engine, context) => {
     const refusing = refusingBackend(context);
     const { address } = refusing;
-    const balancer = await startBalancer(context, engine, { backends: [{ address, fail_timeout: '60s' }] });
+    const balancer = await startBalancer(context, { engine, backends: [{ address, fail_timeout: '60s' }] });
     const refused = await connectClient(balancer.port);
-    assert.deepEqual([...refused.connack], [0x20, 2, 0, 3]);
+    assert.deepEqual(refused.connack, refusalPacket(4, SERVER_UNAVAILABLE));
     await untilHealth(balancer, address, 'suspect');
     refusing.free();
-    await startBroker(context, Number(address.split(':')[1]));
+    await startBackend(context, echo, { port: refusing.port });
     const served = await connectClient(balancer.port);
-    assert.deepEqual(served.connack, CONNACK_ACCEPTED);
+    assert.deepEqual(served.connack, CONNACK);
     served.socket.destroy();
     await untilHealth(balancer, address, 'up');
   },
@@ -200,10 +192,11 @@ testEveryEngine(
 testEveryEngine(
   "sessions on healthy backends don't notice that another one goes and comes back",
   async (engine, context) => {
-    const healthy = await startBroker(context);
-    const failing = await startBroker(context);
+    const healthy = await startBackend(context, echo);
+    const failing = await startBackend(context, echo);
     const backends = [healthy.address, failing.address];
-    const balancer = await startBalancer(context, engine, {
+    const balancer = await startBalancer(context, {
+      engine,
       backends: backends.map((address) => ({ address, fail_timeout: '200ms' })),
     });
     const sessions = await Promise.all(
@@ -215,7 +208,7 @@ testEveryEngine(
     assert.equal((await nextBytes(lost.socket)).length, 0, 'its own sessions end');
     const moved = await connectClient(balancer.port, { clientId: orphan });
     assert.ok(await echoes(moved), 'its clients are served elsewhere');
-    await startBroker(context, Number(failing.address.split(':')[1]));
+    await startBackend(context, echo, { port: Number(failing.address.split(':')[1]) });
     await untilHealth(balancer, failing.address, 'up');
     for (const session of [...sessions, moved]) assert.ok(await echoes(session));
     for (const { socket } of [...sessions, moved]) socket.destroy();

@@ -1,6 +1,6 @@
 // A broker that checks: it reads CONNECT, answers CONNACK, and then plays the script that came as the CONNECT's user
 // name. It lives in a process of its own, so that big transfers use another core, and memory and descriptors of the
-// test's process are only the gate's and the clients'.
+// test's process are only the balancer's and the clients'.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -9,7 +9,7 @@ import { parser } from 'mqtt-packet';
 import { connackPacket, firstPacket } from './packets.ts';
 import { type Outcome, play, type Script } from './play.ts';
 
-export interface Backend {
+export interface ScriptBackend {
   /** host:port of the server that plays scripts. */
   script: string;
   /** host:port of the server that sends everything back that comes, the CONNECT too. */
@@ -26,7 +26,7 @@ export interface Seen {
 
 type Question = { id: number; outcomes: readonly string[] } | { id: number; seen: true };
 
-export async function startBackend(context: TestContext): Promise<Backend> {
+export async function startScriptBackend(context: TestContext): Promise<ScriptBackend> {
   const child = fork(import.meta.filename, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const [addresses] = (await once(child, 'message')) as [{ script: string; mirror: string }];
   context.after(() => child.disconnect());

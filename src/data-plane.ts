@@ -1,0 +1,87 @@
+// The data plane as the control plane and the engines see it: tidegate.wasm over one worker's memory.
+import { compile, instantiate } from './wasm.ts';
+
+/** What the data plane exports to the control plane and to the portable engine. Addresses are offsets in its memory. */
+export interface DataPlane {
+  /** After header, settings and regions are written. 0, or an error number. */
+  start(): number;
+  /** A slot, or NONE when the table is full. Sets the time of opening and counts the connection. */
+  connectionOpen(listener: number): number;
+  /** Address of the slot's Cold: the engine writes the peer's sockaddr before it asks for a decision. */
+  coldAddress(slot: number): number;
+  /** VERDICT_*. `bytes` holds all that the client sent so far. */
+  connectionDecide(slot: number, bytes: number, length: number): number;
+  /** After a dial that failed: VERDICT_DIAL or VERDICT_REFUSE. */
+  connectionNext(slot: number): number;
+  /** A dial succeeded. */
+  connectionDialled(slot: number): void;
+  /** Address of the chosen Member, valid until the next observeSnapshot. */
+  memberAddress(slot: number): number;
+  /** From accept to a complete CONNECT. */
+  connectTimeoutMs(slot: number): number;
+  /** For one dial. */
+  dialTimeoutMs(slot: number): number;
+  /** The backend's first bytes, which may name another keep alive. */
+  connectionAnswered(slot: number, bytes: number, length: number): void;
+  /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
+  idleLimitMs(slot: number): number;
+  idleReason(slot: number): number;
+  /** Writes the refusal for the slot's reason to `out`, REFUSAL_BYTES_MAX long; returns its bytes, 0 for none. */
+  connectionRefusal(slot: number, out: number): number;
+  /** Adds to the byte counters. */
+  connectionMoved(slot: number, fromClient: number, toClient: number): void;
+  /** Writes the access record and frees the slot. A reason that a refusal set before wins. */
+  connectionClose(slot: number, reason: number): void;
+  /** Adopts a newer snapshot if there is one. Due at every turn. */
+  observeSnapshot(): void;
+  /** Closes every open slot of a worker that died. */
+  sweep(reason: number): void;
+  /** The uring engine: splits the rings region; the next three then say where its parts lie. */
+  placeRings(): void;
+  ringHeads(): number;
+  ringSubmissions(): number;
+  ringProvided(): number;
+  /** After the ring was set up there. */
+  startRing(): void;
+  /** Returns when stopped or drained: startLoop, then turn until it says false. */
+  run(): void;
+  startLoop(): void;
+  turn(): number;
+}
+
+export interface DataPlaneImports {
+  /** io_uring_enter, for the uring engine. Negative: -errno. */
+  enter(...parameters: number[]): number;
+}
+
+/** The data plane's module, to be compiled once and sent to every worker. */
+export function compileDataPlane(): WebAssembly.Module {
+  return compile('tidegate.wasm');
+}
+
+/** An instance over one worker's memory. Any number of instances may share it: each writes the same constants again. */
+export function loadDataPlane(
+  memory: WebAssembly.Memory,
+  module: WebAssembly.Module,
+  { enter }: DataPlaneImports = { enter: neverEntered },
+): DataPlane {
+  const plane = instantiate<DataPlane>(module, { env: { memory }, ring: { enter } });
+  // WebAssembly hands an i32 to JavaScript with a sign; slots and addresses have none.
+  return {
+    ...plane,
+    connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
+    coldAddress: (slot) => plane.coldAddress(slot) >>> 0,
+    memberAddress: (slot) => plane.memberAddress(slot) >>> 0,
+  };
+}
+
+/** The same, and takes the memory over: for the worker that lives on it. */
+export function startDataPlane(...parts: Parameters<typeof loadDataPlane>): DataPlane {
+  const plane = loadDataPlane(...parts);
+  if (plane.start() !== 0) throw new Error('tidegate.wasm is of another version than the program: build it again');
+  return plane;
+}
+
+function neverEntered(): never {
+  throw new Error('there is no ring to enter');
+}
