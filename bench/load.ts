@@ -101,11 +101,7 @@ export class Load {
   }
 
   figures(): Figures {
-    const sum: Figures = { connected: 0, failed: 0, messages: 0, open: 0, turns: 0, completions: 0 };
-    for (const ring of this.#rings) {
-      for (const [name, value] of Object.entries(ring.figures())) sum[name as keyof Figures] += value;
-    }
-    return sum;
+    return sumFigures(this.#rings.map((ring) => ring.figures()));
   }
 
   /** Milliseconds from the first dial to the last CONNACK; 0 while not all are connected. */
@@ -121,6 +117,14 @@ export class Load {
   async stop(): Promise<void> {
     await Promise.all(this.#rings.map((ring) => ring.stop()));
   }
+}
+
+export function sumFigures(all: readonly Figures[]): Figures {
+  const sum: Figures = { connected: 0, failed: 0, messages: 0, open: 0, turns: 0, completions: 0 };
+  for (const one of all) {
+    for (const [name, value] of Object.entries(one)) sum[name as keyof Figures] += value;
+  }
+  return sum;
 }
 
 function slotsFor({ mode, clients, sink, guests = 0 }: LoadSettings): number {

@@ -1,8 +1,8 @@
 // One measurement: a load against one proxy, figures before and after.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Quantiles, quantiles } from './latency.ts';
-import { type Figures, Load, type LoadSettings, type Sink } from './load.ts';
-import { cpuNs, tcpSockets } from './process-usage.ts';
+import { type Figures, Load, type LoadSettings, type Sink, sumFigures } from './load.ts';
+import { cpuNs, machineUs, tcpSockets } from './process-usage.ts';
 import type { ProxyProcess } from './proxies.ts';
 
 /** What every measurement is made with. */
@@ -32,6 +32,7 @@ interface Moment {
   atNs: bigint;
   proxyNs: number;
   loadUs: number;
+  machineUs: number;
   figures: Figures;
   buckets: Uint32Array;
   counters?: Record<string, number>;
@@ -65,43 +66,47 @@ export async function connected(load: Load, clients: number): Promise<void> {
 }
 
 /** Runs the load for the bench's time and takes what happened in it. */
-export async function measureBetween(bench: Bench, target: Target, load: Load): Promise<Sample> {
-  const before = await look(target, load);
+export async function measureBetween(bench: Bench, target: Target, ...loads: Load[]): Promise<Sample> {
+  const before = await look(target, loads);
   await sleep(bench.seconds * 1000);
-  return difference(before, await look(target, load));
+  return difference(before, await look(target, loads));
 }
 
-async function look(target: Target, load: Load): Promise<Moment> {
+/** Latencies are those of the first load. */
+async function look(target: Target, loads: readonly Load[]): Promise<Moment> {
   const counters = await target?.counters();
   return {
     atNs: process.hrtime.bigint(),
     proxyNs: target === undefined ? 0 : cpuNs(target.pid),
     loadUs: ownCpuUs(),
-    figures: load.figures(),
-    buckets: load.histogram(),
+    machineUs: machineUs(),
+    figures: sumFigures(loads.map((load) => load.figures())),
+    buckets: loads[0]!.histogram(),
     ...(counters && { counters }),
   };
 }
 
 function difference(before: Moment, after: Moment): Sample {
   const seconds = Number(after.atNs - before.atNs) / 1e9;
-  const churned = after.figures.messages === 0;
-  const count = churned
-    ? after.figures.connected - before.figures.connected
-    : after.figures.messages - before.figures.messages;
+  // Connections are opened meanwhile only where that is the work.
+  const count = after.figures.messages - before.figures.messages + after.figures.connected - before.figures.connected;
   const proxyUs = (after.proxyNs - before.proxyNs) / 1000;
+  const loadUs = after.loadUs - before.loadUs;
+  const othersUs = after.machineUs - before.machineUs - proxyUs - loadUs;
   return {
     perSecond: count / seconds,
     cpuUs: proxyUs / count,
+    // Cores that were busy: with the proxy, with the load, with what else runs on this machine.
     proxyBusy: proxyUs / seconds / 1e6,
-    loadBusy: (after.loadUs - before.loadUs) / seconds / 1e6,
+    loadBusy: loadUs / seconds / 1e6,
+    othersBusy: othersUs / seconds / 1e6,
     failed: after.figures.failed,
     ...quantilesBetween(before.buckets, after.buckets),
     ...batches(before.counters, after.counters),
   };
 }
 
-export function quantilesBetween(before: Uint32Array, after: Uint32Array): Partial<Quantiles> {
+function quantilesBetween(before: Uint32Array, after: Uint32Array): Partial<Quantiles> {
   return quantiles(after.map((count, bucket) => count - before[bucket]!)) ?? {};
 }
 
@@ -113,7 +118,7 @@ function batches(before: Record<string, number> | undefined, after: Record<strin
     : { completionsPerEnter: grown('completions') / grown('turns') };
 }
 
-export function ownCpuUs(): number {
+function ownCpuUs(): number {
   const { user, system } = process.cpuUsage();
   return user + system;
 }

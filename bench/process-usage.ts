@@ -8,9 +8,12 @@ export function cpuNs(pid: number): number {
   );
 }
 
-/** Proportional set size in bytes: memory that only this process keeps, and its share of the rest. */
+/**
+ * Bytes that the process has written and shares with nobody. The proportional set size would also count its share of the
+ * program's own pages, which changes whenever another process runs the same program, as this bench does with Node.js.
+ */
 export function userBytes(pid: number): number {
-  return sumOver(pid, (one) => kilobytes(read(`/proc/${one}/smaps_rollup`), 'Pss') * 1024);
+  return sumOver(pid, (one) => kilobytes(read(`/proc/${one}/smaps_rollup`), 'Private_Dirty') * 1024);
 }
 
 /**
@@ -28,6 +31,14 @@ export function kernelBytes(): number {
     return kilobytes(read('/proc/meminfo'), 'Slab') * 1024;
   }
 }
+
+/** CPU microseconds that the whole machine has spent on anything, and that its host has kept from it. */
+export function machineUs(): number {
+  const [, user, nice, system, , , irq, softirq, steal] = read('/proc/stat').split(/\s+/, 9).map(Number);
+  return (user! + nice! + system! + irq! + softirq! + steal!) * JIFFY_US;
+}
+/** USER_HZ is 100 on every architecture that Node.js runs on. */
+const JIFFY_US = 10_000;
 
 /** TCP sockets in use on the whole machine. */
 export function tcpSockets(): number {

@@ -58,12 +58,29 @@ export function remarks(results: Results): string[] {
 }
 
 function scenarioRemarks(results: Results, scenario: ScenarioResult): string[] {
-  const failures = Object.entries(scenario.failures).map(([name, why]) => `${scenario.title}: ${name}: ${why}`);
+  const failures = Object.entries(scenario.failures).map(([name, why]) => `${name}: ${why}`);
   const failed = results.proxies
     .map(({ name, title }) => ({ title, count: median(scenario, 'failed', name) ?? 0 }))
     .filter(({ count }) => count > 0)
-    .map(({ title, count }) => `${scenario.title}: ${count} connections failed through ${title}`);
-  const batch = median(scenario, 'completionsPerEnter', 'tidegate');
-  const batches = batch === undefined ? [] : [`${scenario.title}: ${format(batch, 1)} completions per io_uring_enter`];
-  return [...failures, ...failed, ...batches];
+    .map(({ title, count }) => `${count} connections failed through ${title}`);
+  const figures = [
+    remark(median(scenario, 'completionsPerEnter', 'tidegate'), 1, 'completions per io_uring_enter'),
+    remark(median(scenario, 'rate', 'tidegate'), 0, 'messages/s, half of what the slowest proxy can'),
+    disturbance(results, scenario),
+  ].filter((one) => one !== '');
+  return [...failures, ...failed, ...figures].map((text) => `${scenario.title}: ${text}`);
 }
+
+function remark(found: number | undefined, digits: number, text: string): string {
+  return found === undefined ? '' : `${format(found, digits)} ${text}`;
+}
+
+/** A run on a machine that does other things too is not one to quote. */
+function disturbance(results: Results, scenario: ScenarioResult): string {
+  const cores = results.proxies.map(({ name }) => median(scenario, 'othersBusy', name) ?? 0);
+  const most = Math.max(...cores);
+  return most < OTHERS_BUSY_MAX
+    ? ''
+    : `other programs kept up to ${format(most, 2)} cores busy: the figures are disturbed`;
+}
+const OTHERS_BUSY_MAX = 0.1;
