@@ -501,7 +501,7 @@ test('says which file or folder it could not read', async (t) => {
     message: `${folder}/none.yaml: expected a readable configuration file or folder: there is none of this name`,
   });
   await assert.rejects(loadConfig(folder), {
-    message: `${folder}: expected a folder with at least one *.yaml file, found none`,
+    message: `${folder}: expected a folder with at least one *.yaml or *.yml file, found none`,
   });
 });
 
@@ -529,11 +529,11 @@ function undescribed(node: SchemaNode, path: string): string[] {
   ];
 }
 
-test('the JSON Schema asks only for the addresses', () => {
+test('the JSON Schema asks for listeners and pools, and in them only for the addresses', () => {
   const text = JSON.stringify(schema());
   assert.deepEqual(
     [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
-    ['["bind"]', '["address"]', '["backends"]', '["bind"]'],
+    ['["bind"]', '["address"]', '["backends"]', '["bind"]', '["listeners","pools"]'],
   );
 });
 
