@@ -70,6 +70,7 @@ import {
   HEADER_ARENA_CHUNKS,
   HEADER_BUFFER_BYTES,
   HEADER_BUFFER_COUNT,
+  HEADER_BUFFERS_PROVIDED,
   HEADER_BYTES,
   HEADER_CLOCK_MS,
   HEADER_COMPLETION_ENTRIES,
@@ -186,7 +187,7 @@ export class Header {
   randomSeed: u32;
   acceptsInFlight: u32;
   receiveLimit: u32;
-  _pad116: u32;
+  buffersProvided: u32;
   _pad120: u64;
   counters: u32;
   backendCounters: u32;
@@ -235,6 +236,7 @@ if (offsetof<Header>('memoryBase') != HEADER_MEMORY_BASE) ERROR('Header.memoryBa
 if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId moved');
 if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
 if (offsetof<Header>('listenerCount') != HEADER_LISTENER_COUNT) ERROR('Header.listenerCount moved');
+if (offsetof<Header>('buffersProvided') != HEADER_BUFFERS_PROVIDED) ERROR('Header.buffersProvided moved');
 if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.receiveLimit moved');
 if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Header.acceptsInFlight moved');
 if (offsetof<Header>('counters') != HEADER_REGION_COUNTERS) ERROR('Header.counters moved');

@@ -4,7 +4,7 @@
 //   note 16 B for each buffer: u32 next in the list | u32 start | u32 end | u32 1 while the data plane holds it
 //   bytes [start, end) are still to be sent
 import { BUFFER_NOTE_BYTES, NONE } from '../layout';
-import { bufferAddress, bufferNotes, provideBuffer } from '../uring/ring';
+import { bufferAddress, bufferNotes, onBufferTaken, provideBuffer } from '../uring/ring';
 import { count, Direction, header } from './table';
 
 @unmanaged
@@ -36,6 +36,7 @@ export function takeBuffer(buffer: u32, length: u32): void {
   filled.start = 0;
   filled.end = length;
   count().buffersHeld++;
+  onBufferTaken();
 }
 
 export function giveBackBuffer(buffer: u32): void {

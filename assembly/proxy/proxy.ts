@@ -533,7 +533,7 @@ function onSend(slot: u32, from: u32, result: i32): void {
   if (phase == PHASE_REFUSING) return onRefusalSent(slot, result);
   if (phase == PHASE_GREETING) return onGreeted(slot, result);
   assert(phase == PHASE_OPEN);
-  if (result == -ECANCELED) return onSendStopped(slot, from);
+  if (result == -ECANCELED) return closeStalled(slot, from);
   if (result <= 0) return onSendError(slot, from);
   onSent(slot, from, result);
 }
@@ -623,21 +623,20 @@ function onOpenTimer(slot: u32): void {
     if (isDrained(slot, CLIENT)) return passEnd(slot, CLIENT);
   }
   if (silenceLeftMs(slot) == 0) return closeConnection(slot, idleReason(slot));
-  if (!isStalled(slot)) return setOpenTimer(slot);
-  // What a send has got rid of is only seen at its end: it is asked to end now, and its answer tells.
-  if (line.pending & SENDS) return cancelPending(slot, OP_SEND, OP_SEND + 1);
-  closeStalled(slot);
+  const side = stalledSide(slot);
+  if (side != NONE) return giveUp(slot, side);
+  if (isDoneWith(slot)) return closeConnection(slot, cold(slot).reason);
+  setOpenTimer(slot);
 }
 
-// The send that was asked to end had got rid of nothing.
-function onSendStopped(slot: u32, from: u32): void {
-  if (isStalled(slot)) return closeStalled(slot);
-  markDirty(slot, from);
+// What a send has got rid of is only seen at its end: it is asked to end now. If that was nothing, it answers ECANCELED.
+function giveUp(slot: u32, side: u32): void {
+  if (hot(slot).pending & (1 << (OP_SEND + side))) return cancelPending(slot, OP_SEND + side, OP_SEND + side);
+  closeStalled(slot, side);
 }
 
-function closeStalled(slot: u32): void {
-  const toBackend = isHeldUp(slot, CLIENT) && stalledMs(slot, CLIENT) >= stallLimitMs();
-  closeConnection(slot, toBackend ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
+function closeStalled(slot: u32, side: u32): void {
+  closeConnection(slot, side == CLIENT ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
 }
 
 /** Closes those who have held buffers for long without getting rid of any, when these are needed for the others. */
@@ -645,7 +644,9 @@ export function relieve(): void {
   if (!buffersShort() || header().clockMs < reliefEndMs) return;
   reliefEndMs = header().clockMs + RELIEF_MS;
   for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
-    if (hot(slot).phase == PHASE_OPEN && isStalled(slot)) onOpenTimer(slot);
+    if (hot(slot).phase != PHASE_OPEN) continue;
+    const side = stalledSide(slot);
+    if (side != NONE) giveUp(slot, side);
   }
 }
 
@@ -661,11 +662,16 @@ function isWaitedFor(slot: u32): bool {
   return (line.pending & SENDS) != 0 || (line.flags & (THROTTLED_OR_ENDED | (THROTTLED_OR_ENDED << 1))) != 0;
 }
 
-// One direction is held up for too long; or one side has ended, and nothing comes from the other any more.
-function isStalled(slot: u32): bool {
+/** The side whose bytes the other one has not taken for too long; NONE if there is none. */
+function stalledSide(slot: u32): u32 {
   const limit = stallLimitMs();
-  if (isHeldUp(slot, CLIENT) && stalledMs(slot, CLIENT) >= limit) return true;
-  if (isHeldUp(slot, BACKEND) && stalledMs(slot, BACKEND) >= limit) return true;
+  if (isHeldUp(slot, CLIENT) && stalledMs(slot, CLIENT) >= limit) return CLIENT;
+  if (isHeldUp(slot, BACKEND) && stalledMs(slot, BACKEND) >= limit) return BACKEND;
+  return NONE;
+}
+
+// One side has ended, and nothing comes from the other any more.
+function isDoneWith(slot: u32): bool {
   if (!(hot(slot).flags & (FLAG_ENDED | (FLAG_ENDED << 1)))) return false;
   return min(stalledMs(slot, CLIENT), stalledMs(slot, BACKEND)) >= <u32>STALL_MS;
 }

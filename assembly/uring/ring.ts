@@ -11,6 +11,7 @@ import {
   HEADER_RING_PARAMS,
   HEADER_TIMEOUT,
   MESSAGE_BYTES,
+  NONE,
   PAGE_BYTES,
   PROVIDED_BUFFER_BYTES,
   RING_HEADS_BYTES,
@@ -29,6 +30,7 @@ import {
   EAGAIN,
   EBUSY,
   EINTR,
+  ENOBUFS,
   GETEVENTS_MIN_WAIT_USEC,
   GETEVENTS_SIGMASK,
   GETEVENTS_SIGMASK_SZ,
@@ -72,6 +74,10 @@ let submitted: u32 = 0;
 let completionHead: u32 = 0;
 let providedTail: u16 = 0;
 let providedPublished: u16 = 0;
+let providedMax: u32 = 0;
+let withKernel: u32 = 0;
+let buffersTouched: u32 = 0;
+let spareHead: u32 = NONE;
 
 function header(): Header {
   return changetype<Header>(HEADER_OFFSET);
@@ -119,8 +125,7 @@ export function startRing(): void {
   submissionTail = observe(submissionTailAt);
   submitted = submissionTail;
   completionHead = observe(completionHeadAt);
-  providedTail = 0;
-  for (let buffer: u32 = 0; buffer < header().bufferCount; buffer++) provideBuffer(buffer);
+  providedMax = header().buffersProvided == 0 ? header().bufferCount : header().buffersProvided;
   publishBuffers();
 }
 
@@ -191,7 +196,9 @@ export function drainCompletions(onCompletion: (userData: u64, result: i32, flag
   while (completionHead != tail) {
     const entry = completions + <usize>(completionHead & completionMask) * COMPLETION_BYTES;
     completionHead++;
-    onCompletion(load<u64>(entry, CQE_USER_DATA), load<i32>(entry, CQE_RES), load<u32>(entry, CQE_FLAGS));
+    const result = load<i32>(entry, CQE_RES);
+    if (result == -ENOBUFS) providedMax = min<u32>(providedMax * 2, bufferMask + 1);
+    onCompletion(load<u64>(entry, CQE_USER_DATA), result, load<u32>(entry, CQE_FLAGS));
   }
   publish(completionHeadAt, completionHead);
   return drained;
@@ -199,20 +206,47 @@ export function drainCompletions(onCompletion: (userData: u64, result: i32, flag
 
 // ---- Provided buffers ------------------------------------------------------------------------------------------------
 
-/** Gives the buffer to the kernel; it sees it at the next publishBuffers. */
+// The kernel takes provided buffers in the order in which it got them, so a ring that held all of them would walk through
+// all their memory. It is given few, and what comes back last is given first: memory that is touched stays about as much
+// as is needed. When a receive finds none, the ring holds twice as many from then on.
+
+/** The buffer's bytes aren't needed any more. */
 export function provideBuffer(buffer: u32): void {
+  store<u32>(notes + <usize>buffer * BUFFER_NOTE_BYTES, spareHead);
+  spareHead = buffer;
+}
+
+/** The kernel has filled one. */
+export function onBufferTaken(): void {
+  withKernel--;
+}
+
+export function publishBuffers(): void {
+  while (withKernel < providedMax) {
+    const buffer = takeSpare();
+    if (buffer == NONE) break;
+    writeProvided(buffer);
+    withKernel++;
+  }
+  if (providedPublished == providedTail) return;
+  providedPublished = providedTail;
+  publish16(provided + BUF_RING_TAIL, providedTail);
+}
+
+function takeSpare(): u32 {
+  const buffer = spareHead;
+  if (buffer == NONE) return buffersTouched <= bufferMask ? buffersTouched++ : NONE;
+  spareHead = load<u32>(notes + <usize>buffer * BUFFER_NOTE_BYTES);
+  return buffer;
+}
+
+function writeProvided(buffer: u32): void {
   const entry = provided + <usize>(providedTail & <u16>bufferMask) * PROVIDED_BUFFER_BYTES;
   const bytes = header().bufferBytes;
   store<u64>(entry, kernelAddress(bufferAddress(buffer), bytes), BUF_ADDR);
   store<u32>(entry, bytes, BUF_LEN);
   store<u16>(entry, <u16>buffer, BUF_BID);
   providedTail++;
-}
-
-export function publishBuffers(): void {
-  if (providedPublished == providedTail) return;
-  providedPublished = providedTail;
-  publish16(provided + BUF_RING_TAIL, providedTail);
 }
 
 export function bufferNotes(): usize {

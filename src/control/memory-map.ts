@@ -13,6 +13,7 @@ import {
   HEADER_ARENA_CHUNKS,
   HEADER_BUFFER_BYTES,
   HEADER_BUFFER_COUNT,
+  HEADER_BUFFERS_PROVIDED,
   HEADER_COMPLETION_ENTRIES,
   HEADER_CONNECTIONS_MAX,
   HEADER_LAYOUT_VERSION,
@@ -62,6 +63,8 @@ export interface MemorySettings {
   listenerCount: number;
   bufferCount: number;
   bufferBytes: number;
+  /** How many the kernel is given at first; all when it isn't said. */
+  buffersProvided?: number;
   submissionEntries: number;
   completionEntries: number;
   recordsBytes: number;
@@ -87,6 +90,7 @@ export function defaultSettings(connectionsMax: number, listenerCount: number): 
     listenerCount,
     bufferCount: powerOfTwo(connectionsMax * 4, 256, 16384),
     bufferBytes: 4096,
+    buffersProvided: 128,
     submissionEntries: 4096,
     completionEntries: powerOfTwo(connectionsMax * 8, 8192, 65536),
     recordsBytes: 4 << 20,
@@ -110,6 +114,7 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
   write(HEADER_CONNECTIONS_MAX, settings.connectionsMax);
   write(HEADER_BUFFER_COUNT, settings.bufferCount);
   write(HEADER_BUFFER_BYTES, settings.bufferBytes);
+  write(HEADER_BUFFERS_PROVIDED, settings.buffersProvided ?? settings.bufferCount);
   write(HEADER_SUBMISSION_ENTRIES, settings.submissionEntries);
   write(HEADER_COMPLETION_ENTRIES, settings.completionEntries);
   write(HEADER_RECORDS_BYTES, settings.recordsBytes);

@@ -3,6 +3,7 @@
 import {
   HEADER_BUFFER_BYTES,
   HEADER_BUFFER_COUNT,
+  HEADER_BUFFERS_PROVIDED,
   HEADER_REGION_BUFFERS,
   PROVIDED_BUFFER_BYTES,
 } from '../../assembly/layout.ts';
@@ -19,6 +20,8 @@ const POISON = 0xdb;
 export class ProvidedBuffers {
   readonly count: number;
   readonly bytesEach: number;
+  /** The data plane keeps spare buffers to itself, so what it has given back isn't seen at once. */
+  readonly sparesAreUnseen: boolean;
   readonly #memory: KernelMemory;
   readonly #ring: number;
   readonly #region: number;
@@ -40,6 +43,8 @@ export class ProvidedBuffers {
     this.#region = memory.header(HEADER_REGION_BUFFERS);
     this.count = memory.header(HEADER_BUFFER_COUNT);
     this.bytesEach = memory.header(HEADER_BUFFER_BYTES);
+    const provided = memory.header(HEADER_BUFFERS_PROVIDED);
+    this.sparesAreUnseen = provided !== 0 && provided < this.count;
     this.#isProvided = new Uint8Array(this.count);
     this.#readers = new Uint8Array(this.count);
     this.#places = new Int32Array(this.count).fill(NOWHERE);

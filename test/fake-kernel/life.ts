@@ -69,6 +69,8 @@ export class Life {
   /** When bytes of the client's last came, whether they were read or not, and its longest silence before. */
   readonly #clientSaid = { bytes: 0, at: 0 };
   #longestSilenceMs = 0;
+  /** When bytes of the client's were last read. */
+  readonly #clientHeard = { bytes: 0, at: 0 };
   #clientDisturbance = '';
   #backendDisturbance = '';
   readonly #clock: Clock;
@@ -97,6 +99,7 @@ export class Life {
     const { isEnded, isReset } = this.client.socket;
     if (this.#leftAt === Infinity && (isEnded || isReset)) this.#leftAt = this.#clock.now;
     this.#noteSaid(this.client.socket.arrived);
+    this.#note(this.#clientHeard, this.client.socket.received);
     this.#note(this.#clientTook, this.client.socket.answered);
     this.#note(this.#backendTook, this.backend?.socket.answered ?? 0);
   }
@@ -187,7 +190,9 @@ export class Life {
     const { received } = this.backend!.socket;
     const isKnown = plan.version < 5 || received === 0 || this.#serverKeepAlive !== undefined;
     if (!isKnown || isFinished || socket.receivable > 0) return false;
-    return this.#clock.now - this.#clientSaid.at >= this.#idleLimitMs(this.#serverKeepAlive ?? plan.keepAlive);
+    // While its backend was slow it wasn't read, and couldn't be heard.
+    const heardAt = Math.max(this.#clientHeard.at, this.#backendTook.at);
+    return this.#clock.now - heardAt >= this.#idleLimitMs(this.#serverKeepAlive ?? plan.keepAlive);
   }
 
   get #isDialling(): boolean {
@@ -307,9 +312,11 @@ export class Life {
   }
 
   #judgeBackend(record: AccessRecord): void {
-    const expected = this.isEstablished ? this.backend!.id : record.backend === NONE ? NONE : this.backend?.id;
-    if (expected !== undefined && record.backend !== expected) {
-      this.#fail(`the record names backend ${record.backend}, it was ${expected}`);
+    const { backend } = this;
+    // The last one chosen isn't known when not even a socket could be had for it.
+    const isKnown = this.isEstablished || (record.backend !== NONE && this.attempts === this.dials);
+    if (isKnown && record.backend !== backend?.id) {
+      this.#fail(`the record names backend ${record.backend}, it was ${backend?.id}`);
     }
     if (record.attempts !== this.attempts)
       this.#fail(`the record counts ${record.attempts} dials, there were ${this.attempts}`);
@@ -336,7 +343,8 @@ export class Life {
     const isUnavailable = record.reason === REASON_NO_BACKEND || record.reason === REASON_BUFFERS_SHORT;
     if (isUnavailable) expected = unavailable(plan.version);
     // One that the client has no room for is given up.
-    const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '' || socket.room === 0;
+    const hasRoom = plan.capacity >= expected.length;
+    const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '' || !hasRoom;
     const isWhole = refusal.length === expected.length || mayBeCut;
     if (!isWhole || refusal.some((byte, index) => byte !== expected[index])) {
       this.#fail(`the client was refused with ${Buffer.from(refusal).toString('hex')}`);

@@ -84,10 +84,13 @@ function planSettings(random: Random): MemorySettings {
   const submissionEntries = isTight ? random.pick([8, 8, 16, 64]) : random.pick([64, 256]);
   const connectionsMax = isTight ? random.pick([3, 6, 12, 40]) : random.pick([40, 100]);
   const listenerCount = random.integer(1, 2);
+  const bufferCount = isTight ? random.pick([2, 4, 8, 16, 64]) : random.pick([64, 256]);
   return {
     connectionsMax,
     listenerCount,
-    bufferCount: isTight ? random.pick([2, 4, 8, 16, 64]) : random.pick([64, 256]),
+    bufferCount,
+    // The data plane may keep the rest to itself until a receive finds none.
+    buffersProvided: bufferCount >> random.pick([0, 0, 1, 3]),
     bufferBytes: random.pick([128, 512, 1024, 4096]),
     submissionEntries,
     completionEntries: Math.max(submissionEntries, isTight ? random.pick([8, 16, 64, 256]) : 512),
