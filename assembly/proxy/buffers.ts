@@ -119,5 +119,5 @@ export function buffersFree(): u32 {
 }
 
 export function buffersShort(): bool {
-  return buffersFree() < header().bufferCount >> 2;
+  return buffersFree() * 4 < header().bufferCount;
 }

@@ -352,6 +352,17 @@ function onStarved(slot: u32, side: u32): void {
   starvedTail = slot;
 }
 
+// Who closes needs no buffer any more, and must not wait for one. The list is short but while buffers are.
+function leaveStarved(slot: u32): void {
+  let before: u32 = NONE;
+  for (let each = starvedHead; each != slot; each = direction(each, CLIENT).link) before = each;
+  const next = direction(slot, CLIENT).link;
+  if (before == NONE) starvedHead = next;
+  else direction(before, CLIENT).link = next;
+  if (starvedTail == slot) starvedTail = before;
+  hot(slot).pending &= ~PENDING_STARVED;
+}
+
 /** Reads on from those that found no buffer, one for each buffer that is free now. */
 export function feedStarved(): void {
   let buffers = buffersFree();
@@ -362,10 +373,6 @@ export function feedStarved(): void {
     buffers -= min<u32>(buffers, 2);
     const line = hot(slot);
     line.pending &= ~PENDING_STARVED;
-    if (line.phase == PHASE_CLOSING) {
-      join(slot);
-      continue;
-    }
     const flags = line.flags;
     line.flags &= ~(FLAG_STARVED | (FLAG_STARVED << 1));
     if (flags & FLAG_STARVED) armReceive(slot, CLIENT);
@@ -727,6 +734,7 @@ function closeConnection(slot: u32, reason: u32): void {
   for (let side = CLIENT; side <= BACKEND; side++) {
     if (!(line.pending & (1 << (OP_SEND + side)))) dropAll(direction(slot, side));
   }
+  if (line.pending & PENDING_STARVED) leaveStarved(slot);
   if (line.pending != 0) cancelPending(slot, OP_RECEIVE, OP_DIAL);
   join(slot);
 }
