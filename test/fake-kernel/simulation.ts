@@ -48,6 +48,8 @@ const SETTLING_TURNS = 200;
 const QUIET_MS = 50_000;
 /** The same where others may keep buffers, or take turns with them, for long. */
 const QUIET_WHEN_SHORT_MS = 250_000;
+/** With two buffers for all, who finds none may do so again and again before it is its turn. */
+const QUIET_WITH_TWO_BUFFERS_MS = 1_500_000;
 /** How long the data plane may take for what nobody else has to be waited for, and when buffers can't be the reason. */
 const OWED_MS = 4000;
 
@@ -211,8 +213,13 @@ class Simulation {
       // A client that waits to be accepted waits for others to leave: somebody must get on.
       const quietMs = time - (life.isAccepted ? life.movedAt : Math.max(life.movedAt, this.#world.acceptedAt));
       this.#checkOwed(life, time);
-      if (quietMs > (this.#world.buffersArePlenty ? QUIET_MS : QUIET_WHEN_SHORT_MS)) this.#failQuiet(life, quietMs);
+      if (quietMs > this.#quietMaxMs) this.#failQuiet(life, quietMs);
     }
+  }
+
+  get #quietMaxMs(): number {
+    if (this.#world.buffersArePlenty) return QUIET_MS;
+    return this.#scenario.settings.bufferCount < 4 ? QUIET_WITH_TWO_BUFFERS_MS : QUIET_WHEN_SHORT_MS;
   }
 
   /** Where nothing is short and nobody stalls, the data plane gets on with what is its turn. */
