@@ -169,7 +169,7 @@ function configuration(folder: string, names: Record<string, string[]>, ports: R
     error_log ${join(folder, 'error.log')} emerg;
     events { worker_connections 1024; }
     stream {
-      js_import client_id from ${fileURLToPath(new URL('nginx/client-id.js', import.meta.url))};
+      js_import client_id from ${fileURLToPath(new URL('../bench/rivals/client-id.js', import.meta.url))};
       js_set $mqtt_client_id client_id.clientId;
       ${blocks.join('\n')}
     }`;
