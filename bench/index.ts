@@ -11,23 +11,26 @@ import type { Bench, Sample, Target } from './measure.ts';
 import { Progress } from './progress.ts';
 import { type ProxyKind, ProxyProcess, proxyKinds } from './proxies.ts';
 import { FULL_RUN, PARTIAL_RUN, type Results, type ScenarioResult, saveResults } from './results.ts';
-import { type Scenario, scenarios } from './scenarios.ts';
+import { type Prepared, type Scenario, scenarios } from './scenarios.ts';
 import { buildTable, remarks, toText } from './table.ts';
 
 const USAGE = `npm run bench -- [--scenario NAME]... [--proxy NAME]... [--rounds N] [--seconds N] [--quick]
 
   --scenario  only these; may be given several times
   --proxy     only these; may be given several times
-  --rounds    measurements of each proxy in each scenario, default 3; the figure is their median
-  --seconds   of one measurement, default 2
-  --quick     one round of one second, fewer connections: to see that everything works, not to quote
+  --rounds    slices of each proxy in each scenario, default 15; the figure is their median. A scenario that has to
+              open its connections anew each time has a fifth as many, of four times the length
+  --seconds   of one slice, default 0.5
+  --quick     one slice each, fewer connections: to see that everything works, not to quote
 `;
 
 const PROXY_CORE = 0;
 const LOAD_CORE = 1;
 const PORT = 28830;
-const SINK_PORT = 28829;
-const SINK_HOSTS = ['127.0.0.1', '127.0.0.2', '127.0.0.3'];
+const SINK_PORT = 28820;
+/** Rounds of a scenario for each short slice of the others, and how much longer each is. */
+const FEW = 1 / 5;
+const LONG = 4;
 /** A proxy needs two descriptors for each connection, and some for itself. */
 const PROXY_DESCRIPTORS = 512;
 const CONNECTIONS_WANTED = 10_000;
@@ -54,8 +57,8 @@ async function main(): Promise<void> {
   const connectionsMax = roomFor(raiseDescriptorLimit());
   const wanted = choose(scenarios(connectionsMax), options.scenario, 'scenario');
   const kinds = choose(proxyKinds, options.proxy, 'proxy');
-  const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
-  const seconds = Number(options.seconds ?? (options.quick ? 1 : 2));
+  const rounds = Number(options.rounds ?? (options.quick ? 1 : 15));
+  const seconds = Number(options.seconds ?? 0.5);
   const progress = new Progress();
   const cores = pinLoad(progress);
 
@@ -80,8 +83,8 @@ async function main(): Promise<void> {
   };
   const full = options.scenario.length === 0 && options.proxy.length === 0 && !options.quick;
   const path = full ? FULL_RUN : PARTIAL_RUN;
-  const sink = new Sink(SINK_HOSTS, SINK_PORT);
-  const bench: Bench = { sink, sinkPort: SINK_PORT, seconds, connectionsMax };
+  const sink = new Sink(['127.0.0.1'], SINK_PORT - 1);
+  const bench: Bench = { sink, seconds, connectionsMax };
   try {
     for (const [index, scenario] of wanted.entries()) {
       progress.start(`${index + 1}/${wanted.length} ${scenario.title}`);
@@ -105,23 +108,27 @@ async function runScenario(
   progress: Progress,
 ): Promise<ScenarioResult> {
   const { name, title, figures } = scenario;
+  const many = scenario.rounds === 'many';
+  const roundCount = scenario.rounds === 'once' ? 1 : many ? rounds : Math.ceil(rounds * FEW);
   const result: ScenarioResult = { name, title, figures, samples: {}, failures: {} };
   const proxies: ProxyProcess[] = [];
+  let closing: Prepared['close'] | undefined;
   try {
     for (const [index, kind] of kinds.entries()) {
-      proxies.push(await ProxyProcess.start(kind, PORT + index, bench.sinkPort, cores ? PROXY_CORE : undefined));
+      proxies.push(await ProxyProcess.start(kind, PORT + index, SINK_PORT + index, cores ? PROXY_CORE : undefined));
     }
     const targets: Target[] = [...(scenario.direct ? [undefined] : []), ...proxies];
     progress.now('preparing');
-    const prepared = (await scenario.prepare?.(bench, proxies)) ?? 0;
-    const roundCount = scenario.once ? 1 : rounds;
+    const prepared = await scenario.prepare({ ...bench, seconds: bench.seconds * (many ? 1 : LONG) }, targets);
+    closing = prepared.close;
     for (let round = 0; round < roundCount; round++) {
       for (const target of targets) {
         progress.now(`round ${round + 1}/${roundCount} ${target?.kind.title ?? 'no proxy'}`);
-        await measureInto(result, target, () => scenario.measure(bench, target, prepared));
+        await measureInto(result, target, () => prepared.measure(target));
       }
     }
   } finally {
+    await closing?.();
     for (const proxy of proxies) await proxy.stop();
   }
   return result;

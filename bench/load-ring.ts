@@ -149,6 +149,10 @@ export class LoadRing {
     this.#set(LOAD_PAUSED, 1);
   }
 
+  resume(): void {
+    this.#set(LOAD_PAUSED, 0);
+  }
+
   /** Throws when the thread has died. */
   figures(): Figures {
     if (this.#died) throw this.#died;

@@ -100,6 +100,10 @@ export class Load {
     for (const ring of this.#rings) ring.pause();
   }
 
+  resume(): void {
+    for (const ring of this.#rings) ring.resume();
+  }
+
   figures(): Figures {
     return sumFigures(this.#rings.map((ring) => ring.figures()));
   }

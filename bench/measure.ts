@@ -7,8 +7,8 @@ import type { ProxyProcess } from './proxies.ts';
 
 /** What every measurement is made with. */
 export interface Bench {
+  /** Where the clients go when there is no proxy. */
   sink: Sink;
-  sinkPort: number;
   /** Of one measurement. */
   seconds: number;
   connectionsMax: number;
@@ -22,6 +22,7 @@ export type Sample = Record<string, number>;
 
 const CONNECT_TIMEOUT_MS = 30_000;
 const WARM_MS = 500;
+const WARM_AGAIN_MS = 100;
 const SETTLE_TIMEOUT_MS = 10_000;
 const SETTLE_POLL_MS = 50;
 const SETTLED_POLLS = 4;
@@ -50,9 +51,36 @@ export async function measureLoad(bench: Bench, target: Target, settings: Partia
   }
 }
 
+/** Connects the load, which then waits for its slices. */
+export async function openPaused(bench: Bench, target: Target, settings: Partial<LoadSettings>): Promise<Load> {
+  const load = openLoad(bench, target, settings);
+  try {
+    await connected(load, settings.clients!);
+    load.pause();
+    await sleep(LAST_MESSAGES_MS);
+    return load;
+  } catch (error) {
+    await closeLoads(load);
+    throw error;
+  }
+}
+
+/** Lets a paused load run for the bench's time, and pauses it again. */
+export async function measureSlice(bench: Bench, target: Target, load: Load): Promise<Sample> {
+  load.resume();
+  await sleep(WARM_AGAIN_MS);
+  try {
+    return await measureBetween(bench, target, load);
+  } finally {
+    load.pause();
+    await sleep(LAST_MESSAGES_MS);
+  }
+}
+
 export function openLoad(bench: Bench, target: Target, settings: Partial<LoadSettings>): Load {
-  const dial = { host: '127.0.0.1', port: target?.port ?? bench.sinkPort };
-  return new Load({ mode: 0, clients: 1, sink: bench.sink, target: dial, ...settings });
+  const sink = target?.sink ?? bench.sink;
+  const dial = { host: '127.0.0.1', port: target?.port ?? sink.ports[0]! };
+  return new Load({ mode: 0, clients: 1, sink, target: dial, ...settings });
 }
 
 /** All of them; in churn, where they come and go, as many as that have been there. */

@@ -8,10 +8,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { probeUring } from '../src/engine/uring.ts';
 import { findProgram } from '../src/find-program.ts';
+import { Sink } from './load.ts';
 
 export const INSTALL_RIVALS =
   'apt-get install --no-install-recommends haproxy nginx-light libnginx-mod-stream libnginx-mod-stream-js';
 
+const SINK_HOSTS = ['127.0.0.1', '127.0.0.2', '127.0.0.3'];
 const START_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 3_000;
 const RIVALS = join(import.meta.dirname, 'rivals');
@@ -130,18 +132,22 @@ export class ProxyProcess {
   readonly kind: ProxyKind;
   readonly port: number;
   readonly pid: number;
+  /** Its brokers: nobody else's, so that loads on several proxies don't answer one another. */
+  readonly sink: Sink;
   readonly #child: ChildProcess;
   readonly #folder: string;
 
-  private constructor(kind: ProxyKind, port: number, child: ChildProcess, folder: string) {
+  private constructor(kind: ProxyKind, port: number, sink: Sink, child: ChildProcess, folder: string) {
     this.kind = kind;
     this.port = port;
+    this.sink = sink;
     this.pid = child.pid!;
     this.#child = child;
     this.#folder = folder;
   }
 
   static async start(kind: ProxyKind, port: number, sinkPort: number, core: number | undefined): Promise<ProxyProcess> {
+    const sink = new Sink(SINK_HOSTS, sinkPort);
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
     copyFileSync(join(RIVALS, 'client-id.js'), join(folder, 'client-id.js'));
     const render = (file: string, values: Record<string, string> = {}): string => {
@@ -152,7 +158,7 @@ export class ProxyProcess {
     };
     const [program, ...args] = pinned(core, kind.command({ port, sinkPort, render }));
     const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe', kind.counts ? 'ipc' : 'ignore'] });
-    const proxy = new ProxyProcess(kind, port, child, folder);
+    const proxy = new ProxyProcess(kind, port, sink, child, folder);
     running.add(proxy);
     let errors = '';
     child.stderr!.on('data', (text) => (errors = `${errors}${text}`.slice(-2000)));
@@ -199,7 +205,7 @@ export class ProxyProcess {
   discard(): void {
     this.#child.kill('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
-    running.delete(this);
+    if (running.delete(this)) this.sink.close();
   }
 }
 

@@ -1,14 +1,16 @@
-// What is measured, in the order of the report. Each scenario is one function from a proxy to figures.
+// What is measured, in the order of the report.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MODE_CHURN, MODE_ECHO, MODE_FAN_IN, MODE_FAN_OUT, MODE_IDLE } from './layout.ts';
-import type { LoadSettings } from './load.ts';
+import { Load, type LoadSettings } from './load.ts';
 import {
   type Bench,
   closeLoads,
   connected,
   measureBetween,
   measureLoad,
+  measureSlice,
   openLoad,
+  openPaused,
   type Sample,
   type Target,
 } from './measure.ts';
@@ -29,11 +31,14 @@ export interface Scenario {
   figures: readonly Figure[];
   /** Also measured without a proxy. */
   direct?: boolean;
-  /** Its rounds are inside it. */
-  once?: boolean;
-  /** Runs before the rounds, against every target; what it returns is handed to every measurement. */
-  prepare?(bench: Bench, targets: readonly Target[]): Promise<number>;
-  measure(bench: Bench, target: Target, prepared: number): Promise<Sample>;
+  rounds: 'once' | 'few' | 'many';
+  /** Runs before the rounds, against every target: how each is measured from then on, and the end of it all. */
+  prepare(bench: Bench, targets: readonly Target[]): Promise<Prepared>;
+}
+
+export interface Prepared {
+  measure(target: Target): Promise<Sample>;
+  close(): Promise<void>;
 }
 
 const perMessage: readonly Figure[] = [
@@ -45,9 +50,29 @@ const perConnection: readonly Figure[] = [
   { key: 'perSecond', label: 'connections/s', digits: 0, better: 'higher' },
 ];
 
-function steady(name: string, title: string, load: Partial<LoadSettings>, figures = perMessage): Scenario {
-  return { name, title, figures, measure: (bench, target) => measureLoad(bench, target, load) };
+/**
+ * A load that stays the same: its connections are opened once for each proxy, and then measured in many short slices
+ * that take turns. The machine's mood changes within seconds, and so every proxy sees all of its moods.
+ */
+function steady(name: string, title: string, settings: Steady, figures = perMessage): Scenario {
+  const prepare = async (bench: Bench, targets: readonly Target[]): Promise<Prepared> => {
+    const loads = new Map<Target, Load | Error>();
+    for (const target of targets) {
+      loads.set(target, await openPaused(bench, target, settings).catch((error: Error) => error));
+    }
+    return {
+      async measure(target) {
+        const load = loads.get(target);
+        if (!(load instanceof Load)) throw load;
+        return measureSlice(bench, target, load);
+      },
+      close: () => closeLoads(...[...loads.values()].filter((load) => load instanceof Load)),
+    };
+  };
+  return { name, title, figures, rounds: 'many', prepare };
 }
+
+type Steady = Partial<LoadSettings> & { clients: number };
 
 export function scenarios(connectionsMax: number): readonly Scenario[] {
   const many = connectionsMax.toLocaleString('en');
@@ -77,7 +102,8 @@ function storm(clients: number): Scenario {
     name: 'storm',
     title: `connect storm, ${clients.toLocaleString('en')} connections`,
     figures: perConnection,
-    async measure(bench, target) {
+    rounds: 'few',
+    prepare: each(async (bench, target) => {
       const proxyNs = target === undefined ? 0 : cpuNs(target.pid);
       const load = openLoad(bench, target, { mode: MODE_IDLE, clients, dialsMax: STORM_DIALS });
       try {
@@ -87,8 +113,13 @@ function storm(clients: number): Scenario {
       } finally {
         await closeLoads(load);
       }
-    },
+    }),
   };
+}
+
+/** Nothing to prepare: each measurement opens and closes its own loads. */
+function each(measure: (bench: Bench, target: Target) => Promise<Sample>): Scenario['prepare'] {
+  return async (bench) => ({ measure: (target) => measure(bench, target), async close() {} });
 }
 
 // ---- Latency at half load --------------------------------------------------------------------------------------------
@@ -106,20 +137,23 @@ const latency: Scenario = {
     { key: 'cpuUs', label: 'proxy CPU, us per message', digits: 2, better: 'lower' },
   ],
   direct: true,
-  /** Half of what the slowest of them does in a closed loop: the same rate for all. */
+  rounds: 'few',
   async prepare(bench, targets) {
-    const rates: number[] = [];
-    for (const target of targets) {
-      const closed = { mode: MODE_ECHO, clients: LATENCY_CLIENTS };
-      rates.push((await measureLoad({ ...bench, seconds: CALIBRATION_SECONDS }, target, closed)).perSecond!);
-    }
-    return Math.round(Math.min(...rates) / 2);
-  },
-  async measure(bench, target, rate) {
+    const rate = await halfLoad(bench, targets);
     const load = { mode: MODE_ECHO, clients: LATENCY_CLIENTS, rate, spin: true };
-    return { rate, ...(await measureLoad(bench, target, load)) };
+    return { measure: async (target) => ({ rate, ...(await measureLoad(bench, target, load)) }), async close() {} };
   },
 };
+
+/** Half of what the slowest of the proxies does in a closed loop: the same rate for all. */
+async function halfLoad(bench: Bench, targets: readonly Target[]): Promise<number> {
+  const rates: number[] = [];
+  for (const target of targets.filter((one) => one !== undefined)) {
+    const closed = { mode: MODE_ECHO, clients: LATENCY_CLIENTS };
+    rates.push((await measureLoad({ ...bench, seconds: CALIBRATION_SECONDS }, target, closed)).perSecond!);
+  }
+  return Math.round(Math.min(...rates) / 2);
+}
 
 // ---- Mixed -----------------------------------------------------------------------------------------------------------
 
@@ -135,7 +169,8 @@ const mixed: Scenario = {
     `mixed, ${MIXED_CLIENTS.toLocaleString('en')} connections: ${MIXED_RATE.toLocaleString('en')} messages/s, ` +
     `${MIXED_LARGE_RATE} of 4,000 bytes, ${MIXED_CHURN_RATE} new connections`,
   figures: perMessage.slice(0, 1),
-  async measure(bench, target) {
+  rounds: 'few',
+  prepare: each(async (bench, target) => {
     const alone = { sink: undefined };
     const common = { mode: MODE_ECHO, clients: MIXED_CLIENTS, rate: MIXED_RATE, guests: 1000 };
     const large = { clients: MIXED_LARGE_CLIENTS, messageBytes: 4000, rate: MIXED_LARGE_RATE, firstId: 1e6 };
@@ -150,7 +185,7 @@ const mixed: Scenario = {
     } finally {
       await closeLoads(...loads);
     }
-  },
+  }),
 };
 
 // ---- Idle memory -----------------------------------------------------------------------------------------------------
@@ -169,8 +204,8 @@ function idle(clients: number): Scenario {
       { key: 'growthBytes', label: `growth over ${IDLE_CYCLES} cycles, KiB`, digits: 0, better: 'lower' },
     ],
     direct: true,
-    once: true,
-    measure: (bench, target) => measureIdle(bench, target, clients),
+    rounds: 'once',
+    prepare: each((bench, target) => measureIdle(bench, target, clients)),
   };
 }
 

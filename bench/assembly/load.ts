@@ -152,6 +152,7 @@ let starvedHead: u32 = NONE;
 let nextDueUs: f64 = 0;
 let nextSender: u32 = 0;
 let completions: u32 = 0;
+let paused: bool = false;
 
 export function start(): u32 {
   attachTable();
@@ -167,6 +168,8 @@ export function run(): void {
   while (observe(base + LOAD_RUNNING)) {
     armAccepts();
     armDials();
+    if (paused && !setting(LOAD_PAUSED)) resume();
+    paused = setting(LOAD_PAUSED) != 0;
     sendDue();
     wait();
     completions = drainCompletions(onCompletion);
@@ -177,7 +180,7 @@ export function run(): void {
 }
 
 function wait(): void {
-  if (setting(LOAD_SPIN)) return submitAndWait(0, 0, 0);
+  if (setting(LOAD_SPIN) && !paused) return submitAndWait(0, 0, 0);
   if (setting(LOAD_RATE)) return waitUntilDue();
   const busy = completions >= BUSY_COMPLETIONS;
   submitAndWait(busy ? GATHERED_COMPLETIONS : 1, busy ? GATHER_MICROSECONDS : 0, IDLE_MS);
@@ -402,6 +405,16 @@ function onAnswers(slot: u32, count: u32): void {
   if (rate || setting(LOAD_DEPTH) == 1) recordAnswers(line, count);
   line.unanswered -= count;
   if (!rate && !setting(LOAD_PAUSED)) sendMessages(slot, count, nowUs());
+}
+
+/** Whoever has fewer messages under way than it may sends the rest. */
+function resume(): void {
+  if (setting(LOAD_RATE)) return;
+  for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
+    if (hot(slot).phase != PHASE_OPEN || !initiates(slot)) continue;
+    const missing = setting(LOAD_DEPTH) - peer(slot).unanswered;
+    if (missing != 0) sendMessages(slot, missing, nowUs());
+  }
 }
 
 // One connection's messages are due at a fixed distance, so the oldest one's time tells those of all behind it.
