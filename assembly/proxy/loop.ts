@@ -35,7 +35,7 @@ const IDLE_MS: u32 = 1000;
 // them a few microseconds to come together, for every wake-up saved is work saved, and asking for many also lifts the
 // kernel's bound of 20 completions for a call. A quiet worker takes the first that comes and adds no latency.
 const BUSY_COMPLETIONS: u32 = 4;
-const GATHERED_COMPLETIONS: u32 = 64;
+const GATHERED_COMPLETIONS: u32 = 32;
 const GATHER_MICROSECONDS: u32 = 20;
 
 /** Completions of the last turn: the load. */

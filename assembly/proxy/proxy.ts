@@ -242,8 +242,9 @@ function armReceive(slot: u32, side: u32): void {
   if (line.pending & (1 << (OP_RECEIVE + side))) return;
   if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
   if (side == CLIENT) listenAgain(slot);
-  // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows.
-  const flows = direction(slot, side).head == NONE && !buffersShort();
+  // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows, one that has at most
+  // the bytes that have just come still to be sent.
+  const flows = direction(slot, side).bufferCount <= 1 && !buffersShort();
   prepReceive(slot, side, flows, awaited(slot, OP_RECEIVE + side));
 }
 
