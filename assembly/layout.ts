@@ -67,6 +67,7 @@ export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, writ
 export const HEADER_TIMEOUT = 672; // struct __kernel_timespec that it points to
 export const HEADER_WAKE_VALUE = 688; // u64, where the eventfd is read to
 export const HEADER_OPTION_ON = 696; // u32, always 1: the value for setsockopt
+export const HEADER_OPTION_OFF = 700; // u32, always 0
 export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight

@@ -245,7 +245,9 @@ function armReceive(slot: u32, side: u32): void {
   // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows, one that has at most
   // the bytes that have just come still to be sent.
   const flows = direction(slot, side).bufferCount <= 1 && !buffersShort();
-  prepReceive(slot, side, flows, awaited(slot, OP_RECEIVE + side));
+  // The broker's first word is an answer to what has only just been sent.
+  const isEarly = side == BACKEND && !(line.flags & FLAG_ANSWERED);
+  prepReceive(slot, side, flows, isEarly, awaited(slot, OP_RECEIVE + side));
 }
 
 // While it wasn't read, the client could not be heard: its silence begins now.

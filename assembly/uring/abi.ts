@@ -18,6 +18,7 @@ export const IOSQE_IO_LINK = 1 << 2;
 export const IOSQE_BUFFER_SELECT = 1 << 5;
 export const IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
 
+export const IORING_RECVSEND_POLL_FIRST = 1 << 0;
 export const IORING_RECV_MULTISHOT = 1 << 1;
 export const SOCKET_URING_OP_SETSOCKOPT = 3;
 
@@ -110,6 +111,7 @@ export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
+export const TCP_QUICKACK = 12;
 export const MSG_WAITALL = 0x100;
 export const MSG_NOSIGNAL = 0x4000;
 export const SHUT_WR = 1;

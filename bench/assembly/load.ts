@@ -475,7 +475,7 @@ function sendEcho(slot: u32): void {
 // ---- Both ------------------------------------------------------------------------------------------------------------
 
 function armReceive(slot: u32, side: u32): void {
-  prepReceive(slot, side, true, pend(slot, OP_RECEIVE + side));
+  prepReceive(slot, side, true, false, pend(slot, OP_RECEIVE + side));
 }
 
 function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {

@@ -36,6 +36,7 @@ import {
   SOCK_STREAM,
   SOCKET_URING_OP_SETSOCKOPT,
   TCP_NODELAY,
+  TCP_QUICKACK,
 } from '../../assembly/uring/abi.ts';
 import type { Kernel } from './kernel.ts';
 import type { Operation, Piece } from './operation.ts';
@@ -297,13 +298,19 @@ const socket: Handler = {
   },
 };
 
+/** What the data plane sets, and to what. */
+const TCP_OPTIONS = new Map([
+  [TCP_NODELAY, 1],
+  [TCP_QUICKACK, 0],
+]);
+
 const option: Handler = {
   prepare({ memory }, operation) {
     const value = memory.offsetOf(operation.optionValue, 4, 'the value of a socket option');
     const level = operation.address % 2 ** 32;
-    const isNoDelay = level === IPPROTO_TCP && operation.optionName === TCP_NODELAY && memory.word(value) === 1;
+    const isKnown = level === IPPROTO_TCP && TCP_OPTIONS.get(operation.optionName) === memory.word(value);
     const isSetting = operation.off % 2 ** 32 === SOCKET_URING_OP_SETSOCKOPT && operation.fileIndex === 4;
-    if (!isNoDelay || !isSetting) throw new Violation('not an option that this kernel knows', operation);
+    if (!isKnown || !isSetting) throw new Violation('not an option that this kernel knows', operation);
   },
   issue(kernel, operation) {
     if (socketOf(kernel, operation)) kernel.complete(operation, 0);
