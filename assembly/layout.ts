@@ -89,7 +89,9 @@ export const COMPLETION_BYTES = 16;
 export const RING_HEADS_BYTES = 65536;
 export const SUBMISSION_BYTES = 64;
 export const PROVIDED_BUFFER_BYTES = 16;
+export const PROVIDED_ENTRIES_MAX = 4096; // in the ring of provided buffers; there may be more buffers than that
 export const BUFFER_NOTE_BYTES = 16;
+export const BUFFER_NOTE_STATE = 12; // u32, see uring/ring.ts
 /** One struct msghdr and its iovecs, for each submission entry. */
 export const IOVECS_MAX = 12;
 export const MESSAGE_BYTES = 64 + IOVECS_MAX * 16;

@@ -192,7 +192,7 @@ const mixed: Scenario = {
 
 const IDLE_CYCLES = 10;
 /** For what is freed late: sockets in the kernel, heaps in the proxies. */
-const IDLE_SETTLE_MS = 1500;
+const IDLE_SETTLE_MS = 4000;
 
 function idle(clients: number): Scenario {
   return {

@@ -52,6 +52,8 @@ export interface DataPlane {
 export interface DataPlaneImports {
   /** io_uring_enter, for the uring engine. Negative: -errno. */
   enter(...parameters: number[]): number;
+  /** Gives whole pages back to the system: [offset, offset + bytes). */
+  release(...parameters: number[]): void;
 }
 
 /** The data plane's module, to be compiled once and sent to every worker. */
@@ -63,9 +65,9 @@ export function compileDataPlane(): WebAssembly.Module {
 export function loadDataPlane(
   memory: WebAssembly.Memory,
   module: WebAssembly.Module,
-  { enter }: DataPlaneImports = { enter: neverEntered },
+  ring: DataPlaneImports = { enter: neverEntered, release: neverEntered },
 ): DataPlane {
-  const plane = instantiate<DataPlane>(module, { env: { memory }, ring: { enter } });
+  const plane = instantiate<DataPlane>(module, { env: { memory }, ring: { ...ring } });
   // WebAssembly hands an i32 to JavaScript with a sign; slots and addresses have none.
   return {
     ...plane,

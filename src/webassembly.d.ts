@@ -15,7 +15,7 @@ declare namespace WebAssembly {
   class Instance {
     constructor(
       module: Module,
-      imports: Record<string, Record<string, Memory | ((...parameters: number[]) => number)>>,
+      imports: Record<string, Record<string, Memory | ((...parameters: number[]) => unknown)>>,
     );
     readonly exports: object;
   }

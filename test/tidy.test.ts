@@ -99,7 +99,7 @@ test('the compiled core carries no language runtime and imports nothing but memo
   const imports = (text: string) =>
     [...text.matchAll(/\(import "(\w+)" "(\w+)"/g)].map(([, from, name]) => `${from}.${name}`);
   assert.deepEqual(imports(core), ['env.memory']);
-  assert.deepEqual(imports(plane), ['env.memory', 'ring.enter']);
+  assert.deepEqual(imports(plane), ['env.memory', 'ring.enter', 'ring.release']);
 });
 
 test('nothing unfinished is left lying about', () => {

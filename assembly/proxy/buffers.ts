@@ -1,9 +1,9 @@
 // The receive buffers that the kernel fills, and the lists in which they wait to be sent on. A buffer is always in
 // exactly one place: provided to the kernel, or in one direction's list.
 //
-//   note 16 B for each buffer: u32 next in the list | u32 start | u32 end | u32 1 while the data plane holds it
+//   note 16 B for each buffer: u32 next in the list | u32 start | u32 end | u32 state, 1 while the data plane holds it
 //   bytes [start, end) are still to be sent
-import { BUFFER_NOTE_BYTES, NONE } from '../layout';
+import { BUFFER_NOTE_BYTES, BUFFER_NOTE_STATE, NONE } from '../layout';
 import { bufferAddress, bufferNotes, onBufferTaken, provideBuffer } from '../uring/ring';
 import { count, Direction, header } from './table';
 
@@ -14,6 +14,7 @@ export class Note {
   end: u32;
   held: u32;
 }
+if (offsetof<Note>('held') != BUFFER_NOTE_STATE) ERROR('Note.held moved');
 if (offsetof<Note>() != BUFFER_NOTE_BYTES) ERROR('Note changed its size');
 
 /** So few bytes are rather copied behind the last buffer's than given a buffer of their own. */

@@ -64,6 +64,7 @@ import {
   prepWake,
   slotOf,
 } from '../uring/ops';
+import { noteStarved, trimBuffers } from '../uring/ring';
 import {
   appendBuffer,
   buffersFree,
@@ -142,7 +143,7 @@ const GOODBYE_MS: u32 = 1000;
 const REFUSAL_MS: u32 = 2000;
 /** How long the answer to a cancel is waited for before it is asked for again. */
 const CANCEL_AGAIN_MS: u32 = 1000;
-/** How often a worker that is short of buffers looks for those who hold them. */
+/** How often a worker looks at its buffers: at those that are idle, and, when it is short of them, at those who hold them. */
 const RELIEF_MS: f64 = 1000;
 /** After an accept that failed for want of something, such as file handles of the whole system. */
 const ACCEPT_PAUSE_MS: u32 = 100;
@@ -345,6 +346,8 @@ function liftThrottle(slot: u32, side: u32): void {
 function onStarved(slot: u32, side: u32): void {
   const line = hot(slot);
   count().buffersStarved++;
+  // In a storm of CONNECTs everybody waits for a turn; those who are connected shall not.
+  if (line.phase == PHASE_OPEN) noteStarved();
   line.flags |= FLAG_STARVED << side;
   if (line.pending & PENDING_STARVED) return;
   line.pending |= PENDING_STARVED;
@@ -649,10 +652,15 @@ function closeStalled(slot: u32, side: u32): void {
   closeConnection(slot, side == CLIENT ? REASON_BACKEND_STALLED : REASON_CLIENT_STALLED);
 }
 
-/** Closes those who have held buffers for long without getting rid of any, when these are needed for the others. */
+/**
+ * Due at every turn: now and then gives back the memory of buffers that nobody needs, and, when they are all needed,
+ * closes those who have held theirs for long without getting rid of any.
+ */
 export function relieve(): void {
-  if (!buffersShort() || header().clockMs < reliefEndMs) return;
+  if (header().clockMs < reliefEndMs) return;
   reliefEndMs = header().clockMs + RELIEF_MS;
+  trimBuffers();
+  if (!buffersShort()) return;
   for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
     if (hot(slot).phase != PHASE_OPEN) continue;
     const side = stalledSide(slot);

@@ -20,6 +20,8 @@ import { copyClientId } from './client-id';
 import { cold, count, counters, header, hot } from './table';
 
 const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + 7) & ~7;
+/** From this part of the ring on, an empty one begins anew: it need not touch more of its memory than it fills. */
+const REWIND_SHARE: u32 = 16;
 const WRITTEN: usize = HEADER_OFFSET + HEADER_RECORDS_WRITTEN;
 const READ: usize = HEADER_OFFSET + HEADER_RECORDS_READ;
 
@@ -61,10 +63,13 @@ export function writeRecord(slot: u32): void {
 function placeRecord(): usize {
   const ringBytes = header().recordsBytes;
   const base = <usize>header().records;
-  let written = observe(WRITTEN);
+  const written = observe(WRITTEN);
   const free = ringBytes - (written - observe(READ));
   const untilEnd = ringBytes - (written & (ringBytes - 1));
-  if (untilEnd >= RECORD_BYTES_MAX) return free >= RECORD_BYTES_MAX ? base + (written & (ringBytes - 1)) : 0;
+  const rewinds = free == ringBytes && ringBytes - untilEnd >= ringBytes / REWIND_SHARE;
+  if (untilEnd >= RECORD_BYTES_MAX && !rewinds) {
+    return free >= RECORD_BYTES_MAX ? base + (written & (ringBytes - 1)) : 0;
+  }
   if (free < untilEnd + RECORD_BYTES_MAX) return 0;
   store<u32>(base + (written & (ringBytes - 1)), RECORD_SKIP | untilEnd);
   publish(WRITTEN, written + untilEnd);

@@ -5,6 +5,7 @@
 //   heads and completions | submissions | provided buffers | buffer notes | messages
 import {
   BUFFER_NOTE_BYTES,
+  BUFFER_NOTE_STATE,
   COMPLETION_BYTES,
   HEADER_ENTER_ARGUMENT,
   HEADER_OFFSET,
@@ -14,6 +15,7 @@ import {
   NONE,
   PAGE_BYTES,
   PROVIDED_BUFFER_BYTES,
+  PROVIDED_ENTRIES_MAX,
   RING_HEADS_BYTES,
   SUBMISSION_BYTES,
 } from '../layout';
@@ -30,7 +32,6 @@ import {
   EAGAIN,
   EBUSY,
   EINTR,
-  ENOBUFS,
   GETEVENTS_MIN_WAIT_USEC,
   GETEVENTS_SIGMASK,
   GETEVENTS_SIGMASK_SZ,
@@ -46,10 +47,18 @@ import {
 
 /** io_uring_enter for this worker's ring: entries taken, or -errno. It also writes Header.clockMs before it returns. */
 declare function enter(submit: u32, minComplete: u32, flags: u32): i32;
+/** Gives the pages of a piece of memory back to the system; what it held is lost. */
+declare function release(offset: usize, bytes: usize): void;
 
 const PARAMS: usize = HEADER_OFFSET + HEADER_RING_PARAMS;
 /** The kernel is short of memory: about half a second of asking again before the worker gives up. */
 const REFUSALS_MAX = 1000000;
+/** The ring of provided buffers grows when all of it was missed so many times between two trims. */
+const STARVED_TIMES: u32 = 4;
+/** So few idle buffers are not worth the call. */
+const TRIM_MIN: u32 = 16;
+const STATE_IDLE: u32 = 2;
+const STATE_RELEASED: u32 = 3;
 const WAIT_FLAGS: u32 = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
 
 let heads: usize = 0;
@@ -67,17 +76,23 @@ let completionTailAt: usize = 0;
 let completions: usize = 0;
 let submissionMask: u32 = 0;
 let completionMask: u32 = 0;
-let bufferMask: u32 = 0;
 
 let submissionTail: u32 = 0;
 let submitted: u32 = 0;
 let completionHead: u32 = 0;
 let providedTail: u16 = 0;
 let providedPublished: u16 = 0;
+let providedEntries: u32 = 0;
 let providedMax: u32 = 0;
 let withKernel: u32 = 0;
 let buffersTouched: u32 = 0;
+/** Receives that found none since the last trim, and since the ring last grew. */
+let starved: u32 = 0;
 let spareHead: u32 = NONE;
+let spareCount: u32 = 0;
+/** The fewest spare buffers since the last trim: so many were not needed. */
+let spareLeast: u32 = 0;
+let messageNext: u32 = 0;
 
 function header(): Header {
   return changetype<Header>(HEADER_OFFSET);
@@ -91,7 +106,8 @@ export function placeRings(): void {
   heads = head.rings;
   submissions = pageAfter(heads + RING_HEADS_BYTES + <usize>head.completionEntries * COMPLETION_BYTES);
   provided = pageAfter(submissions + <usize>head.submissionEntries * SUBMISSION_BYTES);
-  notes = pageAfter(provided + <usize>head.bufferCount * PROVIDED_BUFFER_BYTES);
+  providedEntries = min<u32>(head.bufferCount, PROVIDED_ENTRIES_MAX);
+  notes = pageAfter(provided + <usize>providedEntries * PROVIDED_BUFFER_BYTES);
   messages = pageAfter(notes + <usize>head.bufferCount * BUFFER_NOTE_BYTES);
   assert(pageAfter(messages + <usize>head.submissionEntries * MESSAGE_BYTES) <= <usize>head.buffers);
   assert(
@@ -121,11 +137,11 @@ export function startRing(): void {
   assert(completions + <usize>header().completionEntries * COMPLETION_BYTES <= submissions);
   submissionMask = header().submissionEntries - 1;
   completionMask = header().completionEntries - 1;
-  bufferMask = header().bufferCount - 1;
   submissionTail = observe(submissionTailAt);
   submitted = submissionTail;
   completionHead = observe(completionHeadAt);
-  providedMax = header().buffersProvided == 0 ? header().bufferCount : header().buffersProvided;
+  const atFirst = header().buffersProvided;
+  providedMax = atFirst == 0 ? providedEntries : min<u32>(atFirst, providedEntries);
   publishBuffers();
 }
 
@@ -145,9 +161,12 @@ export function nextEntry(): usize {
   return entry;
 }
 
-/** Room for the message that belongs to the entry last taken: stable until it is submitted, which is all it must be. */
+/**
+ * Room for the one message that belongs to the entry last taken: stable until it is submitted, which is all it must be.
+ * There are as many places as entries. Each batch begins with the first, so that few of them are ever touched.
+ */
 export function entryMessage(): usize {
-  return messages + <usize>((submissionTail - 1) & submissionMask) * MESSAGE_BYTES;
+  return messages + <usize>(messageNext++ & submissionMask) * MESSAGE_BYTES;
 }
 
 function submit(): void {
@@ -162,6 +181,7 @@ function submit(): void {
     assert(taken == -EINTR || taken == -EAGAIN || taken == -EBUSY);
     assert(++refusals < REFUSALS_MAX);
   }
+  messageNext = 0;
 }
 
 /** One system call: submits all, waits for `minComplete` completions or until the time is over. */
@@ -173,6 +193,7 @@ export function submitAndWait(minComplete: u32, minWaitMicroseconds: u32, timeou
   // Nothing is lost when fewer were taken: the rest stays in the ring and goes with the next call. An error such as
   // ETIME or EINTR speaks of the wait, and then everything had been taken; the ring's own head knows.
   submitted = observe(submissionHead);
+  if (submitted == submissionTail) messageNext = 0;
   assert(taken >= 0 || submitted == submissionTail || taken == -EAGAIN || taken == -EBUSY || taken == -EINTR);
 }
 
@@ -196,9 +217,7 @@ export function drainCompletions(onCompletion: (userData: u64, result: i32, flag
   while (completionHead != tail) {
     const entry = completions + <usize>(completionHead & completionMask) * COMPLETION_BYTES;
     completionHead++;
-    const result = load<i32>(entry, CQE_RES);
-    if (result == -ENOBUFS) providedMax = min<u32>(providedMax * 2, bufferMask + 1);
-    onCompletion(load<u64>(entry, CQE_USER_DATA), result, load<u32>(entry, CQE_FLAGS));
+    onCompletion(load<u64>(entry, CQE_USER_DATA), load<i32>(entry, CQE_RES), load<u32>(entry, CQE_FLAGS));
   }
   publish(completionHeadAt, completionHead);
   return drained;
@@ -208,12 +227,54 @@ export function drainCompletions(onCompletion: (userData: u64, result: i32, flag
 
 // The kernel takes provided buffers in the order in which it got them, so a ring that held all of them would walk through
 // all their memory. It is given few, and what comes back last is given first: memory that is touched stays about as much
-// as is needed. When a receive finds none, the ring holds twice as many from then on.
+// as is needed. What a burst has touched and nothing has needed since goes back to the system.
+//
+//   state of a buffer, in its note: 0 spare or provided | 1 held (proxy/buffers.ts) | 2 idle, 3 released: spare, below
+//   those that are used
 
 /** The buffer's bytes aren't needed any more. */
 export function provideBuffer(buffer: u32): void {
-  store<u32>(notes + <usize>buffer * BUFFER_NOTE_BYTES, spareHead);
+  store<u32>(noteOf(buffer), spareHead);
   spareHead = buffer;
+  spareCount++;
+}
+
+/** Told of a receive that found none. When that happens again and again, the ring holds twice as many from then on. */
+export function noteStarved(): void {
+  if (++starved < STARVED_TIMES * providedMax) return;
+  starved = 0;
+  providedMax = min<u32>(providedMax * 2, providedEntries);
+}
+
+/** Due now and then: releases the memory of spare buffers that weren't needed since the last time. */
+export function trimBuffers(): void {
+  const idle = spareLeast;
+  spareLeast = spareCount;
+  starved = 0;
+  if (idle < TRIM_MIN) return;
+  let buffer = spareHead;
+  for (let used = spareCount - idle; used > 0; used--) buffer = load<u32>(noteOf(buffer));
+  for (; buffer != NONE; buffer = load<u32>(noteOf(buffer))) {
+    if (stateOf(buffer) != STATE_RELEASED) setState(buffer, STATE_IDLE);
+  }
+  for (buffer = 0; buffer < buffersTouched; buffer++) {
+    if (stateOf(buffer) != STATE_IDLE) continue;
+    const first = buffer;
+    for (; buffer < buffersTouched && stateOf(buffer) == STATE_IDLE; buffer++) setState(buffer, STATE_RELEASED);
+    release(bufferAddress(first), <usize>(buffer - first) * header().bufferBytes);
+  }
+}
+
+function noteOf(buffer: u32): usize {
+  return notes + <usize>buffer * BUFFER_NOTE_BYTES;
+}
+
+function stateOf(buffer: u32): u32 {
+  return load<u32>(noteOf(buffer), BUFFER_NOTE_STATE);
+}
+
+function setState(buffer: u32, state: u32): void {
+  store<u32>(noteOf(buffer), state, BUFFER_NOTE_STATE);
 }
 
 /** The kernel has filled one. */
@@ -235,13 +296,15 @@ export function publishBuffers(): void {
 
 function takeSpare(): u32 {
   const buffer = spareHead;
-  if (buffer == NONE) return buffersTouched <= bufferMask ? buffersTouched++ : NONE;
-  spareHead = load<u32>(notes + <usize>buffer * BUFFER_NOTE_BYTES);
+  if (buffer == NONE) return buffersTouched < header().bufferCount ? buffersTouched++ : NONE;
+  spareHead = load<u32>(noteOf(buffer));
+  spareLeast = min<u32>(spareLeast, --spareCount);
+  setState(buffer, 0);
   return buffer;
 }
 
 function writeProvided(buffer: u32): void {
-  const entry = provided + <usize>(providedTail & <u16>bufferMask) * PROVIDED_BUFFER_BYTES;
+  const entry = provided + <usize>(providedTail & <u16>(providedEntries - 1)) * PROVIDED_BUFFER_BYTES;
   const bytes = header().bufferBytes;
   store<u64>(entry, kernelAddress(bufferAddress(buffer), bytes), BUF_ADDR);
   store<u32>(entry, bytes, BUF_LEN);

@@ -43,6 +43,7 @@ import {
   NONE,
   PAGE_BYTES,
   PROVIDED_BUFFER_BYTES,
+  PROVIDED_ENTRIES_MAX,
   REGIONS_OFFSET,
   RING_HEADS_BYTES,
   SCRATCH_BYTES,
@@ -81,8 +82,9 @@ export interface Region {
 
 /**
  * Buffers are lent for as long as a send takes, so a busy sixteenth of a large table needs them at once; each buffer
- * that was ever used stays resident, hence fewer for a small table. The completion ring must hold what a burst
- * brings between two turns: a few entries for every connection.
+ * that was ever used stays resident for a while, hence fewer for a small table. The rings are small, since every page of
+ * theirs is touched: a turn that asks for more does so in parts, and what can complete is what one call asked for or
+ * found ready, a few dozen.
  */
 export function defaultSettings(connectionsMax: number, listenerCount: number): MemorySettings {
   return {
@@ -90,9 +92,9 @@ export function defaultSettings(connectionsMax: number, listenerCount: number): 
     listenerCount,
     bufferCount: powerOfTwo(connectionsMax * 4, 256, 16384),
     bufferBytes: 4096,
-    buffersProvided: 128,
-    submissionEntries: 4096,
-    completionEntries: powerOfTwo(connectionsMax * 8, 8192, 65536),
+    buffersProvided: 64,
+    submissionEntries: 1024,
+    completionEntries: 8192,
     recordsBytes: 4 << 20,
     arenaChunks: connectionsMax,
     // An accept that waits holds a slot, and a small table has few.
@@ -171,7 +173,7 @@ export function lockedBytes(settings: MemorySettings): number {
   return (
     pageAligned(settings.completionEntries * COMPLETION_BYTES + RING_HEADS_BYTES) +
     pageAligned(settings.submissionEntries * SUBMISSION_BYTES) +
-    pageAligned(settings.bufferCount * PROVIDED_BUFFER_BYTES)
+    pageAligned(Math.min(settings.bufferCount, PROVIDED_ENTRIES_MAX) * PROVIDED_BUFFER_BYTES)
   );
 }
 

@@ -18,6 +18,7 @@ import {
   HEADER_SUBMISSION_ENTRIES,
   NONE,
   PAGE_BYTES,
+  PROVIDED_ENTRIES_MAX,
 } from '../../assembly/layout.ts';
 import {
   BUF_REG_BYTES,
@@ -47,7 +48,15 @@ import {
 import { type DataPlane, type DataPlaneImports, startDataPlane } from '../data-plane.ts';
 import { TidegateError } from '../errors.ts';
 import { headerClocks, headerWords, startClock } from '../header.ts';
-import { addressOf, close, ioUringEnter, ioUringRegister, ioUringSetup } from '../system/libc.ts';
+import {
+  addressOf,
+  close,
+  ioUringEnter,
+  ioUringRegister,
+  ioUringSetup,
+  MADV_DONTNEED,
+  madvise,
+} from '../system/libc.ts';
 import { DESCRIPTORS_PER_CONNECTION, type Probe, type WorkerStart } from './engine.ts';
 
 // The rings lie in memory that we bring (NO_MMAP); one thread submits and reaps (SINGLE_ISSUER), and the kernel does
@@ -77,7 +86,11 @@ export function runUring({ memory, module, listenerFds }: WorkerStart): void {
   const header = headerWords(memory);
   const base = describeMemory(memory, listenerFds);
   const descriptor = { ring: -1 };
-  const plane = startDataPlane(memory, module, { enter: makeEnter(memory, base, descriptor) });
+  const plane = startDataPlane(memory, module, {
+    enter: makeEnter(memory, base, descriptor),
+    // Where pages are larger than buffers the kernel may decline, and nothing is lost.
+    release: (offset, bytes) => void madvise(base + BigInt(offset! >>> 0), bytes!, MADV_DONTNEED),
+  });
   plane.placeRings();
   const ring = setUpRing(memory.buffer, placeOf(plane, base), sizesOf(header));
   descriptor.ring = ring;
@@ -134,7 +147,7 @@ function sizesOf(header: Uint32Array): RingSizes {
   return {
     submissionEntries: header[HEADER_SUBMISSION_ENTRIES / 4]!,
     completionEntries: header[HEADER_COMPLETION_ENTRIES / 4]!,
-    bufferCount: header[HEADER_BUFFER_COUNT / 4]!,
+    provided: Math.min(header[HEADER_BUFFER_COUNT / 4]!, PROVIDED_ENTRIES_MAX),
     files: header[HEADER_CONNECTIONS_MAX / 4]! * DESCRIPTORS_PER_CONNECTION,
   };
 }
@@ -142,7 +155,8 @@ function sizesOf(header: Uint32Array): RingSizes {
 export interface RingSizes {
   submissionEntries: number;
   completionEntries: number;
-  bufferCount: number;
+  /** Of the ring of provided buffers. */
+  provided: number;
   /** Places for direct descriptors. */
   files: number;
 }
@@ -159,7 +173,7 @@ export function setUpRing(buffer: ArrayBufferLike, place: RingPlace, sizes: Ring
   const ring = done('io_uring_setup', ioUringSetup(sizes.submissionEntries, place.parameters));
   try {
     registerFiles(ring, sizes.files);
-    registerBuffers(ring, place.provided, sizes.bufferCount);
+    registerBuffers(ring, place.provided, sizes.provided);
   } catch (error) {
     close(ring);
     throw error;
@@ -214,7 +228,7 @@ export function probeUring(): Probe {
       heads: base + BigInt(2 * PAGE_BYTES),
       provided: base + BigInt(8 * PAGE_BYTES),
     };
-    const ring = setUpRing(buffer, place, { submissionEntries: 8, completionEntries: 16, bufferCount: 16, files: 8 });
+    const ring = setUpRing(buffer, place, { submissionEntries: 8, completionEntries: 16, provided: 16, files: 8 });
     close(ring);
     const features = new DataView(buffer).getUint32(PARAMS_FEATURES, true);
     if (features & IORING_FEAT_MIN_TIMEOUT) return { ok: true };

@@ -48,6 +48,7 @@ const libc = {
   write: library.func('intptr_t write(int fd, const void *bytes, size_t count)'),
   getrlimit: library.func('int getrlimit(int resource, void *limits)'),
   setrlimit: library.func('int setrlimit(int resource, const void *limits)'),
+  madvise: library.func('int madvise(uintptr_t address, size_t bytes, int advice)'),
   memmove: library.func('uintptr_t memmove(void *to, const void *from, size_t count)'),
 };
 
@@ -122,6 +123,13 @@ export function getrlimit(resource: number): ResourceLimit {
 
 export function setrlimit(resource: number, limit: ResourceLimit): void {
   check('setrlimit', libc.setrlimit(resource, new BigUint64Array([toLimit(limit.soft), toLimit(limit.hard)])));
+}
+
+export const MADV_DONTNEED = 4;
+
+/** madvise(2): 0, or -errno. */
+export function madvise(address: bigint, bytes: number, advice: number): number {
+  return orErrno(libc.madvise(address, bytes, advice));
 }
 
 /** Where a buffer lies in this process: a C function that returns its argument tells. Valid while the buffer lives. */

@@ -105,6 +105,20 @@ export class ProvidedBuffers {
     if (buffer >= 0) this.#readers[buffer]!--;
   }
 
+  /** The data plane lets the system have the memory of whole buffers that nobody uses. */
+  release(offset: number, bytes: number): void {
+    this.observe();
+    const first = (offset - this.#region) / this.bytesEach;
+    const count = bytes / this.bytesEach;
+    if (!Number.isInteger(first) || !Number.isInteger(count) || first < 0 || first + count > this.count)
+      throw new Violation(`${bytes} bytes at ${offset} were released, which aren't whole buffers`);
+    for (let buffer = first; buffer < first + count; buffer++) {
+      if (this.#isProvided[buffer]) throw new Violation(`buffer ${buffer} was released while the kernel has it`);
+      if (this.#readers[buffer]) throw new Violation(`buffer ${buffer} was released while a send reads it`);
+    }
+    this.#memory.bytes.fill(0, offset, offset + bytes);
+  }
+
   #giveBack(entry: number): void {
     const memory = this.#memory;
     const buffer = memory.half(entry + BUF_BID);

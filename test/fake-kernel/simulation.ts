@@ -112,6 +112,7 @@ class Simulation {
     const timeline = new Timeline(this.#clockMs());
     this.#plane = loadDataPlane(memory, module, {
       enter: (submit, minComplete, flags) => this.#kernel.enter(submit!, minComplete!, flags!),
+      release: (offset, bytes) => this.#kernel.buffers.release(offset!, bytes!),
     });
     const trace = replay.isTraced ? new Trace(() => timeline.now) : null;
     const trouble = new Troublemaker(replay.seed ^ 0x2545f491, scenario.rates, replay);
