@@ -27,6 +27,8 @@ export interface Scenario {
   recordsReadEvery: number;
 }
 
+/** Of what a trouble's rate is at most. */
+const RATE_LEAST = 0.02;
 /** What each trouble's rate is at most; half of the troubles are absent from a scenario. */
 const RATES_MAX: Rates = {
   'late answers': 0.8,
@@ -105,6 +107,6 @@ function planSettings(random: Random): MemorySettings {
 function planRates(random: Random): Rates {
   const rates = {} as Rates;
   for (const trouble of troubles)
-    rates[trouble] = random.chance(0.5) ? random.magnitude(0.02, 1) * RATES_MAX[trouble] : 0;
+    rates[trouble] = random.chance(0.5) ? RATE_LEAST ** random.fraction() * RATES_MAX[trouble] : 0;
   return rates;
 }
