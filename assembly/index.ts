@@ -13,12 +13,14 @@ export {
   connectionMoved,
   connectionNext,
   connectionOpen,
+  connectionOutOfPorts,
   connectionRefusal,
   connectTimeoutMs,
   dialTimeoutMs,
   idleLimitMs,
   idleReason,
   memberAddress,
+  sourceAddress,
   sweep,
 } from './proxy/connection';
 export { run, startLoop, turn } from './proxy/loop';

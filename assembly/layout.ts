@@ -8,7 +8,7 @@
 //   64 KiB     Header: control words, clock, settings, and where the regions below lie
 //   then       regions, page-aligned, placed by src/control/memory-map.ts and checked by the data plane at start:
 //              counters | backend counters | backend health | snapshot halves | records | connections | arena |
-//              timer wheel | rings | buffers
+//              timer wheel | rings | buffers | scratch | source counters
 //
 export const PAGE_BYTES = 4096;
 export const HEADER_OFFSET = 65536;
@@ -60,7 +60,8 @@ export const HEADER_REGION_WHEEL = HEADER_REGIONS + 32;
 export const HEADER_REGION_RINGS = HEADER_REGIONS + 36;
 export const HEADER_REGION_BUFFERS = HEADER_REGIONS + 40;
 export const HEADER_REGION_SCRATCH = HEADER_REGIONS + 44;
-export const HEADER_REGION_END = HEADER_REGIONS + 48;
+export const HEADER_REGION_SOURCE_COUNTERS = HEADER_REGIONS + 48;
+export const HEADER_REGION_END = HEADER_REGIONS + 52;
 export const HEADER_LISTENER_FDS = 256; // u32 each, LISTENERS_MAX of them
 export const HEADER_RING_PARAMS = 512; // struct io_uring_params, as the kernel filled it
 export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, written before every wait
@@ -109,6 +110,12 @@ export const MEMBERS_MAX = 64;
 /** Backends of all pools in one process life; an id is never used for another address. */
 export const BACKENDS_MAX = 1024;
 export const WEIGHT_MAX = 1000;
+/** source_addresses of one pool. */
+export const SOURCES_MAX = 64;
+/** Those of one pool in one process life, and SOURCE_ANY; an id is never used for another address. */
+export const SOURCE_IDS_MAX = 128;
+/** The source of a pool without source_addresses: the system chooses the address. */
+export const SOURCE_ANY = 0;
 export const SNAPSHOT_HALF_BYTES = 16 << 20;
 export const SOCKADDR_BYTES_MAX = 28;
 export const SCRATCH_BYTES = 1 << 20;
@@ -120,6 +127,8 @@ export const LINGER_MS = 500;
 export const STALL_MS = 60000;
 /** The same while buffers are short: who stalls then keeps others from being served. */
 export const STALL_WHEN_SHORT_MS = 5000;
+/** A source from which no port was left to a backend isn't dialled from for so long: each vain search reads every port. */
+export const SOURCE_REST_MS = 1000;
 
 // ---- Counters: u64 each ----------------------------------------------------------------------------------------------
 export const COUNTERS_ACCEPTED = 0;
@@ -147,6 +156,14 @@ export const BACKEND_COUNTERS_FAILURES = 16; // u64, dials that failed
 export const BACKEND_COUNTERS_CHOSEN = 24; // u64
 export const BACKEND_COUNTERS_BYTES_TO = 32; // u64
 export const BACKEND_COUNTERS_BYTES_FROM = 40; // u64
+export const BACKEND_COUNTERS_EXHAUSTED = 48; // u64, dials for which the source had no port left: no failure of its own
+export const BACKEND_COUNTERS_SOURCE_TURN = 56; // u32, the pool's sources are taken in turn
+
+// ---- Source counters: SOURCE_IDS_MAX entries for each backend id, written by the worker ------------------------------
+export const SOURCE_COUNTERS_BYTES = 16;
+export const SOURCE_COUNTERS_ACTIVE = 0; // u32 gauge: connections from there to the backend, dialling or established
+export const SOURCE_COUNTERS_REST_TICK = 4; // u32, until then it isn't dialled from; 0: it had ports the last time
+export const SOURCE_COUNTERS_EXHAUSTED = 8; // u64, dials that found no port
 
 // ---- Backend health: one u32 for each backend id, written by the main thread -----------------------------------------
 export const HEALTH_UP = 0;
@@ -176,7 +193,7 @@ export const SNAPSHOT_BLOCKS = SNAPSHOT_POOLS + POOLS_MAX * 4;
 
 // A pool block is relocatable: offsets inside it count from its own start, so it is built once and copied everywhere.
 //
-//   Pool 64 B | Member 64 B x memberCount | table
+//   Pool 64 B | Member 64 B x memberCount | table | Source x sourceCount, 8-byte aligned
 //
 // table: rendezvous, rowCount rows of ROW_BYTES (first, second, third member, spare: u8 each, ROW_NONE for none);
 //        ketama, pointCount points of POINT_BYTES (u32 hash, u32 member), ascending by hash, no hash twice;
@@ -192,6 +209,8 @@ export const POOL_TABLE = 24; // offset in the block
 export const POOL_BLOCK_BYTES = 28;
 export const POOL_SECRET = 32; // 16 bytes, key of SipHash; zeros when the operator set none
 export const POOL_CONNECT_TIMEOUT_MS = 48; // for one dial
+export const POOL_SOURCE_COUNT = 52; // 0: the system chooses
+export const POOL_SOURCES = 56; // offset in the block
 export const MEMBER_BYTES = 64;
 export const MEMBER_BACKEND = 0; // id: index of health and counters
 export const MEMBER_WEIGHT = 4; // 0 takes nobody
@@ -199,6 +218,10 @@ export const MEMBER_BACKUP = 8; // 1: only when no other member is left
 export const MEMBER_SOCKADDR_BYTES = 12;
 export const MEMBER_SOCKADDR = 16; // SOCKADDR_BYTES_MAX, as the kernel spells it
 export const MEMBER_NAME_HASH = 48; // u64, written by the table's build
+export const SOURCE_BYTES = 40;
+export const SOURCE_ID = 0; // index of its counters, for each backend of the pool
+export const SOURCE_SOCKADDR_BYTES = 4;
+export const SOURCE_SOCKADDR = 8; // SOCKADDR_BYTES_MAX, as the kernel spells it; port 0
 export const ROW_BYTES = 4;
 export const ROW_NONE = 255;
 export const ROWS_MIN = 1 << 8;
@@ -300,6 +323,7 @@ export const REASON_SHUTDOWN = 34;
 export const REASON_WORKER_DIED = 35;
 export const REASON_INTERNAL = 36;
 export const REASON_BUFFERS_SHORT = 37; // partial CONNECT packets hold all the buffers that they may
+export const REASON_PORTS_EXHAUSTED = 38; // every candidate left was out of ports to dial it from
 // an established connection
 export const REASON_CLIENT_CLOSED = 40;
 export const REASON_CLIENT_RESET = 41;
@@ -330,7 +354,8 @@ export const COLD_PEER = 40; // sockaddr as accept wrote it
 export const COLD_PEER_BYTES = COLD_PEER + SOCKADDR_BYTES_MAX; // u32
 export const COLD_LISTENER = 72; // u16
 export const COLD_POOL = 74; // u16
-export const COLD_MEMBER = 76; // u16
+export const COLD_MEMBER = 76; // u8
+export const COLD_SOURCE = 77; // u8, id: of the backend's counters
 export const COLD_REASON = 78; // u16
 export const COLD_BACKEND = 80; // id, or NONE
 export const COLD_SENT_TICKS = 84; // u32 for each direction: when it last got rid of bytes, or began to have some
@@ -358,7 +383,7 @@ export const RECORD_BACKEND = 40; // id or NONE
 export const RECORD_LISTENER = 44;
 export const RECORD_VERSION = 48; // 0 unknown, else the protocol level
 export const RECORD_KEEP_ALIVE = 52;
-export const RECORD_ATTEMPTS = 56; // backends dialled
+export const RECORD_ATTEMPTS = 56; // dials
 export const RECORD_CLIENT_ID_BYTES = 60; // low half: its whole length; high half: how many of them were kept, and follow
 export const RECORD_KEPT_SHIFT = 16;
 export const RECORD_PEER = 64; // sockaddr, SOCKADDR_BYTES_MAX

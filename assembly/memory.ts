@@ -8,7 +8,9 @@ import {
   BACKEND_COUNTERS_CHOSEN,
   BACKEND_COUNTERS_CONNECTS,
   BACKEND_COUNTERS_CURRENT_WEIGHT,
+  BACKEND_COUNTERS_EXHAUSTED,
   BACKEND_COUNTERS_FAILURES,
+  BACKEND_COUNTERS_SOURCE_TURN,
   COLD_BACKEND,
   COLD_BYTES,
   COLD_BYTES_FROM_CLIENT,
@@ -26,6 +28,7 @@ import {
   COLD_POOL,
   COLD_REASON,
   COLD_SENT_TICKS,
+  COLD_SOURCE,
   COLD_TRIED,
   COLD_VERSION,
   CONNECT_BYTES,
@@ -102,6 +105,7 @@ import {
   HEADER_REGION_RINGS,
   HEADER_REGION_SCRATCH,
   HEADER_REGION_SNAPSHOTS,
+  HEADER_REGION_SOURCE_COUNTERS,
   HEADER_REGION_WHEEL,
   HEADER_RING_FD,
   HEADER_RING_PARAMS,
@@ -126,6 +130,7 @@ import {
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
   MEMBER_WEIGHT,
+  MEMBERS_MAX,
   POOL_ALGORITHM,
   POOL_BLOCK_BYTES,
   POOL_BYTES,
@@ -136,6 +141,8 @@ import {
   POOL_MEMBERS,
   POOL_METHOD,
   POOL_SECRET,
+  POOL_SOURCE_COUNT,
+  POOL_SOURCES,
   POOL_TABLE,
   RECORD_ATTEMPTS,
   RECORD_BACKEND,
@@ -156,6 +163,17 @@ import {
   SNAPSHOT_EPOCH,
   SNAPSHOT_LISTENER_COUNT,
   SNAPSHOT_POOL_COUNT,
+  SOCKADDR_BYTES_MAX,
+  SOURCE_BYTES,
+  SOURCE_COUNTERS_ACTIVE,
+  SOURCE_COUNTERS_BYTES,
+  SOURCE_COUNTERS_EXHAUSTED,
+  SOURCE_COUNTERS_REST_TICK,
+  SOURCE_ID,
+  SOURCE_IDS_MAX,
+  SOURCE_SOCKADDR,
+  SOURCE_SOCKADDR_BYTES,
+  SOURCES_MAX,
 } from './layout';
 import { GETEVENTS_BYTES, PARAMS_BYTES } from './uring/abi';
 
@@ -201,6 +219,7 @@ export class Header {
   rings: u32;
   buffers: u32;
   scratch: u32;
+  sourceCounters: u32;
   end: u32;
 }
 if (offsetof<Header>('workerIndex') != HEADER_WORKER_INDEX) ERROR('Header.workerIndex moved');
@@ -241,6 +260,7 @@ if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.rece
 if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Header.acceptsInFlight moved');
 if (offsetof<Header>('counters') != HEADER_REGION_COUNTERS) ERROR('Header.counters moved');
 if (offsetof<Header>('buffers') != HEADER_REGION_BUFFERS) ERROR('Header.buffers moved');
+if (offsetof<Header>('sourceCounters') != HEADER_REGION_SOURCE_COUNTERS) ERROR('Header.sourceCounters moved');
 if (offsetof<Header>('end') != HEADER_REGION_END) ERROR('Header.end moved');
 
 // The areas behind the fields, in the order in which they lie: none reaches into the next.
@@ -290,9 +310,12 @@ export class BackendCounters {
   chosen: u64;
   bytesTo: u64;
   bytesFrom: u64;
-  _pad48: u64;
-  _pad56: u64;
+  exhausted: u64;
+  sourceTurn: u32;
+  _pad60: u32;
 }
+if (offsetof<BackendCounters>('exhausted') != BACKEND_COUNTERS_EXHAUSTED) ERROR('BackendCounters.exhausted moved');
+if (offsetof<BackendCounters>('sourceTurn') != BACKEND_COUNTERS_SOURCE_TURN) ERROR('BackendCounters.sourceTurn moved');
 if (offsetof<BackendCounters>('failures') != BACKEND_COUNTERS_FAILURES) ERROR('BackendCounters.failures moved');
 if (offsetof<BackendCounters>('currentWeight') != BACKEND_COUNTERS_CURRENT_WEIGHT)
   ERROR('BackendCounters.currentWeight moved');
@@ -346,9 +369,12 @@ export class Pool {
   secret0: u64;
   secret1: u64;
   connectTimeoutMs: u32;
-  _pad52: u32;
-  _pad56: u64;
+  sourceCount: u32;
+  sources: u32;
+  _pad60: u32;
 }
+if (offsetof<Pool>('sourceCount') != POOL_SOURCE_COUNT) ERROR('Pool.sourceCount moved');
+if (offsetof<Pool>('sources') != POOL_SOURCES) ERROR('Pool.sources moved');
 if (offsetof<Pool>('table') != POOL_TABLE) ERROR('Pool.table moved');
 if (offsetof<Pool>('method') != POOL_METHOD) ERROR('Pool.method moved');
 if (offsetof<Pool>('memberCount') != POOL_MEMBER_COUNT) ERROR('Pool.memberCount moved');
@@ -381,6 +407,35 @@ if (offsetof<Member>('backup') != MEMBER_BACKUP) ERROR('Member.backup moved');
 if (offsetof<Member>('sockaddrBytes') != MEMBER_SOCKADDR_BYTES) ERROR('Member.sockaddrBytes moved');
 if (offsetof<Member>('_sockaddr0') != MEMBER_SOCKADDR) ERROR('Member.sockaddr moved');
 if (offsetof<Member>('nameHash') != MEMBER_NAME_HASH) ERROR('Member.nameHash moved');
+
+/** One of a pool's source_addresses. */
+@unmanaged
+export class Source {
+  id: u32;
+  sockaddrBytes: u32;
+  _sockaddr0: u64;
+  _sockaddr8: u64;
+  _sockaddr16: u64;
+  _sockaddr24: u64;
+}
+if (offsetof<Source>('id') != SOURCE_ID) ERROR('Source.id moved');
+if (offsetof<Source>('sockaddrBytes') != SOURCE_SOCKADDR_BYTES) ERROR('Source.sockaddrBytes moved');
+if (offsetof<Source>('_sockaddr0') != SOURCE_SOCKADDR) ERROR('Source.sockaddr moved');
+if (offsetof<Source>() != SOURCE_BYTES) ERROR('Source changed its size');
+if (SOURCE_SOCKADDR + SOCKADDR_BYTES_MAX > SOURCE_BYTES) ERROR('an address is larger than its place');
+if (SOURCES_MAX >= SOURCE_IDS_MAX) ERROR('more sources than ids');
+
+/** What a worker knows of one backend as dialled from one source. */
+@unmanaged
+export class SourceCounters {
+  active: u32;
+  restTick: u32;
+  exhausted: u64;
+}
+if (offsetof<SourceCounters>('active') != SOURCE_COUNTERS_ACTIVE) ERROR('SourceCounters.active moved');
+if (offsetof<SourceCounters>('restTick') != SOURCE_COUNTERS_REST_TICK) ERROR('SourceCounters.restTick moved');
+if (offsetof<SourceCounters>('exhausted') != SOURCE_COUNTERS_EXHAUSTED) ERROR('SourceCounters.exhausted moved');
+if (offsetof<SourceCounters>() != SOURCE_COUNTERS_BYTES) ERROR('SourceCounters changed its size');
 
 @unmanaged
 export class Connect {
@@ -451,7 +506,8 @@ export class Cold {
   peerBytes: u32;
   listener: u16;
   pool: u16;
-  member: u16;
+  member: u8;
+  source: u8;
   reason: u16;
   backend: u32;
   sentTickToBackend: u32;
@@ -479,6 +535,8 @@ if (offsetof<Cold>('listener') != COLD_LISTENER) ERROR('Cold.listener moved');
 if (offsetof<Cold>('backend') != COLD_BACKEND) ERROR('Cold.backend moved');
 if (offsetof<Cold>('pool') != COLD_POOL) ERROR('Cold.pool moved');
 if (offsetof<Cold>('member') != COLD_MEMBER) ERROR('Cold.member moved');
+if (offsetof<Cold>('source') != COLD_SOURCE) ERROR('Cold.source moved');
+if (MEMBERS_MAX > 256 || SOURCE_IDS_MAX > 256) ERROR('a byte of Cold is too small');
 if (offsetof<Cold>('reason') != COLD_REASON) ERROR('Cold.reason moved');
 if (offsetof<Cold>('sentTickToBackend') != COLD_SENT_TICKS) ERROR('Cold.sentTickToBackend moved');
 if (offsetof<Cold>('keepAlive') != COLD_KEEP_ALIVE) ERROR('Cold.keepAlive moved');
@@ -528,4 +586,10 @@ if (offsetof<AccessRecord>('epoch') != RECORD_EPOCH) ERROR('AccessRecord.epoch m
 export function memberAt(pool: Pool, index: u32): Member {
   assert(index < pool.memberCount);
   return changetype<Member>(changetype<usize>(pool) + POOL_BYTES + <usize>index * MEMBER_BYTES);
+}
+
+/** One of the addresses that the pool's connections are made from. */
+export function sourceAt(pool: Pool, index: u32): Source {
+  assert(index < pool.sourceCount);
+  return changetype<Source>(changetype<usize>(pool) + pool.sources + <usize>index * SOURCE_BYTES);
 }

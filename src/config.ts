@@ -54,6 +54,8 @@ export interface PoolConfig {
   backends: BackendConfig[];
   /** Of one connect to a backend. */
   connectTimeoutMs: number;
+  /** IP addresses of one family that connections to the backends are made from; none: the system chooses. */
+  sourceAddresses: string[];
 }
 
 export interface BalanceConfig {
@@ -191,6 +193,7 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     balance: { ...pool.balance, rows: pool.balance.rows as number, secret: pool.balance.secret ?? '' },
     backends: pool.backends.map(normaliseBackend),
     connectTimeoutMs: pool.connect_timeout,
+    sourceAddresses: pool.source_addresses,
   };
 }
 

@@ -13,10 +13,14 @@ export interface DataPlane {
   connectionDecide(slot: number, bytes: number, length: number): number;
   /** After a dial that failed: VERDICT_DIAL or VERDICT_REFUSE. */
   connectionNext(slot: number): number;
+  /** After a dial that found no port left at its source: the same. */
+  connectionOutOfPorts(slot: number): number;
   /** A dial succeeded. */
   connectionDialled(slot: number): void;
   /** Address of the chosen Member, valid until the next observeSnapshot. */
   memberAddress(slot: number): number;
+  /** Address of the Source to dial it from, valid as long; 0 when the system chooses. */
+  sourceAddress(slot: number): number;
   /** From accept to a complete CONNECT. */
   connectTimeoutMs(slot: number): number;
   /** For one dial. */
@@ -74,6 +78,7 @@ export function loadDataPlane(
     connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
     coldAddress: (slot) => plane.coldAddress(slot) >>> 0,
     memberAddress: (slot) => plane.memberAddress(slot) >>> 0,
+    sourceAddress: (slot) => plane.sourceAddress(slot) >>> 0,
   };
 }
 

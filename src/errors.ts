@@ -66,6 +66,18 @@ export function bindError(code: string, address: string): TidegateError {
   return new TidegateError(code, `cannot listen on ${address}: ${BIND_ADVICE[code] ?? `the system says ${code}`}`);
 }
 
+/** What to do about an address that connections can't be made from. `code` is the errno's name. */
+export function sourceError(code: string, address: string, pool: string): TidegateError {
+  const advice = SOURCE_ADVICE[code] ?? `the system says ${code}`;
+  return new TidegateError(code, `cannot connect from ${address} (source_addresses of pool ${pool}): ${advice}`);
+}
+
+const SOURCE_ADVICE: Record<string, string> = {
+  EADDRNOTAVAIL: 'this machine has no such address; add it (ip address add) or choose one that `ip address` shows',
+  EAFNOSUPPORT: 'this machine has no such address family; use IPv4 addresses',
+  EINVAL: 'the address needs the name of its interface, as in fe80::1%eth0',
+};
+
 const BIND_ADVICE: Record<string, string> = {
   EADDRINUSE: 'the port is taken; stop the program that holds it (ss -ltnp shows which) or choose another port in bind',
   EADDRNOTAVAIL: 'this machine has no such address; choose one that `ip address` shows, or 0.0.0.0 for all',

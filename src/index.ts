@@ -10,6 +10,7 @@ import { startJudge } from './control/judge.ts';
 import { closeListeners, type ListenerGroup, openListeners } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
+import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
 import { Supervisor, type WorkerStatus } from './control/supervisor.ts';
 import { compileDataPlane } from './data-plane.ts';
 import { chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
@@ -17,6 +18,7 @@ import { TidegateError } from './errors.ts';
 import { type Logger, silentLogger } from './logger.ts';
 
 export type { Config } from './config.ts';
+export type { SourceStatus } from './control/sources.ts';
 export type { EngineName } from './engine/engine.ts';
 export { ConfigError, TidegateError } from './errors.ts';
 export type { Logger } from './logger.ts';
@@ -41,6 +43,8 @@ export interface BackendStatus {
   active: number;
   connects: number;
   failures: number;
+  /** What it is dialled from: the pool's source_addresses, or what the system chooses. */
+  sources: SourceStatus[];
 }
 
 export interface Status {
@@ -71,6 +75,7 @@ async function startWith(choice: EngineChoice, config: Config, log: Logger): Pro
   const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * config.listeners.length;
   const capacity = findCapacity(engine, workerCount, config.connectionsMax, raiseDescriptorLimit(), connectionsMin);
   const backends = await resolveBackends(config.pools, new BackendIds());
+  checkSources(backends);
   const snapshot = buildSnapshot(config, backends);
   const module = compileDataPlane();
   const groups = await openListeners(config.listeners, workerCount);
@@ -135,6 +140,7 @@ export class Tidegate {
   readonly #parts: Parts;
   readonly #stopJudge: () => void;
   readonly #stopFullnessWatch: () => void;
+  readonly #stopSourceWatch: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
 
@@ -156,6 +162,7 @@ export class Tidegate {
       occupancies: () => supervisor.occupancies(),
       log,
     });
+    this.#stopSourceWatch = startSourceWatch({ backends, totals: supervisor.totals, log });
   }
 
   /**
@@ -174,15 +181,16 @@ export class Tidegate {
 
   status(): Status {
     const { supervisor, backends } = this.#parts;
+    const sources = sourceStatuses(backends, supervisor.totals);
     return {
       workers: supervisor.statuses(),
       counters: supervisor.totals.named(),
       connections: supervisor.totals.connections(),
-      backends: backends.map((backend) => this.#backendStatus(backend)),
+      backends: backends.map((backend, index) => ({ ...this.#backendStatus(backend), sources: sources[index]! })),
     };
   }
 
-  #backendStatus({ id, pool, config }: Backend): BackendStatus {
+  #backendStatus({ id, pool, config }: Backend): Omit<BackendStatus, 'sources'> {
     const { supervisor } = this.#parts;
     const health = healthName(supervisor.healthOf(id));
     const active = supervisor.totals.activeOf(id);
@@ -196,6 +204,7 @@ export class Tidegate {
     await supervisor.stop();
     this.#stopJudge();
     this.#stopFullnessWatch();
+    this.#stopSourceWatch();
     await accessLog.close();
     closeListeners(groups);
   }

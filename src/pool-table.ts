@@ -1,14 +1,22 @@
 // A pool of the configuration as the core's table.
+import { SOURCE_BYTES } from '../assembly/layout.ts';
 import type { PoolConfig } from './config.ts';
 import { createTable, type Table, type TableOptions, tableBytes } from './core.ts';
+
+const SOURCE_ALIGNMENT = 8;
 
 export function tableOf(pool: PoolConfig): Table {
   return createTable(optionsOf(pool));
 }
 
-/** Bytes of its block. Throws a TableError for a pool whose table can't be built. */
-export function tableBytesOf(pool: PoolConfig): number {
-  return tableBytes(optionsOf(pool));
+/** Bytes of its block in the snapshot. Throws a TableError for a pool whose table can't be built. */
+export function blockBytesOf(pool: PoolConfig): number {
+  return sourcesOffset(tableBytes(optionsOf(pool))) + pool.sourceAddresses.length * SOURCE_BYTES;
+}
+
+/** Where the sources begin behind a table. */
+export function sourcesOffset(tableBytes: number): number {
+  return Math.ceil(tableBytes / SOURCE_ALIGNMENT) * SOURCE_ALIGNMENT;
 }
 
 function optionsOf({ balance, backends }: PoolConfig): TableOptions {

@@ -99,6 +99,7 @@ test('reads every key of the example', () => {
         balance: { method: 'hash', key: 'client_id', algorithm: 'rendezvous', rows: 65536, secret: '' },
         backends: [backendOf('10.0.0.11'), backendOf('10.0.0.12')],
         connectTimeoutMs: 5000,
+        sourceAddresses: [],
       },
     ],
     accessLog: { path: '-', format: 'text' },
@@ -305,7 +306,6 @@ test('refuses what is not in this version, by name', () => {
 pools:
   a:
     proxy_protocol: v2
-    source_addresses: [10.0.0.1]
     balance: { key: tls_sni }
     backends: [x:1]
 `;
@@ -313,8 +313,51 @@ pools:
     'test.yaml:2:29: listeners[0].tls: not in this version',
     'test.yaml:3:35: listeners[1].websocket: not in this version',
     'test.yaml:6:21: pools.a.proxy_protocol: v2 is not in this version',
-    'test.yaml:7:23: pools.a.source_addresses: not in this version',
-    'test.yaml:8:21: pools.a.balance.key: tls_sni is not in this version',
+    'test.yaml:7:21: pools.a.balance.key: tls_sni is not in this version',
+  ]);
+});
+
+test('takes source addresses that fit the backends', () => {
+  const sources = Array.from({ length: 64 }, (_, index) => `10.0.0.${index + 1}`);
+  const { sourceAddresses } = poolOf(`source_addresses: [${sources}]\nbackends: [10.0.1.1:1883, broker.example:1883]`);
+  assert.deepEqual(sourceAddresses, sources);
+  assert.deepEqual(poolOf('source_addresses: ["fd00::1"]\nbackends: ["[fd00::2]:1"]').sourceAddresses, ['fd00::1']);
+});
+
+test('refuses source addresses that are none, stand twice, are too many, or of another family than the backends', () => {
+  const expected = 'expected an IP address of this machine, such as 10.0.0.5 or "2001:db8::5", found';
+  const path = 'pools.brokers.source_addresses';
+  const wrong = withPool(`source_addresses:
+  - broker.example
+  - 10.0.0.5:1883
+  - 0.0.0.0
+  - "::"
+  - 7
+backends: [broker.example:1883]`);
+  assertFaults(wrong, [
+    `test.yaml:5:9: ${path}[0]: ${expected} "broker.example"`,
+    `test.yaml:6:9: ${path}[1]: ${expected} "10.0.0.5:1883"`,
+    `test.yaml:7:9: ${path}[2]: ${expected} "0.0.0.0"`,
+    `test.yaml:8:9: ${path}[3]: ${expected} "::"`,
+    `test.yaml:9:9: ${path}[4]: ${expected} 7`,
+  ]);
+  const twice = withPool('source_addresses: ["fd00::1", "fd00:0::1"]\nbackends: [broker.example:1883]');
+  assertFaults(twice, [
+    `test.yaml:4:35: ${path}[1]: expected each address once, found fd00:0::1 also at test.yaml:4:24`,
+  ]);
+  const many = Array.from({ length: 65 }, (_, index) => `10.0.0.${index}`);
+  assertFaults(withPool(`source_addresses: [${many}]\nbackends: [broker.example:1883]`), [
+    `test.yaml:4:23: ${path}: expected a list of at most 64 IP addresses, found a list of 65`,
+  ]);
+  assertFaults(withPool('source_addresses: 10.0.0.5\nbackends: [broker.example:1883]'), [
+    `test.yaml:4:23: ${path}: expected a list of at most 64 IP addresses, found "10.0.0.5"`,
+  ]);
+  const other = withPool('source_addresses: [10.0.0.5, "fd00::1"]\nbackends: [x:1, { address: "10.0.1.1:1883" }]');
+  assertFaults(other, [
+    `test.yaml:4:34: ${path}[1]: expected an IPv4 address, as backend 10.0.1.1:1883 has, found fd00::1`,
+  ]);
+  assertFaults(withPool('source_addresses: [10.0.0.5, "fd00::1"]\nbackends: [x:1]'), [
+    `test.yaml:4:34: ${path}[1]: expected an IPv4 address, as source address 10.0.0.5 has, found fd00::1`,
   ]);
 });
 

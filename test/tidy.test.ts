@@ -65,6 +65,8 @@ const structs = {
   LISTENER: 'ListenerEntry',
   POOL: 'Pool',
   MEMBER: 'Member',
+  SOURCE: 'Source',
+  SOURCE_COUNTERS: 'SourceCounters',
   CONNECT: 'Connect',
   COLD: 'Cold',
   RECORD: 'AccessRecord',
@@ -77,13 +79,14 @@ const fieldless = [
   /^SNAPSHOT_(HALF_BYTES|LISTENERS|POOLS|BLOCKS)$/,
   /^CONNECT_(FLAG_\w+|BYTES_LIMIT)$/,
   /^RECORD_(SKIP|KEPT_SHIFT)$/,
+  /^SOURCE_(IDS_MAX|ANY|REST_MS)$/,
 ];
 
 test('every offset of a shared struct is checked under its class', () => {
   const memory = readFileSync(join(root, 'assembly/memory.ts'), 'utf8');
   const layout = readFileSync(join(root, 'assembly/layout.ts'), 'utf8');
   const unchecked = [...layout.matchAll(/^export const (\w+) = /gm)].flatMap(([, name = '']) => {
-    const prefix = /^(BACKEND_COUNTERS|[A-Z]+)_/.exec(name)?.[1] ?? '';
+    const prefix = /^(BACKEND_COUNTERS|SOURCE_COUNTERS|[A-Z]+)_/.exec(name)?.[1] ?? '';
     if (!Object.hasOwn(structs, prefix) || fieldless.some((pattern) => pattern.test(name))) return [];
     const struct = structs[prefix as keyof typeof structs];
     const check = new RegExp(`offsetof<${struct}>\\(('\\w+')?\\) != ${name}\\)`);

@@ -8,13 +8,14 @@ import {
   VERDICT_DIAL,
   VERDICT_REFUSE,
 } from '../layout';
-import { memberAt } from '../memory';
+import { Cold, memberAt } from '../memory';
 import { writeRefusal } from '../mqtt/connack';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { attachClientIds, forgetClientId } from './client-id';
-import { chooseBackend, decide, dropBackend } from './decide';
+import { chooseBackend, decide, dropBackend, takeBackend } from './decide';
 import { writeRecord } from './records';
+import { restSource, sourceOf } from './sources';
 import {
   attachTable,
   backendCounters,
@@ -22,6 +23,7 @@ import {
   count,
   FLAG_ANSWERED,
   FLAG_KEEP_ALIVE_UNKNOWN,
+  FLAG_OUT_OF_PORTS,
   freeSlot,
   header,
   hot,
@@ -77,7 +79,27 @@ export function connectionNext(slot: u32): u32 {
   assert(line.backend != NONE);
   backendCounters(line.backend).failures++;
   dropBackend(line);
-  if (line.epoch != <u8>snapshot().epoch) {
+  return chooseAgain(slot);
+}
+
+/**
+ * The source had no port left for the dial, which says nothing of the backend: VERDICT_DIAL with another source or, when
+ * all of them rest, another member; or VERDICT_REFUSE.
+ */
+export function connectionOutOfPorts(slot: u32): u32 {
+  const line = cold(slot);
+  const backend = line.backend;
+  assert(backend != NONE);
+  restSource(line);
+  dropBackend(line);
+  if (isOfSnapshot(line) && takeBackend(slot, backend)) return VERDICT_DIAL;
+  hot(slot).flags |= FLAG_OUT_OF_PORTS;
+  return chooseAgain(slot);
+}
+
+function chooseAgain(slot: u32): u32 {
+  const line = cold(slot);
+  if (!isOfSnapshot(line)) {
     // Pools and members have other numbers now: begin again with those of the listener.
     line.pool = <u16>listenerAt(line.listener).pool;
     line.tried = 0;
@@ -85,6 +107,11 @@ export function connectionNext(slot: u32): u32 {
   const verdict = chooseBackend(slot);
   assert(verdict == VERDICT_DIAL || verdict == VERDICT_REFUSE);
   return verdict;
+}
+
+/** The line's pool and member are numbers of the snapshot in force. */
+function isOfSnapshot(line: Cold): bool {
+  return line.epoch == <u8>snapshot().epoch;
 }
 
 /** The backend has taken the CONNECT. */
@@ -164,6 +191,11 @@ export function dialTimeoutMs(slot: u32): u32 {
 /** The member to dial; the address holds until the next snapshot is observed. */
 export function memberAddress(slot: u32): usize {
   return changetype<usize>(memberAt(poolAt(cold(slot).pool), cold(slot).member));
+}
+
+/** The Source to dial from, 0 when the system chooses; the address holds as long as the member's. */
+export function sourceAddress(slot: u32): usize {
+  return sourceOf(cold(slot), poolAt(cold(slot).pool));
 }
 
 /** Ends every connection of a worker that died: called by the main thread over that worker's memory. */

@@ -11,6 +11,7 @@ import {
   PARSE_PARTIAL,
   PARSE_REFUSED,
   REASON_NO_BACKEND,
+  REASON_PORTS_EXHAUSTED,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_REFUSE,
@@ -22,7 +23,17 @@ import { hashKey } from '../route/table';
 import { listenerAt, poolAt, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
 import { keepClientId } from './client-id';
-import { backendCounters, backendCountersRegion, cold, FLAG_CONNECT_WHOLE, FLAG_KEYED, healthBase, hot } from './table';
+import { dropSource, takeSource } from './sources';
+import {
+  backendCounters,
+  backendCountersRegion,
+  cold,
+  FLAG_CONNECT_WHOLE,
+  FLAG_KEYED,
+  FLAG_OUT_OF_PORTS,
+  healthBase,
+  hot,
+} from './table';
 
 /** `bytes` are all that the client sent so far. On VERDICT_REFUSE the cold line's reason says why. */
 export function decide(slot: u32, bytes: usize, length: u32): u32 {
@@ -43,31 +54,45 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   return chooseBackend(slot);
 }
 
-/** The best candidate not yet tried; on VERDICT_REFUSE none is left. */
+/** The best candidate not yet tried that a port is left for; on VERDICT_REFUSE there is none. */
 export function chooseBackend(slot: u32): u32 {
+  const pool = poolAt(cold(slot).pool);
+  for (let index = chooseMember(slot, pool); index != NONE; index = chooseMember(slot, pool)) {
+    if (takeBackend(slot, memberAt(pool, index).backend)) return VERDICT_DIAL;
+    hot(slot).flags |= FLAG_OUT_OF_PORTS;
+  }
+  const outOfPorts = (hot(slot).flags & FLAG_OUT_OF_PORTS) != 0;
+  cold(slot).reason = <u16>(outOfPorts ? REASON_PORTS_EXHAUSTED : REASON_NO_BACKEND);
+  return VERDICT_REFUSE;
+}
+
+function chooseMember(slot: u32, pool: Pool): u32 {
   const line = cold(slot);
-  const pool = poolAt(line.pool);
   const keyed = (hot(slot).flags & FLAG_KEYED) != 0;
   const random = HEADER_OFFSET + HEADER_RANDOM_STATE;
   const index = choose(pool, keyed, line.keyHash, line.tried, healthBase, backendCountersRegion, random);
-  if (index == NONE) {
-    line.reason = <u16>REASON_NO_BACKEND;
-    return VERDICT_REFUSE;
-  }
+  if (index == NONE) return NONE;
   line.tried |= (<u64>1) << index;
-  hot(slot).attempts++;
-  line.member = <u16>index;
+  line.member = <u8>index;
+  return index;
+}
+
+/** The slot dials this backend of its pool; false when no source has a port left for it. */
+export function takeBackend(slot: u32, backend: u32): bool {
+  const line = cold(slot);
+  if (!takeSource(slot, poolAt(line.pool), backend)) return false;
   line.epoch = <u8>snapshot().epoch;
-  line.backend = memberAt(pool, index).backend;
-  const chosen = backendCounters(line.backend);
+  line.backend = backend;
+  const chosen = backendCounters(backend);
   chosen.active++;
   chosen.chosen++;
-  return VERDICT_DIAL;
+  return true;
 }
 
 /** The backend no longer counts this connection: its dial failed, or the connection has ended. */
 export function dropBackend(line: Cold): void {
   if (line.backend == NONE) return;
+  dropSource(line);
   backendCounters(line.backend).active--;
   line.backend = NONE;
 }

@@ -31,6 +31,8 @@ import {
 import { Member } from '../memory';
 import { endsLikeDisconnect } from '../mqtt/disconnect';
 import {
+  EADDRINUSE,
+  EADDRNOTAVAIL,
   EBADF,
   ECANCELED,
   ECONNABORTED,
@@ -85,6 +87,7 @@ import {
   connectionDecide,
   connectionDialled,
   connectionNext,
+  connectionOutOfPorts,
   connectionRefusal,
   connectTimeoutMs,
   dialTimeoutMs,
@@ -92,6 +95,7 @@ import {
   idleLimitMs,
   idleReason,
   memberAddress,
+  sourceAddress,
 } from './connection';
 import {
   BACKEND,
@@ -427,19 +431,20 @@ function armDial(slot: u32): void {
   setPhase(slot, PHASE_DIALLING);
   line.flags |= FLAG_BACKEND_FILE;
   setTimer(slot, dialTimeoutMs(slot));
-  prepDial(slot, changetype<Member>(memberAddress(slot)), awaited(slot, OP_DIAL));
+  prepDial(slot, changetype<Member>(memberAddress(slot)), sourceAddress(slot), awaited(slot, OP_DIAL));
 }
 
 function onDial(slot: u32, result: i32): void {
   answered(slot, OP_DIAL);
   if (hot(slot).phase == PHASE_CLOSING) return join(slot);
-  if (result < 0) return tryNext(slot);
+  if (result == -EADDRNOTAVAIL || result == -EADDRINUSE) return tryAgain(slot, connectionOutOfPorts(slot));
+  if (result < 0) return tryAgain(slot, connectionNext(slot));
   setPhase(slot, PHASE_GREETING);
   armSend(slot, CLIENT);
 }
 
 function onGreeted(slot: u32, result: i32): void {
-  if (result <= 0) return tryNext(slot);
+  if (result <= 0) return tryAgain(slot, connectionNext(slot));
   clearTimer(slot);
   connectionDialled(slot);
   setOpenTimer(slot);
@@ -448,9 +453,9 @@ function onGreeted(slot: u32, result: i32): void {
 }
 
 // The client has noticed nothing yet, and its bytes are still here.
-function tryNext(slot: u32): void {
+function tryAgain(slot: u32, verdict: u32): void {
   clearTimer(slot);
-  if (connectionNext(slot) == VERDICT_DIAL) armDial(slot);
+  if (verdict == VERDICT_DIAL) armDial(slot);
   else refuse(slot);
 }
 

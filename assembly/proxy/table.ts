@@ -1,7 +1,7 @@
 // The connection table: for each slot one hot line, which every turn may touch, and one cold line, which only the
 // beginning and the end of a life touch. Memory of slots never used stays untouched.
-import { COLD_BYTES, HEADER_OFFSET, HOT_BYTES, NONE } from '../layout';
-import { BackendCounters, Cold, Counters, Header } from '../memory';
+import { COLD_BYTES, HEADER_OFFSET, HOT_BYTES, NONE, SOURCE_IDS_MAX } from '../layout';
+import { BackendCounters, Cold, Counters, Header, SourceCounters } from '../memory';
 
 /** One side's bytes on their way to the other: a list of buffers, oldest first. */
 @unmanaged
@@ -30,7 +30,7 @@ export class Hot {
   timerNext: u32;
   timerPrevious: u32;
   deadlineTick: u32;
-  /** Backends dialled. */
+  /** Dials. */
   attempts: u32;
 }
 if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
@@ -66,9 +66,12 @@ export const FLAG_CONNECT_WHOLE: u32 = 1 << 1;
 export const FLAG_ANSWERED: u32 = 1 << 2;
 /** Which keep alive is in force could not be told: the client is not judged by it. */
 export const FLAG_KEEP_ALIVE_UNKNOWN: u32 = 1 << 3;
+/** A candidate was passed over since no port was left to dial it from. */
+export const FLAG_OUT_OF_PORTS: u32 = 1 << 31;
 
 export let counters: usize = 0;
 let backendCountersBase: usize = 0;
+let sourceCountersBase: usize = 0;
 export let healthBase: usize = 0;
 export let backendCountersRegion: usize = 0;
 let hotBase: usize = 0;
@@ -87,6 +90,12 @@ export function count(): Counters {
 
 export function backendCounters(backend: u32): BackendCounters {
   return changetype<BackendCounters>(backendCountersBase + <usize>backend * offsetof<BackendCounters>());
+}
+
+/** Of a backend as dialled from one source. */
+export function sourceCounters(backend: u32, source: u32): SourceCounters {
+  const index = <usize>backend * SOURCE_IDS_MAX + source;
+  return changetype<SourceCounters>(sourceCountersBase + index * offsetof<SourceCounters>());
 }
 
 export function hot(slot: u32): Hot {
@@ -108,6 +117,7 @@ export function attachTable(): void {
   counters = head.counters;
   backendCountersBase = head.backendCounters;
   backendCountersRegion = backendCountersBase;
+  sourceCountersBase = head.sourceCounters;
   healthBase = head.health;
   hotBase = head.hot;
   coldBase = head.cold;

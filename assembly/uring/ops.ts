@@ -14,10 +14,11 @@ import {
   MESSAGE_BYTES,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
-import { Cold, Header, Member } from '../memory';
+import { Cold, Header, Member, Source } from '../memory';
 import {
   IORING_OP_ACCEPT,
   IORING_OP_ASYNC_CANCEL,
+  IORING_OP_BIND,
   IORING_OP_CLOSE,
   IORING_OP_CONNECT,
   IORING_OP_READ,
@@ -34,6 +35,8 @@ import {
   IOSQE_FIXED_FILE,
   IOSQE_IO_LINK,
   IOVEC_BYTES,
+  IP_BIND_ADDRESS_NO_PORT,
+  IPPROTO_IP,
   IPPROTO_TCP,
   MSG_NOSIGNAL,
   MSG_WAITALL,
@@ -162,42 +165,58 @@ export function addPiece(message: usize, offset: usize, length: u32): void {
   store<u64>(message, pieces + 1, MSGHDR_IOVLEN);
 }
 
+const DIAL_LINK: u32 = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+
 /**
- * Socket, two options, connect, as one chain with one answer: that of the connect, or of the first that failed (a link
- * that fails with CQE_SKIP_SUCCESS set answers and silences the rest). A socket left in the place by an earlier attempt
- * is replaced, which closes it.
+ * Socket, options, connect, as one chain with one answer: that of the connect, or of the first that failed (a link that
+ * fails with CQE_SKIP_SUCCESS set answers and silences the rest). A socket left in the place by an earlier attempt is
+ * replaced, which closes it. `from`: address of the Source to bind to before the connect, or 0.
  *
  * Without TCP_QUICKACK the handshake's last acknowledgement waits for the CONNECT, which follows at once, and goes with
  * it: one packet fewer for each connection, 1 to 2 % of the CPU of a short life (npm run bench -- --scenario churn).
  */
-export function prepDial(slot: u32, to: Member, userData: u64): void {
-  reserve(4);
+export function prepDial(slot: u32, to: Member, from: usize, userData: u64): void {
+  reserve(from == 0 ? 4 : 6);
   const sockaddr = changetype<usize>(to) + offsetof<Member>('_sockaddr0');
-  const socket = prep(IORING_OP_SOCKET, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS, userData);
+  const socket = prep(IORING_OP_SOCKET, DIAL_LINK, userData);
   store<u32>(socket, load<u16>(sockaddr), SQE_FD);
   store<u64>(socket, SOCK_STREAM, SQE_OFF);
   store<u32>(socket, IPPROTO_TCP, SQE_LEN);
   store<u32>(socket, file(slot, 1) + 1, SQE_FILE_INDEX);
-  linkTcpOption(slot, TCP_NODELAY, HEADER_OFFSET + HEADER_OPTION_ON, userData);
-  linkTcpOption(slot, TCP_QUICKACK, HEADER_OFFSET + HEADER_OPTION_OFF, userData);
+  prepDialOption(slot, IPPROTO_TCP, TCP_NODELAY, HEADER_OPTION_ON, userData);
+  prepDialOption(slot, IPPROTO_TCP, TCP_QUICKACK, HEADER_OPTION_OFF, userData);
+  if (from != 0) prepBind(slot, changetype<Source>(from), userData);
   const connect = prep(IORING_OP_CONNECT, IOSQE_FIXED_FILE, userData);
-  store<u32>(connect, file(slot, 1), SQE_FD);
+  nameAddress(connect, slot, sockaddr, to.sockaddrBytes);
+}
+
+// A bind takes a port for every destination at once, and from everybody: without this option no backend could have a
+// port that another one uses, and a source would be good for 64k connections in all instead of for each backend.
+function prepBind(slot: u32, from: Source, userData: u64): void {
+  prepDialOption(slot, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);
+  const bind = prep(IORING_OP_BIND, DIAL_LINK | IOSQE_FIXED_FILE, userData);
+  nameAddress(bind, slot, changetype<usize>(from) + offsetof<Source>('_sockaddr0'), from.sockaddrBytes);
+}
+
+/** `value`: the field of the header that holds it. */
+function prepDialOption(slot: u32, level: u32, name: u32, value: usize, userData: u64): void {
+  const option = prep(IORING_OP_URING_CMD, DIAL_LINK | IOSQE_FIXED_FILE, userData);
+  store<u32>(option, file(slot, 1), SQE_FD);
+  store<u32>(option, SOCKET_URING_OP_SETSOCKOPT, SQE_OFF);
+  store<u32>(option, level, SQE_ADDR);
+  store<u32>(option, name, SQE_OPTNAME);
+  store<u32>(option, 4, SQE_OPTLEN);
+  store<u64>(option, kernelAddress(HEADER_OFFSET + value, 4), SQE_OPTVAL);
+}
+
+/** For the entry taken last, on the backend's file. */
+function nameAddress(entry: usize, slot: u32, sockaddr: usize, bytes: u32): void {
+  store<u32>(entry, file(slot, 1), SQE_FD);
   // The snapshot that the address stands in may be replaced before this is submitted.
   const copy = entryMessage();
   memory.copy(copy, sockaddr, SOCKADDR_BYTES_MAX);
-  store<u64>(connect, kernelAddress(copy, to.sockaddrBytes), SQE_ADDR);
-  store<u64>(connect, to.sockaddrBytes, SQE_OFF);
-}
-
-function linkTcpOption(slot: u32, name: u32, value: usize, userData: u64): void {
-  const link = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS | IOSQE_FIXED_FILE;
-  const entry = prep(IORING_OP_URING_CMD, link, userData);
-  store<u32>(entry, file(slot, 1), SQE_FD);
-  store<u32>(entry, SOCKET_URING_OP_SETSOCKOPT, SQE_OFF);
-  store<u32>(entry, IPPROTO_TCP, SQE_ADDR);
-  store<u32>(entry, name, SQE_OPTNAME);
-  store<u32>(entry, 4, SQE_OPTLEN);
-  store<u64>(entry, kernelAddress(value, 4), SQE_OPTVAL);
+  store<u64>(entry, kernelAddress(copy, bytes), SQE_ADDR);
+  store<u64>(entry, bytes, SQE_OFF);
 }
 
 /** Always runs on a kernel thread of its own: for a true half-close only. */

@@ -23,6 +23,11 @@ export function parseAddress(text: string): Address | null {
   return isIP(other) === 4 || isHostName(other) ? { host: other, port } : null;
 }
 
+/** Stands for all addresses of its family. */
+export function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || (isIP(host) === 6 && canonicalAddress({ host, port: 0 }) === '[::]:0');
+}
+
 /** One spelling for every way to write the same address, so that `[::1]:1883` and `[0:0::1]:1883` are found equal. */
 export function canonicalAddress({ host, port }: Address): string {
   if (isIP(host) !== 6) return `${host.toLowerCase()}:${port}`;

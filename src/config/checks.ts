@@ -9,8 +9,8 @@ import { CONNECTIONS_PER_LISTENER_MIN } from '../control/memory-map.ts';
 import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
 import { nearestName } from '../nearest-name.ts';
-import { tableBytesOf } from '../pool-table.ts';
-import { type Address, canonicalAddress, parseAddress } from './address.ts';
+import { blockBytesOf } from '../pool-table.ts';
+import { type Address, canonicalAddress, isWildcard, parseAddress } from './address.ts';
 import type { Path, SourceDocument } from './document.ts';
 import { found, isMapping } from './faults.ts';
 
@@ -38,6 +38,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkPoolNames(pools),
     ...pools.flatMap(checkBalance),
     ...pools.flatMap(checkBackendAddresses),
+    ...pools.flatMap(checkSourceAddresses),
     ...checkCount(listeners, LISTENERS_MAX, 'listeners'),
     ...checkCount(pools, POOLS_MAX, 'pools'),
     ...checkBackendCount(pools),
@@ -51,7 +52,7 @@ export function checkTables(documents: readonly SourceDocument[], pools: readonl
   for (const [index, pool] of pools.entries()) {
     const { document, path } = entries[index]!;
     try {
-      bytes += tableBytesOf(pool) + BLOCK_ALIGNMENT;
+      bytes += blockBytesOf(pool) + BLOCK_ALIGNMENT;
     } catch (error) {
       if (error instanceof TableError) return [document.fault([...path, 'backends'], error.message, 'key')];
       throw error;
@@ -142,11 +143,7 @@ function checkBinds(listeners: readonly Entry[]): Fault[] {
 function overlap(a: Address, b: Address): boolean {
   if (canonicalAddress(a) === canonicalAddress(b)) return true;
   if (a.port !== b.port || isIP(a.host) !== isIP(b.host)) return false;
-  return isWildcard(a) || isWildcard(b);
-}
-
-function isWildcard({ host }: Address): boolean {
-  return host === '0.0.0.0' || canonicalAddress({ host, port: 0 }) === '[::]:0';
+  return isWildcard(a.host) || isWildcard(b.host);
 }
 
 /** Each listener keeps an accept waiting, which holds a place that no client has. */
@@ -239,6 +236,30 @@ function checkBackendAddresses({ document, path, value }: Entry): Fault[] {
     ...item.at,
     expected: `expected each backend once in a pool, found ${item.address} also at ${place(first.at)}`,
   }));
+}
+
+function checkSourceAddresses({ document, path, value }: Entry): Fault[] {
+  const sources = list(value.source_addresses).flatMap((host, index) => {
+    const isAddress = typeof host === 'string' && isIP(host) !== 0;
+    return isAddress ? [{ host, at: document.fault([...path, 'source_addresses', index], '') }] : [];
+  });
+  const twice = repeated(sources, ({ host }) => canonicalAddress({ host, port: 0 })).map(({ item, first }) => ({
+    ...item.at,
+    expected: `expected each address once, found ${item.host} also at ${place(first.at)}`,
+  }));
+  // A name's family is seen when it is resolved, at start.
+  const backends = list(value.backends).flatMap((backend) => {
+    const address = String(isMapping(backend) ? backend.address : backend);
+    const host = parseAddress(address)?.host ?? '';
+    return isIP(host) === 0 ? [] : [{ host, text: `backend ${address}` }];
+  });
+  const first = sources.slice(0, 1).map(({ host }) => ({ host, text: `source address ${host}` }));
+  const odd = sources.flatMap(({ host, at }) => {
+    const other = [...backends, ...first].find((each) => isIP(each.host) !== isIP(host));
+    if (other === undefined) return [];
+    return [{ ...at, expected: `expected an IPv${isIP(other.host)} address, as ${other.text} has, found ${host}` }];
+  });
+  return [...twice, ...odd];
 }
 
 // ---- Helpers ---------------------------------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ import {
   POOLS_MAX,
   ROWS_DEFAULT,
   ROWS_MAX,
+  SOURCES_MAX,
   WEIGHT_MAX,
 } from '../../assembly/layout.ts';
 import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
-import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, parseAddress } from './address.ts';
+import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
 
 export const NOT_IN_THIS_VERSION = 'not in this version';
 export const KNOWN_KEYS = 'known: ';
@@ -31,6 +32,7 @@ const SECRET_BYTES_MAX = 256;
 const WORKERS_MAX = 256;
 const KEEP_ALIVE_FACTOR_MAX = 100;
 const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIVE_FACTOR_MAX}`;
+const SOURCES_EXPECTED = `expected a list of at most ${SOURCES_MAX} IP addresses`;
 const CONNECTIONS_MAX = 1 << 20;
 const COUNT_MAX = 1_000_000;
 
@@ -115,6 +117,12 @@ function bindAddress() {
 function backendAddress() {
   const error = 'expected host:port such as 10.0.0.11:1883, broker1.example.net:1883 or "[2001:db8::1]:1883"';
   return address(error, ADDRESS_PATTERN, ({ port }) => port !== 0);
+}
+
+/** Without a port: the kernel chooses that for each connection. */
+function sourceAddress() {
+  const error = 'expected an IP address of this machine, such as 10.0.0.5 or "2001:db8::5"';
+  return z.string({ error }).refine((value) => isIP(value) !== 0 && !isWildcard(value), { error });
 }
 
 function notYet(description: string) {
@@ -228,10 +236,12 @@ const pool = mapping(
       .describe(`PROXY protocol header towards the backends. v1 and v2 are ${NOT_IN_THIS_VERSION}.`),
     health: health.optional(),
     source_addresses: z
-      .array(z.string(), { error: 'expected a list of IP addresses' })
-      .max(0, { error: NOT_IN_THIS_VERSION })
+      .array(sourceAddress(), { error: SOURCES_EXPECTED })
+      .max(SOURCES_MAX, { error: SOURCES_EXPECTED })
       .default([])
-      .describe('Addresses that connections to backends are made from. Empty: the system chooses.'),
+      .describe(
+        'IP addresses of this machine that connections to the backends are made from, by turns: each has about 28,000 ports for each backend. Empty: the system chooses one.',
+      ),
   },
   'a mapping with backends',
 );

@@ -4,6 +4,7 @@ import {
   BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
   BACKEND_COUNTERS_CONNECTS,
+  BACKEND_COUNTERS_EXHAUSTED,
   BACKEND_COUNTERS_FAILURES,
   BACKENDS_MAX,
   COUNTERS_ACCEPT_ERRORS,
@@ -22,8 +23,13 @@ import {
   COUNTERS_TURNS,
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_COUNTERS,
+  HEADER_REGION_SOURCE_COUNTERS,
   REASON_CONNECTIONS_MAX,
   REASON_NONE,
+  SOURCE_COUNTERS_ACTIVE,
+  SOURCE_COUNTERS_BYTES,
+  SOURCE_COUNTERS_EXHAUSTED,
+  SOURCE_IDS_MAX,
 } from '../../assembly/layout.ts';
 import { regionOffset } from '../header.ts';
 import { reasons } from '../reasons.ts';
@@ -46,17 +52,25 @@ const GAUGES: Record<string, number> = {
   arenaUsed: COUNTERS_ARENA_USED,
 };
 
+const SOURCES_BYTES = BACKENDS_MAX * SOURCE_IDS_MAX * SOURCE_COUNTERS_BYTES;
+
 /** Views over one worker's counters, made once: the judge reads them twenty times a second. */
 export class WorkerCounters {
   readonly counters: BigUint64Array;
   readonly backends: BigUint64Array;
+  /** SOURCE_IDS_MAX entries for each backend. */
+  readonly sources: BigUint64Array;
   readonly #gauges: Uint32Array;
+  readonly #sourceGauges: Uint32Array;
 
   constructor(memory: WebAssembly.Memory) {
     const backends = regionOffset(memory, HEADER_REGION_BACKEND_COUNTERS);
     this.counters = new BigUint64Array(memory.buffer, regionOffset(memory, HEADER_REGION_COUNTERS), COUNTERS_BYTES / 8);
     this.backends = new BigUint64Array(memory.buffer, backends, (BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 8);
     this.#gauges = new Uint32Array(memory.buffer, backends, (BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 4);
+    const sources = regionOffset(memory, HEADER_REGION_SOURCE_COUNTERS);
+    this.sources = new BigUint64Array(memory.buffer, sources, SOURCES_BYTES / 8);
+    this.#sourceGauges = new Uint32Array(memory.buffer, sources, SOURCES_BYTES / 4);
   }
 
   /** Connections that hold a slot now. */
@@ -72,12 +86,18 @@ export class WorkerCounters {
   activeOf(backend: number): number {
     return this.#gauges[(backend * BACKEND_COUNTERS_BYTES + BACKEND_COUNTERS_ACTIVE) / 4]!;
   }
+
+  activeFrom(backend: number, source: number): number {
+    return this.#sourceGauges[(sourceOffset(backend, source) + SOURCE_COUNTERS_ACTIVE) / 4]!;
+  }
 }
 
 export class Totals {
   readonly #living = new Set<WorkerCounters>();
   readonly #retired = new BigUint64Array(COUNTERS_BYTES / 8);
   readonly #retiredBackends = new BigUint64Array((BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 8);
+  /** Times that a source had no port left, by the offset of its counter: most never have. */
+  readonly #retiredExhaustions = new Map<number, number>();
 
   add(worker: WorkerCounters): void {
     this.#living.add(worker);
@@ -90,6 +110,18 @@ export class Totals {
     for (const [index, value] of worker.backends.entries()) {
       if (value !== 0n) this.#retiredBackends[index]! += value;
     }
+    for (let backend = 0; backend < BACKENDS_MAX; backend++) {
+      const exhausted = worker.backends[(backend * BACKEND_COUNTERS_BYTES + BACKEND_COUNTERS_EXHAUSTED) / 8]!;
+      if (exhausted !== 0n) this.#retireSources(worker, backend);
+    }
+  }
+
+  #retireSources(worker: WorkerCounters, backend: number): void {
+    for (let source = 0; source < SOURCE_IDS_MAX; source++) {
+      const offset = sourceOffset(backend, source) + SOURCE_COUNTERS_EXHAUSTED;
+      const kept = this.#retiredExhaustions.get(offset) ?? 0;
+      this.#retiredExhaustions.set(offset, kept + Number(worker.sources[offset / 8]!));
+    }
   }
 
   connections(): number {
@@ -101,6 +133,26 @@ export class Totals {
   activeOf(backend: number): number {
     let sum = 0;
     for (const worker of this.#living) sum += worker.activeOf(backend);
+    return sum;
+  }
+
+  /** Open connections to the backend from one of its sources. */
+  activeFrom(backend: number, source: number): number {
+    let sum = 0;
+    for (const worker of this.#living) sum += worker.activeFrom(backend, source);
+    return sum;
+  }
+
+  /** Dials of the backend for which a source had no port left. */
+  exhaustionsOf(backend: number): number {
+    return this.#backendSum(backend, BACKEND_COUNTERS_EXHAUSTED);
+  }
+
+  /** Those of one source. */
+  exhaustionsFrom(backend: number, source: number): number {
+    const offset = sourceOffset(backend, source) + SOURCE_COUNTERS_EXHAUSTED;
+    let sum = this.#retiredExhaustions.get(offset) ?? 0;
+    for (const worker of this.#living) sum += Number(worker.sources[offset / 8]!);
     return sum;
   }
 
@@ -138,4 +190,8 @@ export class Totals {
     for (const worker of this.#living) sum += Number(worker.backends[index]!);
     return sum;
   }
+}
+
+function sourceOffset(backend: number, source: number): number {
+  return (backend * SOURCE_IDS_MAX + source) * SOURCE_COUNTERS_BYTES;
 }

@@ -32,6 +32,7 @@ import {
   HEADER_REGION_RINGS,
   HEADER_REGION_SCRATCH,
   HEADER_REGION_SNAPSHOTS,
+  HEADER_REGION_SOURCE_COUNTERS,
   HEADER_REGION_WHEEL,
   HEADER_RING_FD,
   HEADER_SUBMISSION_ENTRIES,
@@ -48,6 +49,8 @@ import {
   RING_HEADS_BYTES,
   SCRATCH_BYTES,
   SNAPSHOT_HALF_BYTES,
+  SOURCE_COUNTERS_BYTES,
+  SOURCE_IDS_MAX,
   SUBMISSION_BYTES,
   WHEEL_BYTES,
 } from '../../assembly/layout.ts';
@@ -156,6 +159,7 @@ function regionSizes(settings: MemorySettings): [field: number, bytes: number][]
     [HEADER_REGION_RINGS, ringsBytes(settings)],
     [HEADER_REGION_BUFFERS, settings.bufferCount * settings.bufferBytes],
     [HEADER_REGION_SCRATCH, SCRATCH_BYTES],
+    [HEADER_REGION_SOURCE_COUNTERS, BACKENDS_MAX * SOURCE_IDS_MAX * SOURCE_COUNTERS_BYTES],
   ];
 }
 

@@ -3,6 +3,8 @@
 //   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | pool blocks, 16-byte aligned
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
+
+import { isIP } from 'node:net';
 import {
   BACKENDS_MAX,
   HEADER_EPOCH,
@@ -23,6 +25,8 @@ import {
   POOL_CONNECT_TIMEOUT_MS,
   POOL_KEY,
   POOL_MEMBERS,
+  POOL_SOURCE_COUNT,
+  POOL_SOURCES,
   SNAPSHOT_BLOCKS,
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
@@ -31,11 +35,17 @@ import {
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOL_COUNT,
   SNAPSHOT_POOLS,
+  SOURCE_ANY,
+  SOURCE_BYTES,
+  SOURCE_ID,
+  SOURCE_IDS_MAX,
+  SOURCE_SOCKADDR,
+  SOURCE_SOCKADDR_BYTES,
 } from '../../assembly/layout.ts';
 import type { BackendConfig, Config, PoolConfig } from '../config.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, regionOffset } from '../header.ts';
-import { tableOf } from '../pool-table.ts';
+import { sourcesOffset, tableOf } from '../pool-table.ts';
 import { resolveHost } from '../system/resolve-host.ts';
 import { encodeSockaddr } from '../system/sockaddr.ts';
 
@@ -48,11 +58,24 @@ export interface Backend {
   pool: string;
   config: BackendConfig;
   sockaddr: Uint8Array;
+  /** What it is dialled from, the same for all of a pool: ANY_SOURCE alone, or the pool's source_addresses. */
+  sources: readonly Source[];
 }
+
+export interface Source {
+  /** Index of its counters, for each backend of the pool; never used for another address of it in this process life. */
+  id: number;
+  /** As written; null when the system chooses. */
+  address: string | null;
+  sockaddr: Uint8Array;
+}
+
+export const ANY_SOURCE: Source = { id: SOURCE_ANY, address: null, sockaddr: new Uint8Array(0) };
 
 /** Gives each pair of pool and address its number, the same one whenever it comes back. */
 export class BackendIds {
   readonly #ids = new Map<string, number>();
+  readonly #sources = new Map<string, Map<string, number>>();
 
   idOf(pool: string, address: string): number {
     const key = `${pool}\0${address}`;
@@ -66,27 +89,54 @@ export class BackendIds {
     this.#ids.set(key, id);
     return id;
   }
+
+  sourceIdOf(pool: string, address: string): number {
+    const ids = this.#sources.get(pool) ?? new Map<string, number>();
+    this.#sources.set(pool, ids);
+    const id = ids.get(address) ?? ids.size + SOURCE_ANY + 1;
+    if (id >= SOURCE_IDS_MAX) {
+      const message = `more than ${SOURCE_IDS_MAX - 1} source_addresses of pool ${pool}, counting those that were removed since the start: restart`;
+      throw new TidegateError('SOURCES_MAX', message);
+    }
+    ids.set(address, id);
+    return id;
+  }
 }
 
 /** Every backend of the configuration, in its order; names are resolved here, and fail here. */
 export async function resolveBackends(pools: readonly PoolConfig[], ids: BackendIds): Promise<Backend[]> {
-  const members = pools.flatMap((pool) => pool.backends.map((config) => ({ pool: pool.name, config })));
+  const resolved = await Promise.all(pools.map((pool) => resolvePool(pool, ids)));
+  return resolved.flat();
+}
+
+function resolvePool({ name: pool, backends, sourceAddresses }: PoolConfig, ids: BackendIds): Promise<Backend[]> {
+  const sources = sourceAddresses.map((address) => {
+    return { id: ids.sourceIdOf(pool, address), address, sockaddr: encodeSockaddr(address, 0) };
+  });
+  // A connection has one family from end to end, so of a name the address of the sources' family is wanted.
+  const family = sourceAddresses.length === 0 ? 0 : isIP(sourceAddresses[0]!);
   return Promise.all(
-    members.map(async ({ pool, config }) => ({
+    backends.map(async (config) => ({
       id: ids.idOf(pool, config.address),
       pool,
       config,
-      sockaddr: await resolveSockaddr(pool, config),
+      sockaddr: await resolveSockaddr(pool, config, family),
+      sources: sources.length === 0 ? [ANY_SOURCE] : sources,
     })),
   );
 }
 
-async function resolveSockaddr(pool: string, { address, host, port }: BackendConfig): Promise<Uint8Array> {
+async function resolveSockaddr(
+  pool: string,
+  { address, host, port }: BackendConfig,
+  family: number,
+): Promise<Uint8Array> {
   try {
-    return encodeSockaddr(await resolveHost(host), port);
+    return encodeSockaddr(await resolveHost(host, family), port);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'ENOTFOUND';
-    const message = `cannot resolve backend ${address} of pool ${pool} (${code}): correct the name, or write its IP address`;
+    const wanted = family === 0 ? '' : ` to an IPv${family} address, as source_addresses has`;
+    const message = `cannot resolve backend ${address} of pool ${pool}${wanted} (${code}): correct the name, or write its IP address`;
     throw new TidegateError(code, message);
   }
 }
@@ -138,16 +188,34 @@ export function publishSnapshot(memory: WebAssembly.Memory, snapshot: Uint8Array
 }
 
 function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[]): Uint8Array {
-  const block = tableOf(pool).block();
+  const members = backends.filter((backend) => backend.pool === pool.name);
+  const block = withSources(tableOf(pool).block(), members[0]!.sources);
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
   writeWord(view, POOL_KEY, KEYS[pool.balance.key]);
   writeWord(view, POOL_CONNECT_TIMEOUT_MS, pool.connectTimeoutMs);
-  const members = backends.filter((backend) => backend.pool === pool.name);
   for (const [index, { id, sockaddr }] of members.entries()) {
     const member = view.getUint32(POOL_MEMBERS, true) + index * MEMBER_BYTES;
     writeWord(view, member + MEMBER_BACKEND, id);
     writeWord(view, member + MEMBER_SOCKADDR_BYTES, sockaddr.length);
     block.set(sockaddr, member + MEMBER_SOCKADDR);
+  }
+  return block;
+}
+
+/** They stand behind the table, which knows nothing of them. */
+function withSources(table: Uint8Array, sources: readonly Source[]): Uint8Array {
+  const listed = sources.filter(({ id }) => id !== SOURCE_ANY);
+  const first = sourcesOffset(table.length);
+  const block = new Uint8Array(first + listed.length * SOURCE_BYTES);
+  block.set(table);
+  const view = new DataView(block.buffer);
+  writeWord(view, POOL_SOURCE_COUNT, listed.length);
+  writeWord(view, POOL_SOURCES, first);
+  for (const [index, { id, sockaddr }] of listed.entries()) {
+    const source = first + index * SOURCE_BYTES;
+    writeWord(view, source + SOURCE_ID, id);
+    writeWord(view, source + SOURCE_SOCKADDR_BYTES, sockaddr.length);
+    block.set(sockaddr, source + SOURCE_SOCKADDR);
   }
   return block;
 }

@@ -12,7 +12,7 @@
 // and find their connection on the socket. Memory is bounded by not reading: a side whose bytes the other one doesn't
 // take (write() answers false) is paused until they are gone, so at most a stream's high-water mark and one read
 // (64 KiB each) wait per direction.
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, Socket } from 'node:net';
 import {
   COLD_PEER,
   COLD_PEER_BYTES,
@@ -42,6 +42,8 @@ import {
   REASON_NONE,
   REASON_SHUTDOWN,
   SOCKADDR_BYTES_MAX,
+  SOURCE_SOCKADDR,
+  SOURCE_SOCKADDR_BYTES,
   STALL_MS,
   STATE_RUNNING,
   STATE_STOPPED,
@@ -50,6 +52,7 @@ import {
 } from '../../assembly/layout.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
+import { boundSocket } from '../system/libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from '../system/sockaddr.ts';
 import type { WorkerStart } from './engine.ts';
 
@@ -146,6 +149,10 @@ class PortableEngine {
     return Buffer.from(this.#bytes.subarray(offset, offset + length));
   }
 
+  readWord(offset: number): number {
+    return this.#bytes.readUInt32LE(offset);
+  }
+
   writeWord(offset: number, value: number): void {
     this.#bytes.writeUInt32LE(value, offset);
   }
@@ -156,6 +163,8 @@ class Connection {
   readonly slot: number;
   readonly client: Side;
   backend: Side | null = null;
+  /** The last dial failed since its source had no port left. */
+  isOutOfPorts = false;
   phase = READING;
   reason = REASON_NONE;
   /** What the client sent before a backend took it: its CONNECT and what followed closely. */
@@ -291,8 +300,10 @@ function dial(connection: Connection): void {
   const { engine, slot } = connection;
   const member = engine.plane.memberAddress(slot);
   const { host, port } = decodeSockaddr(engine.read(member + MEMBER_SOCKADDR, SOCKADDR_BYTES_MAX));
-  const backend = connect({ host, port, allowHalfOpen: true, noDelay: true }) as Side;
+  const backend = openSocket(engine, engine.plane.sourceAddress(slot)) as Side;
+  if (!backend.destroyed) backend.connect({ host, port }).setNoDelay();
   backend.connection = connection;
+  connection.isOutOfPorts = false;
   connection.phase = DIALLING;
   connection.backend = backend;
   connection.openSockets += 1;
@@ -300,9 +311,26 @@ function dial(connection: Connection): void {
   backend.on('data', onBackendData);
   backend.on('end', onBackendEnd);
   backend.on('drain', onBackendDrain);
-  backend.on('error', onError);
+  backend.on('error', onBackendError);
   backend.on('close', onBackendClose);
   arm(connection, engine.plane.dialTimeoutMs(slot));
+}
+
+// Given a local address, node:net would bind to it at once, and with it to a port that then serves no other connection,
+// whichever backend that goes to. So the socket is made and bound here, and node:net connects it.
+function openSocket(engine: PortableEngine, source: number): Socket {
+  if (source === 0) return new Socket({ allowHalfOpen: true });
+  try {
+    const bytes = engine.readWord(source + SOURCE_SOCKADDR_BYTES);
+    return new Socket({ fd: boundSocket(engine.read(source + SOURCE_SOCKADDR, bytes)), allowHalfOpen: true });
+  } catch (error) {
+    return new Socket().destroy(error as Error); // fails as a connect does: a little later
+  }
+}
+
+/** 'close' follows. */
+function onBackendError(this: Side, { code }: NodeJS.ErrnoException): void {
+  this.connection.isOutOfPorts = code === 'EADDRNOTAVAIL' || code === 'EADDRINUSE';
 }
 
 // A backend that resets before the kernel took the CONNECT has done nothing with it, so the next one may have it.
@@ -332,7 +360,8 @@ function tryNext(connection: Connection): void {
   client.resume();
   engine.readClock();
   engine.plane.observeSnapshot();
-  follow(connection, engine.plane.connectionNext(slot));
+  const { plane } = engine;
+  follow(connection, connection.isOutOfPorts ? plane.connectionOutOfPorts(slot) : plane.connectionNext(slot));
 }
 
 // ---- Both ways -------------------------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@
 import { platform } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
-import { AF_INET, AF_INET6, SOCK_STREAM } from '../../assembly/uring/abi.ts';
+import { AF_INET, AF_INET6, IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, SOCK_STREAM } from '../../assembly/uring/abi.ts';
 import { SOCKADDR_IN_BYTES, SOCKADDR_IN6_BYTES } from './sockaddr.ts';
 
 export { decodeSockaddr, encodeSockaddr } from './sockaddr.ts';
 
 const darwin = platform() === 'darwin';
+const linux = platform() === 'linux';
 
 // The two platforms' spellings of the same names; sockets are always close-on-exec here.
 export const SOL_SOCKET = darwin ? 0xffff : 1;
@@ -66,6 +67,22 @@ export function socket(family: number): number {
 /** `address` as encodeSockaddr makes it. */
 export function bind(fd: number, address: Uint8Array): void {
   check('bind', libc.bind(fd, toPlatform(address), address.length));
+}
+
+/**
+ * A socket that will connect from that address, with a port that is found then: as on Linux's own, one that another
+ * connection has too, as long as that goes elsewhere. Where the system can't wait, the port is taken from all at once.
+ */
+export function boundSocket(address: Uint8Array): number {
+  const fd = socket(address[0]!);
+  try {
+    if (linux) setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    bind(fd, address);
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
 }
 
 export function listen(fd: number, backlog: number): void {

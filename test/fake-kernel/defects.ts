@@ -15,6 +15,7 @@ const PROXY = 'assembly/proxy/proxy.ts';
 const BUFFERS = 'assembly/proxy/buffers.ts';
 const TABLE = 'assembly/proxy/table.ts';
 const CONNECTION = 'assembly/proxy/connection.ts';
+const SOURCES = 'assembly/proxy/sources.ts';
 const RECORDS = 'assembly/proxy/records.ts';
 const RING = 'assembly/uring/ring.ts';
 const OPS = 'assembly/uring/ops.ts';
@@ -137,6 +138,32 @@ export const defects: readonly Defect[] = [
     CONNECTION,
     'dropBackend(line); forgetClientId(line);',
     'forgetClientId(line);',
+  ]),
+  defect('a source that had no port left is not changed', [
+    SOURCES,
+    'if (counters.restTick != 0 && <i32>(counters.restTick - currentTick()) > 0) return false;',
+    '',
+  ]),
+  defect('a source without ports costs its backend the client', [
+    CONNECTION,
+    'if (isOfSnapshot(line) && takeBackend(slot, backend)) return VERDICT_DIAL;',
+    '',
+  ]),
+  defect('the port of a connection that ended still counts as taken', [
+    SOURCES,
+    'sourceCounters(line.backend, line.source).active--;',
+    '',
+  ]),
+  defect('the sources are not taken in turn', [SOURCES, 'counters.sourceTurn++ + header()', 'tried + header()']),
+  defect('a client that no port was left for is told that no backend is there', [
+    CONNECTION,
+    'hot(slot).flags |= FLAG_OUT_OF_PORTS;',
+    '',
+  ]),
+  defect('a source is bound with a port', [
+    OPS,
+    'prepDialOption(slot, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, userData);',
+    '',
   ]),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
   defect('the last answers of a batch are skipped', [

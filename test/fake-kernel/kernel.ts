@@ -66,6 +66,10 @@ export interface World {
   dial(socket: Socket, sockaddr: Uint8Array, client: Socket | null): { result: number; delayMs: number };
   /** A chain of socket and connect begins. */
   onDial(slot: number): void;
+  /** A port is looked for, from one source to one backend. */
+  onPortWanted(slot: number, sockaddr: Uint8Array, source: number): void;
+  /** None was left. */
+  onOutOfPorts(slot: number, sockaddr: Uint8Array, source: number): void;
   onAccepted(arrival: Arrival, slot: number): void;
   /** How many buffers the CONNECT of the client in a place may fill. */
   headBuffers(place: number): number;

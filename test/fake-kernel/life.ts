@@ -15,6 +15,7 @@ import {
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NO_BACKEND,
+  REASON_PORTS_EXHAUSTED,
   REASON_SHUTDOWN,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
@@ -23,7 +24,8 @@ import {
 import type { Actor } from './actor.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
-import { NO_BYTES, unavailable } from './packets.ts';
+import { NO_BYTES, overQuota, unavailable } from './packets.ts';
+import type { Ports } from './ports.ts';
 import type { AccessRecord } from './records.ts';
 import type { Timeouts } from './snapshots.ts';
 import { Violation } from './violation.ts';
@@ -35,6 +37,7 @@ export interface Clock {
   /** Nobody keeps buffers for long, and there are enough for everybody else. */
   readonly buffersArePlenty: boolean;
   readonly timeouts: Timeouts;
+  readonly ports: Ports;
   /** The main thread has said stop. */
   readonly isStopping: boolean;
   /** So few buffers that the lives can take them all. */
@@ -55,6 +58,14 @@ export class Life {
   dials = 0;
   /** Chains of socket and connect that were asked for, successful or not. */
   attempts = 0;
+  /** The backend that the last dial found no port for. */
+  outOfPortsFor: number | null = null;
+  /** When, without the jumps of the clock. */
+  outOfPortsAt = 0;
+  /** The one before it did, until the dial says which backend is next. */
+  passedOver: number | null = null;
+  /** When a dial last found none, for each pair of backend and source. */
+  readonly noPortAt = new Map<string, number>();
   isAccepted = false;
   isRecorded = false;
   /** When something last happened in it, without the jumps. */
@@ -116,6 +127,12 @@ export class Life {
     if (bytes === took.bytes) return;
     took.bytes = bytes;
     took.at = this.#clock.now;
+  }
+
+  beginDial(): void {
+    this.attempts++;
+    this.passedOver = this.outOfPortsFor;
+    this.outOfPortsFor = null;
   }
 
   dialled(backend: Backend): void {
@@ -277,7 +294,10 @@ export class Life {
         case REASON_CONNECT_TIMEOUT:
           return livedMs >= this.#clock.timeouts.connectTimeoutMs - EARLY_MS && !this.#isOverdue(livedMs);
         case REASON_NO_BACKEND:
-          return client.socket.received >= client.plan.head.length;
+          return client.socket.received >= client.plan.head.length && this.outOfPortsFor === null;
+        case REASON_PORTS_EXHAUSTED:
+          if (this.outOfPortsFor !== null) this.#clock.ports.checkNoneLeft(this, this.outOfPortsFor);
+          return client.socket.received >= client.plan.head.length && this.#clock.ports.haveRunOut;
         case REASON_KEEP_ALIVE_TIMEOUT:
           return record.keepAlive > 0 && this.#isSilent;
         case REASON_IDLE_TIMEOUT:
@@ -342,6 +362,7 @@ export class Life {
     let expected = record.reason === plan.offence?.reason ? plan.offence.reply : NO_BYTES;
     const isUnavailable = record.reason === REASON_NO_BACKEND || record.reason === REASON_BUFFERS_SHORT;
     if (isUnavailable) expected = unavailable(plan.version);
+    if (record.reason === REASON_PORTS_EXHAUSTED) expected = overQuota(plan.version);
     // One that the client has no room for is given up.
     const hasRoom = plan.capacity >= expected.length;
     const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '' || !hasRoom;

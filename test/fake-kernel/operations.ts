@@ -3,6 +3,8 @@
 import {
   AF_INET,
   AF_INET6,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
   EBADF,
   ECANCELED,
   ECONNABORTED,
@@ -14,6 +16,7 @@ import {
   IORING_CQE_F_MORE,
   IORING_OP_ACCEPT,
   IORING_OP_ASYNC_CANCEL,
+  IORING_OP_BIND,
   IORING_OP_CLOSE,
   IORING_OP_CONNECT,
   IORING_OP_READ,
@@ -27,6 +30,8 @@ import {
   IOSQE_BUFFER_SELECT,
   IOSQE_FIXED_FILE,
   IOVEC_BYTES,
+  IP_BIND_ADDRESS_NO_PORT,
+  IPPROTO_IP,
   IPPROTO_TCP,
   MSG_WAITALL,
   MSGHDR_BYTES,
@@ -41,6 +46,7 @@ import {
 import type { Kernel } from './kernel.ts';
 import type { Operation, Piece } from './operation.ts';
 import { clientPlace } from './plane-view.ts';
+import { sourceOf } from './snapshots.ts';
 import type { Socket } from './socket.ts';
 import { Violation } from './violation.ts';
 
@@ -281,7 +287,7 @@ function releaseSend(kernel: Kernel, operation: Operation): void {
   if (operation.progress > 0) socket.peer!.onAnswer();
 }
 
-// ---- Socket, its option, connect ---------------------------------------------------------------------------------------
+// ---- Socket, its options, bind, connect ---------------------------------------------------------------------------------------
 
 const socket: Handler = {
   issue(kernel, operation) {
@@ -293,7 +299,9 @@ const socket: Handler = {
     if (kernel.trouble.makes('sockets that fail')) {
       return kernel.complete(operation, -kernel.trouble.pick([EMFILE, ENFILE, ENOBUFS]));
     }
-    kernel.install(operation, kernel.newSocket());
+    const made = kernel.newSocket();
+    made.family = operation.fd;
+    kernel.install(operation, made);
     kernel.complete(operation, 0);
   },
 };
@@ -308,23 +316,57 @@ const option: Handler = {
   prepare({ memory }, operation) {
     const value = memory.offsetOf(operation.optionValue, 4, 'the value of a socket option');
     const level = operation.address % 2 ** 32;
-    const isKnown = level === IPPROTO_TCP && TCP_OPTIONS.get(operation.optionName) === memory.word(value);
+    const isTcp = level === IPPROTO_TCP && TCP_OPTIONS.get(operation.optionName) === memory.word(value);
+    const isKnown = isTcp || (isBindLate(operation) && memory.word(value) === 1);
     const isSetting = operation.off % 2 ** 32 === SOCKET_URING_OP_SETSOCKOPT && operation.fileIndex === 4;
     if (!isKnown || !isSetting) throw new Violation('not an option that this kernel knows', operation);
   },
   issue(kernel, operation) {
-    if (socketOf(kernel, operation)) kernel.complete(operation, 0);
+    const socket = socketOf(kernel, operation);
+    if (!socket) return;
+    if (isBindLate(operation)) socket.bindsLate = true;
+    kernel.complete(operation, 0);
   },
 };
 
-const connect: Handler = {
-  prepare({ memory }, operation) {
-    const offset = memory.offsetOf(operation.address, operation.off, "connect's address");
-    operation.sockaddr = memory.bytes.slice(offset, offset + operation.off);
-  },
+function isBindLate({ address, optionName }: Operation): boolean {
+  return address % 2 ** 32 === IPPROTO_IP && optionName === IP_BIND_ADDRESS_NO_PORT;
+}
+
+const bind: Handler = {
+  prepare: readSockaddr,
   issue(kernel, operation) {
     const socket = socketOf(kernel, operation);
     if (!socket) return;
+    const sockaddr = operation.sockaddr!;
+    if (!socket.bindsLate) throw new Violation('a port is bound before it is known where to', operation);
+    const isOfFamily = sockaddr[0] === socket.family && sockaddr[2] === 0 && sockaddr[3] === 0;
+    if (!isOfFamily || operation.length !== 0) throw new Violation('an address that is not bound so', operation);
+    socket.source = sourceOf(sockaddr);
+    if (findPort(kernel, operation, operation.link!.sockaddr!, socket.source)) kernel.complete(operation, 0);
+  },
+};
+
+/** False when there is none, and the operation is answered. */
+function findPort(kernel: Kernel, operation: Operation, sockaddr: Uint8Array, source: number): boolean {
+  const { world, trouble } = kernel;
+  world.onPortWanted(operation.slot, sockaddr, source);
+  if (!trouble.makes('ports that run out')) return true;
+  world.onOutOfPorts(operation.slot, sockaddr, source);
+  kernel.complete(operation, -trouble.pick([EADDRNOTAVAIL, EADDRINUSE]));
+  return false;
+}
+
+function readSockaddr({ memory }: Kernel, operation: Operation): void {
+  const offset = memory.offsetOf(operation.address, operation.off, 'the address of a bind or connect');
+  operation.sockaddr = memory.bytes.slice(offset, offset + operation.off);
+}
+
+const connect: Handler = {
+  prepare: readSockaddr,
+  issue(kernel, operation) {
+    const socket = socketOf(kernel, operation);
+    if (!socket || !findPort(kernel, operation, operation.sockaddr!, socket.source)) return;
     socket.connect = operation;
     const client = kernel.files[clientPlace(operation.place >>> 1)]!;
     const { result, delayMs } = kernel.world.dial(socket, operation.sockaddr!, client);
@@ -424,6 +466,7 @@ export const handlers: Record<number, Handler> = {
   [IORING_OP_SENDMSG]: sendMessage,
   [IORING_OP_SOCKET]: socket,
   [IORING_OP_URING_CMD]: option,
+  [IORING_OP_BIND]: bind,
   [IORING_OP_CONNECT]: connect,
   [IORING_OP_SHUTDOWN]: shutdown,
   [IORING_OP_CLOSE]: close,

@@ -113,6 +113,11 @@ export function unavailable(version: Version): Uint8Array {
   return version === 5 ? connack5(0x88) : connack3(3);
 }
 
+/** The same, where something has run out that may come back. */
+export function overQuota(version: Version): Uint8Array {
+  return version === 5 ? connack5(0x97) : connack3(3);
+}
+
 function connack3(code: number): Uint8Array {
   return Uint8Array.of(0x20, 2, 0, code);
 }

@@ -44,6 +44,7 @@ const RATES_MAX: Rates = {
   'receives that end': 0.2,
   'accepts that fail': 0.05,
   'sockets that fail': 0.1,
+  'ports that run out': 0.3,
   'cancels that come too late': 0.6,
 };
 

@@ -3,7 +3,6 @@
 import {
   BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
-  BACKENDS_MAX,
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_ACCEPTED,
   COUNTERS_ARENA_USED,
@@ -21,9 +20,13 @@ import {
   HEADER_RANDOM_SEED,
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_COUNTERS,
+  HEADER_REGION_SOURCE_COUNTERS,
   HEADER_WALL_MS,
   NONE,
   REASONS_MAX,
+  SOURCE_COUNTERS_ACTIVE,
+  SOURCE_COUNTERS_BYTES,
+  SOURCE_IDS_MAX,
 } from '../../assembly/layout.ts';
 import { createMemory } from '../../src/control/memory-map.ts';
 import { type DataPlane, loadDataPlane } from '../../src/data-plane.ts';
@@ -39,6 +42,8 @@ import { Violation } from './violation.ts';
 import { LISTENER_FD_FIRST, World } from './world.ts';
 
 const WAKE_FD = 39;
+/** There are fewer. */
+const BACKENDS_LOOKED_AT = 16;
 const WALL_MS = 1_700_000_000_000;
 const TURNS_MAX = 400_000;
 /** Turns between two looks at lives that don't end, and between the last life's end and the look at what is left. */
@@ -291,9 +296,21 @@ class Simulation {
 
   #checkBackendCounters(): void {
     const base = regionOffset(this.#memory, HEADER_REGION_BACKEND_COUNTERS);
-    for (let backend = 0; backend < Math.min(BACKENDS_MAX, 16); backend++) {
+    for (let backend = 0; backend < BACKENDS_LOOKED_AT; backend++) {
       const active = this.#view.getUint32(base + backend * BACKEND_COUNTERS_BYTES + BACKEND_COUNTERS_ACTIVE, true);
       if (active !== 0) throw new Violation(`backend ${backend} is left with ${active} active connections`);
+    }
+    this.#checkSourceCounters();
+    this.#world.ports.checkSpread(BACKENDS_LOOKED_AT);
+  }
+
+  #checkSourceCounters(): void {
+    const base = regionOffset(this.#memory, HEADER_REGION_SOURCE_COUNTERS);
+    for (let index = 0; index < BACKENDS_LOOKED_AT * SOURCE_IDS_MAX; index++) {
+      const active = this.#view.getUint32(base + index * SOURCE_COUNTERS_BYTES + SOURCE_COUNTERS_ACTIVE, true);
+      if (active === 0) continue;
+      const pair = `source ${index % SOURCE_IDS_MAX} to backend ${Math.floor(index / SOURCE_IDS_MAX)}`;
+      throw new Violation(`${pair} is left with ${active} active connections`);
     }
   }
 

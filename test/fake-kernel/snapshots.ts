@@ -5,22 +5,42 @@ import {
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   POOL_CONNECT_TIMEOUT_MS,
+  POOL_SOURCE_COUNT,
+  POOL_SOURCES,
   SNAPSHOT_BLOCKS,
   SNAPSHOT_LISTENERS,
+  SOURCE_ANY,
+  SOURCE_BYTES,
+  SOURCE_ID,
 } from '../../assembly/layout.ts';
 import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
-import { buildSnapshot, type Backend as PoolMember } from '../../src/control/snapshot.ts';
+import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } from '../../src/control/snapshot.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 
 /** Larger than any CONNECT that is meant to be taken. */
 const CONNECT_MAX_BYTES = 16384;
 const VARIANTS = 24;
-const hosts = ['10.9.0.1', '10.9.0.2', '10.9.0.3', '10.9.0.4', 'fd00::5'];
+const ipv4Hosts = ['10.9.0.1', '10.9.0.2', '10.9.0.3', '10.9.0.4'];
+const sourceHosts = ['10.8.0.1', '10.8.0.2', '10.8.0.3'];
 
 /** The backend that a socket address names: its number stands in the last byte of the address. */
 export function backendOf(sockaddr: Uint8Array): number {
   return sockaddr[sockaddr.length === 16 ? 7 : 23]! - 1;
+}
+
+/** The id of the source that a socket address names, in the same way. */
+export function sourceOf(sockaddr: Uint8Array): number {
+  return sockaddr[7]!;
+}
+
+/** Of the one pool. */
+export function sourceIdsOf(snapshot: Uint8Array): number[] {
+  const view = new DataView(snapshot.buffer, snapshot.byteOffset);
+  const first = SNAPSHOT_BLOCKS + view.getUint32(SNAPSHOT_BLOCKS + POOL_SOURCES, true);
+  const count = view.getUint32(SNAPSHOT_BLOCKS + POOL_SOURCE_COUNT, true);
+  if (count === 0) return [SOURCE_ANY];
+  return Array.from({ length: count }, (_, index) => view.getUint32(first + index * SOURCE_BYTES + SOURCE_ID, true));
 }
 
 const built = new Map<string, Uint8Array>();
@@ -46,6 +66,9 @@ export function pickSnapshot(random: Random, listenerCount: number, timeouts: Ti
 }
 
 function build(random: Random, listenerCount: number): Uint8Array {
+  // Some that go and come back: an address keeps its id.
+  const addresses = random.chance(0.6) ? sourceHosts.slice(random.integer(0, 1), random.integer(2, 3)) : [];
+  const hosts = addresses.length > 0 ? ipv4Hosts : [...ipv4Hosts, 'fd00::5'];
   const members = hosts.slice(0, random.integer(1, hosts.length)).map((host, id) => planMember(random, host, id));
   const pool: PoolConfig = {
     name: 'brokers',
@@ -58,6 +81,7 @@ function build(random: Random, listenerCount: number): Uint8Array {
     },
     backends: members,
     connectTimeoutMs: 0,
+    sourceAddresses: addresses,
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
     name: `mqtt${index}`,
@@ -67,7 +91,7 @@ function build(random: Random, listenerCount: number): Uint8Array {
   const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
   return buildSnapshot(
     config,
-    members.map((member, id) => toPoolMember(member, id)),
+    members.map((member, id) => toPoolMember(member, id, addresses)),
   );
 }
 
@@ -84,8 +108,15 @@ function planMember(random: Random, host: string, id: number): BackendConfig {
   };
 }
 
-function toPoolMember(config: BackendConfig, id: number): PoolMember {
-  return { id, pool: 'brokers', config, sockaddr: encodeSockaddr(config.host, config.port) };
+function toPoolMember(config: BackendConfig, id: number, addresses: readonly string[]): PoolMember {
+  const sockaddr = encodeSockaddr(config.host, config.port);
+  const sources = addresses.map(toSource);
+  return { id, pool: 'brokers', config, sockaddr, sources: sources.length === 0 ? [ANY_SOURCE] : sources };
+}
+
+function toSource(address: string): Source {
+  const sockaddr = encodeSockaddr(address, 0);
+  return { id: sourceOf(sockaddr), address, sockaddr };
 }
 
 function withTimeouts(snapshot: Uint8Array, listenerCount: number, timeouts: Timeouts): Uint8Array {

@@ -3,6 +3,7 @@
 //
 //   peer ---> arrived ... received ---> data plane        (arrived - received bytes wait in the receive queue)
 //   peer <--- read ... copied <--- data plane             (copied - read bytes are on their way or wait at the peer)
+import { SOURCE_ANY } from '../../assembly/layout.ts';
 import { ECONNRESET, EPIPE } from '../../assembly/uring/abi.ts';
 import type { Operation } from './operation.ts';
 
@@ -39,6 +40,12 @@ export class Socket {
   copied = 0;
   capacity = 65536;
   isConnected = false;
+  /** AF_INET or AF_INET6. */
+  family = 0;
+  /** A bind leaves the port open until the connect. */
+  bindsLate = false;
+  /** Id of the source it is bound to. */
+  source = SOURCE_ANY;
   /** Bytes that sends were answered with: what the data plane knows of `copied`. */
   answered = 0;
   /** We send no more. */

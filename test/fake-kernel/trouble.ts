@@ -16,6 +16,7 @@ export const troubles = [
   'receives that end',
   'accepts that fail',
   'sockets that fail',
+  'ports that run out',
   'cancels that come too late',
 ] as const;
 export type Trouble = (typeof troubles)[number];

@@ -21,8 +21,9 @@ import { Client } from './client.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
+import { Ports } from './ports.ts';
 import { type Mood, planMood, type Scenario } from './scenario.ts';
-import { backendOf, pickSnapshot, type Timeouts } from './snapshots.ts';
+import { backendOf, pickSnapshot, sourceIdsOf, type Timeouts } from './snapshots.ts';
 import type { Socket } from './socket.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -53,6 +54,8 @@ export class World implements KernelWorld, Clock {
   readonly timeouts: Timeouts;
   readonly buffersAreFew: boolean;
   isDraining = false;
+  /** Which sources were dialled from, and which had no port left when. */
+  readonly ports: Ports;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -72,6 +75,7 @@ export class World implements KernelWorld, Clock {
     this.buffersArePlenty = !scenario.hasStallers && scenario.settings.bufferCount >= BUFFERS_PLENTY;
     this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
+    this.ports = new Ports(this, scenario.publications === 0);
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
     this.#random = new Random(seed ^ 0x5bd1e995);
@@ -148,12 +152,29 @@ export class World implements KernelWorld, Clock {
 
   onDial(slot: number): void {
     const peer = this.#parts.kernel.files[slot * 2]?.peer;
-    if (peer) this.lives[peer.life]!.attempts++;
+    if (!peer) return;
+    this.ports.dials++;
+    this.lives[peer.life]!.beginDial();
+  }
+
+  onPortWanted(slot: number, sockaddr: Uint8Array, source: number): void {
+    this.ports.onWanted(this.#lifeIn(slot), backendOf(sockaddr), source);
+  }
+
+  onOutOfPorts(slot: number, sockaddr: Uint8Array, source: number): void {
+    const life = this.#lifeIn(slot);
+    this.ports.onNone(life, backendOf(sockaddr), source);
+    this.#stage.trace?.deed(life.index, `finds no port from source ${source} to backend ${backendOf(sockaddr)}`);
+  }
+
+  #lifeIn(slot: number): Life {
+    return this.lives[this.#parts.kernel.files[slot * 2]!.peer!.life]!;
   }
 
   dial(socket: Socket, sockaddr: Uint8Array, client: Socket | null): { result: number; delayMs: number } {
     const life = this.lives[client!.peer!.life]!;
     const id = backendOf(sockaddr);
+    this.ports.onConnect(id, socket.source);
     const random = new Random((this.#parts.seed * 1009 + life.index) * 31 + life.dials + 7);
     const backend = new Backend(this.#stage, life, id, planBackend(random, this.#scale), random.word());
     backend.socket = socket;
@@ -223,7 +244,9 @@ export class World implements KernelWorld, Clock {
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
     const { settings, timeouts } = scenario;
     this.#epoch = epoch;
-    publishSnapshot(memory, pickSnapshot(this.#random, settings.listenerCount, timeouts), epoch);
+    const snapshot = pickSnapshot(this.#random, settings.listenerCount, timeouts);
+    this.ports.sources = sourceIdsOf(snapshot);
+    publishSnapshot(memory, snapshot, epoch);
     this.#tell(`publishes epoch ${epoch}`);
     if (this.#words[(HEADER_OFFSET + HEADER_EPOCH) >>> 2] !== epoch) throw new Error('the epoch was not published');
   }

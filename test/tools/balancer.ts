@@ -25,6 +25,8 @@ export interface BalancerOptions {
   shutdownTimeout?: string;
   connectMaxBytes?: number;
   connectionsMax?: number;
+  method?: 'hash' | 'round_robin';
+  sourceAddresses?: readonly string[];
   /** Workers die on purpose; else it is a failure when one has. */
   mayDie?: boolean;
 }
@@ -106,7 +108,9 @@ function settings(options: BalancerOptions, path: string): object {
     // One backend's failures are often the test's subject: being passed over must not be.
     pools: {
       brokers: {
+        balance: { method: options.method ?? 'hash' },
         connect_timeout: options.dialTimeout ?? '5s',
+        source_addresses: options.sourceAddresses ?? [],
         backends: backends.map((one) => (typeof one === 'string' ? { address: one, max_fails: 0 } : one)),
       },
     },
