@@ -277,6 +277,18 @@ describe('run', { concurrency: 4 }, () => {
     assert.equal((await program.ended()).code, 0);
   });
 
+  test('run ends with 2 and one line that says what to do when a source address is not its own', async () => {
+    const file = join(folder, 'source.yaml');
+    await writeFile(file, CONFIG.replace('ring: {', 'ring: { source_addresses: [192.0.2.1],'));
+    const { code, stderr } = await tidegate('run', '--config', file);
+    const plain = stderr.split('\n').filter((line) => !line.startsWith('{') && line !== '');
+    assert.deepEqual([code, plain.length], [2, 1]);
+    assert.match(
+      plain[0] ?? '',
+      /^tidegate: cannot connect from 192\.0\.2\.1 \(source_addresses of pool ring\): this mach/,
+    );
+  });
+
   test('run ends with 2 and one line that says what to do when its port is taken', async (t) => {
     const { port } = (await listening(t)).address() as AddressInfo;
     const taken = join(folder, 'taken.yaml');

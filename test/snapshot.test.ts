@@ -28,6 +28,8 @@ import {
   POOL_MEMBER_COUNT,
   POOL_MEMBERS,
   POOL_METHOD,
+  POOL_SOURCE_COUNT,
+  POOL_SOURCES,
   ROWS_DEFAULT,
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
@@ -36,6 +38,12 @@ import {
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOL_COUNT,
   SNAPSHOT_POOLS,
+  SOURCE_ANY,
+  SOURCE_BYTES,
+  SOURCE_ID,
+  SOURCE_IDS_MAX,
+  SOURCE_SOCKADDR,
+  SOURCE_SOCKADDR_BYTES,
 } from '../assembly/layout.ts';
 import { parseConfig } from '../src/config.ts';
 import { createMemory, defaultSettings } from '../src/control/memory-map.ts';
@@ -121,6 +129,34 @@ test('a backend keeps its number as long as the process lives', () => {
     [ids.idOf('a', 'x:1'), ids.idOf('b', 'x:1'), ids.idOf('a', 'x:1'), ids.idOf('a', 'y:1')],
     [0, 1, 0, 2],
   );
+});
+
+test('a pool block lists the sources behind the table', async () => {
+  const sources = ['127.0.0.11', '127.0.0.12'];
+  const view = await build(TEXT.replace('connect_timeout: 700ms', `source_addresses: [${sources}]`));
+  const word = (offset: number) => view.getUint32(offset, true);
+  const [first, second] = [0, 1].map((index) => word(SNAPSHOT_POOLS + index * 4)) as [number, number];
+  assert.equal(word(first + POOL_SOURCE_COUNT), 0);
+  assert.equal(word(second + POOL_SOURCE_COUNT), 2);
+  assert.ok(word(second + POOL_SOURCES) >= word(second + POOL_BLOCK_BYTES));
+  for (const [index, host] of sources.entries()) {
+    const source = second + word(second + POOL_SOURCES) + index * SOURCE_BYTES;
+    const sockaddr = new Uint8Array(view.buffer, source + SOURCE_SOCKADDR, word(source + SOURCE_SOCKADDR_BYTES));
+    assert.equal(source % 8, 0);
+    assert.equal(word(source + SOURCE_ID), index + 1);
+    assert.deepEqual(decodeSockaddr(sockaddr), { host, port: 0 });
+  }
+});
+
+test('a source keeps its number in its pool, and numbers are never used again', () => {
+  const ids = new BackendIds();
+  const first = ids.sourceIdOf('a', '10.0.0.1');
+  assert.notEqual(first, SOURCE_ANY);
+  assert.equal(ids.sourceIdOf('b', '10.0.0.2'), first, 'pools count for themselves');
+  assert.equal(ids.sourceIdOf('a', '10.0.0.2'), first + 1);
+  assert.equal(ids.sourceIdOf('a', '10.0.0.1'), first);
+  for (let index = 3; index < SOURCE_IDS_MAX; index++) ids.sourceIdOf('a', `10.0.0.${index}`);
+  assert.throws(() => ids.sourceIdOf('a', '10.0.1.1'), /more than 127 source_addresses of pool a, .*: restart$/);
 });
 
 test("a name that can't be resolved is one line that says which", async () => {
