@@ -127,15 +127,17 @@ class SourceWatch {
     const active = this.#totals.activeFrom(id, source.id);
     const ports = localPorts();
     const from = source.address ?? 'the address that the system chooses';
-    const fate =
-      othersLeft > 0
-        ? `its other ${othersLeft === 1 ? 'source is' : `${othersLeft} sources are`} still used`
-        : 'new clients go to the next backend, or are refused';
+    const others = active < ports / 2 ? '; most are held by others or in TIME_WAIT: ss -tan shows them' : '';
     this.#log.error(
       { ...fields, active, ports },
       `ports exhausted: pool ${pool} has none left from ${from} to backend ${config.address} ` +
         `(${active} connections open, ${ports} ports in net.ipv4.ip_local_port_range); ` +
-        `add source_addresses to the pool or widen the range; ${fate}`,
+        `add source_addresses to the pool or widen the range${others}; ${fateText(othersLeft)}`,
     );
   }
+}
+
+function fateText(othersLeft: number): string {
+  if (othersLeft === 0) return 'new clients go to the next backend, or are refused';
+  return `its other ${othersLeft === 1 ? 'source is' : `${othersLeft} sources are`} still used`;
 }
