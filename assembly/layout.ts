@@ -323,7 +323,7 @@ export const REASON_SHUTDOWN = 34;
 export const REASON_WORKER_DIED = 35;
 export const REASON_INTERNAL = 36;
 export const REASON_BUFFERS_SHORT = 37; // partial CONNECT packets hold all the buffers that they may
-export const REASON_PORTS_EXHAUSTED = 38; // every candidate left was out of ports to dial it from
+export const REASON_PORTS_EXHAUSTED = 38; // no candidate could be had, at least one of them for want of a port
 // an established connection
 export const REASON_CLIENT_CLOSED = 40;
 export const REASON_CLIENT_RESET = 41;
