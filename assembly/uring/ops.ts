@@ -199,7 +199,7 @@ function prepBind(slot: u32, from: Source, userData: u64): void {
 }
 
 /** `value`: the field of the header that holds it. */
-function prepDialOption(slot: u32, level: u32, name: u32, value: usize, userData: u64): void {
+function prepDialOption(slot: u32, level: u32, name: u32, value: i32, userData: u64): void {
   const option = prep(IORING_OP_URING_CMD, DIAL_LINK | IOSQE_FIXED_FILE, userData);
   store<u32>(option, file(slot, 1), SQE_FD);
   store<u32>(option, SOCKET_URING_OP_SETSOCKOPT, SQE_OFF);

@@ -162,7 +162,7 @@ export const defects: readonly Defect[] = [
   ]),
   defect('a source is bound with a port', [
     OPS,
-    'prepDialOption(slot, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, userData);',
+    'prepDialOption(slot, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);',
     '',
   ]),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
