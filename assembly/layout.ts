@@ -47,6 +47,7 @@ export const HEADER_RANDOM_SEED = HEADER_SETTINGS + 40;
 export const HEADER_ACCEPTS_IN_FLIGHT = HEADER_SETTINGS + 44; // per listener
 export const HEADER_RECEIVE_LIMIT = HEADER_SETTINGS + 48; // bytes after which the kernel ends a multishot receive; 0: it can't
 export const HEADER_BUFFERS_PROVIDED = HEADER_SETTINGS + 52; // how many the kernel is given at first; 0: all
+export const HEADER_QUIET_MS = HEADER_SETTINGS + 56; // without bytes for so long, a side is polled instead of received from
 export const HEADER_REGIONS = 128; // u32 offsets, in this order:
 export const HEADER_REGION_COUNTERS = HEADER_REGIONS;
 export const HEADER_REGION_BACKEND_COUNTERS = HEADER_REGIONS + 4;

@@ -87,6 +87,7 @@ import {
   HEADER_LISTENER_COUNT,
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
+  HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
   HEADER_RANDOM_STATE,
   HEADER_RECEIVE_LIMIT,
@@ -206,7 +207,8 @@ export class Header {
   acceptsInFlight: u32;
   receiveLimit: u32;
   buffersProvided: u32;
-  _pad120: u64;
+  quietMs: u32;
+  _pad124: u32;
   counters: u32;
   backendCounters: u32;
   health: u32;
@@ -256,6 +258,7 @@ if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId mov
 if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
 if (offsetof<Header>('listenerCount') != HEADER_LISTENER_COUNT) ERROR('Header.listenerCount moved');
 if (offsetof<Header>('buffersProvided') != HEADER_BUFFERS_PROVIDED) ERROR('Header.buffersProvided moved');
+if (offsetof<Header>('quietMs') != HEADER_QUIET_MS) ERROR('Header.quietMs moved');
 if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.receiveLimit moved');
 if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Header.acceptsInFlight moved');
 if (offsetof<Header>('counters') != HEADER_REGION_COUNTERS) ERROR('Header.counters moved');

@@ -59,7 +59,12 @@ export const proxyKinds: readonly ProxyKind[] = [
       const probe = probeUring();
       return probe.ok ? undefined : probe.why;
     },
-    command: ({ render }) => [...node, script('tidegate.ts'), render('tidegate.yaml', { ENGINE: 'uring' })],
+    command: ({ render }) => [
+      ...node,
+      '--expose-gc',
+      script('tidegate.ts'),
+      render('tidegate.yaml', { ENGINE: 'uring' }),
+    ],
     counts: true,
   },
   {
@@ -67,7 +72,12 @@ export const proxyKinds: readonly ProxyKind[] = [
     title: 'Tidegate portable',
     rival: false,
     missing: () => undefined,
-    command: ({ render }) => [...node, script('tidegate.ts'), render('tidegate.yaml', { ENGINE: 'portable' })],
+    command: ({ render }) => [
+      ...node,
+      '--expose-gc',
+      script('tidegate.ts'),
+      render('tidegate.yaml', { ENGINE: 'portable' }),
+    ],
     counts: true,
   },
   {

@@ -210,15 +210,18 @@ function idle(clients: number): Scenario {
 }
 
 async function measureIdle(bench: Bench, target: Target, clients: number): Promise<Sample> {
-  const user = (): number => (target === undefined ? 0 : userBytes(target.pid));
-  const before = { user: user(), kernel: kernelBytes() };
+  const user = async (): Promise<number> => {
+    await target?.counters(); // which collects garbage where there is any
+    return target === undefined ? 0 : userBytes(target.pid);
+  };
+  const before = { user: await user(), kernel: kernelBytes() };
   const cycles: { user: number; kernel: number }[] = [];
   for (let cycle = 0; cycle < IDLE_CYCLES; cycle++) {
     const load = openLoad(bench, target, { mode: MODE_IDLE, clients, dialsMax: 256 });
     try {
       await connected(load, clients);
       await sleep(IDLE_SETTLE_MS);
-      cycles.push({ user: user(), kernel: kernelBytes() });
+      cycles.push({ user: await user(), kernel: kernelBytes() });
     } finally {
       await closeLoads(load);
     }

@@ -59,6 +59,7 @@ import {
   prepCancel,
   prepClose,
   prepDial,
+  prepPoll,
   prepReceive,
   prepSend,
   prepSendMessage,
@@ -141,6 +142,9 @@ const FLAG_GOODBYE: u32 = 1 << 16; // the client's last bytes were DISCONNECT: i
 const FLAG_CLIENT_FILE: u32 = 1 << 17;
 const FLAG_BACKEND_FILE: u32 = 1 << 18;
 
+const FLAG_QUIET: u32 = 1 << 19; // brings so little that it is polled, and received from only when there is something
+const FLAG_POLLED: u32 = 1 << 21; // the receive that is pending is a poll
+
 /** How long a broker may take to close after the client's DISCONNECT, before it is told that the client has gone. */
 const GOODBYE_MS: u32 = 1000;
 /** A refusal that can't be sent. */
@@ -151,6 +155,8 @@ const CANCEL_AGAIN_MS: u32 = 1000;
 const RELIEF_MS: f64 = 1000;
 /** After an accept that failed for want of something, such as file handles of the whole system. */
 const ACCEPT_PAUSE_MS: u32 = 100;
+/** A quiet side that brings bytes twice within this time is quiet no longer. */
+const LIVELY_MS: u32 = 1000;
 
 let accepting: bool = false;
 let acceptsInFlight: u32 = 0;
@@ -246,7 +252,7 @@ function armReceive(slot: u32, side: u32): void {
   const line = hot(slot);
   if (line.pending & (1 << (OP_RECEIVE + side))) return;
   if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
-  if (side == CLIENT) listenAgain(slot);
+  if (line.flags & (FLAG_QUIET << side)) return armPoll(slot, side);
   // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows, one that has at most
   // the bytes that have just come still to be sent.
   const flows = direction(slot, side).bufferCount <= 1 && !buffersShort();
@@ -255,14 +261,58 @@ function armReceive(slot: u32, side: u32): void {
   prepReceive(slot, side, flows, isEarly, awaited(slot, OP_RECEIVE + side));
 }
 
-// While it wasn't read, the client could not be heard: its silence begins now.
-function listenAgain(slot: u32): void {
-  cold(slot).clientTick = currentTick();
-  if (hot(slot).phase == PHASE_OPEN) setOpenTimer(slot);
+// A receive that waits keeps three times as much of the kernel's memory as a poll, for which a quiet side is read in two
+// steps: poll, then receive what is there.
+function armPoll(slot: u32, side: u32): void {
+  hot(slot).flags |= FLAG_POLLED << side;
+  prepPoll(slot, side, awaited(slot, OP_RECEIVE + side));
+}
+
+function onPolled(slot: u32, side: u32, result: i32): void {
+  const line = hot(slot);
+  answered(slot, OP_RECEIVE + side);
+  line.flags &= ~(FLAG_POLLED << side);
+  if (line.phase == PHASE_CLOSING) return join(slot);
+  if (result == -ECANCELED) return armReceive(slot, side);
+  if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
+  if (quietForMs(slot, side) > LIVELY_MS)
+    return prepReceive(slot, side, false, false, awaited(slot, OP_RECEIVE + side));
+  line.flags &= ~(FLAG_QUIET << side);
+  setTimerAtMost(slot, header().quietMs);
+  armReceive(slot, side);
+}
+
+/** Whoever has brought nothing for a while is polled from now on. */
+function calm(slot: u32, side: u32): void {
+  const line = hot(slot);
+  if (line.flags & (FLAG_QUIET << side) || quietForMs(slot, side) < header().quietMs) return;
+  line.flags |= FLAG_QUIET << side;
+  if (line.pending & (1 << (OP_RECEIVE + side))) prepCancel(identityOf(slot, OP_RECEIVE + side), slot);
+}
+
+/** Since the side last brought bytes. */
+function quietForMs(slot: u32, side: u32): u32 {
+  const last = side == CLIENT ? cold(slot).clientTick : load<u32>(sentTick(slot, BACKEND));
+  return (currentTick() - last) * WHEEL_TICK_MS;
+}
+
+function isCalm(slot: u32): bool {
+  const both = FLAG_QUIET | (FLAG_QUIET << 1);
+  return (hot(slot).flags & both) == both;
+}
+
+/** After a pause: while it wasn't read, the client could not be heard, so its silence begins now. */
+function readAgain(slot: u32, side: u32): void {
+  if (side == CLIENT) {
+    cold(slot).clientTick = currentTick();
+    if (hot(slot).phase == PHASE_OPEN) setOpenTimer(slot);
+  }
+  armReceive(slot, side);
 }
 
 function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
   const line = hot(slot);
+  if (line.flags & (FLAG_POLLED << side)) return onPolled(slot, side, result);
   if (!(flags & IORING_CQE_F_MORE)) answered(slot, OP_RECEIVE + side);
   let buffer: u32 = NONE;
   if (flags & IORING_CQE_F_BUFFER) {
@@ -343,7 +393,7 @@ function throttle(slot: u32, side: u32): void {
 function liftThrottle(slot: u32, side: u32): void {
   if (!(hot(slot).flags & (FLAG_THROTTLED << side)) || !holdsLittle(direction(slot, side))) return;
   hot(slot).flags &= ~(FLAG_THROTTLED << side);
-  armReceive(slot, side);
+  readAgain(slot, side);
 }
 
 // A receive that found no buffer ends. It is armed again when buffers have come back: at once it would fail at once.
@@ -385,8 +435,8 @@ export function feedStarved(): void {
     line.pending &= ~PENDING_STARVED;
     const flags = line.flags;
     line.flags &= ~(FLAG_STARVED | (FLAG_STARVED << 1));
-    if (flags & FLAG_STARVED) armReceive(slot, CLIENT);
-    if (flags & (FLAG_STARVED << 1)) armReceive(slot, BACKEND);
+    if (flags & FLAG_STARVED) readAgain(slot, CLIENT);
+    if (flags & (FLAG_STARVED << 1)) readAgain(slot, BACKEND);
   }
 }
 
@@ -631,9 +681,9 @@ export function onTimer(slot: u32): void {
   }
 }
 
-// The timer of an open connection asks two things: whether the client has been silent for longer than its keep alive
-// allows, and, while somebody is waited for, whether bytes still move. It is set anew only when it has expired, so a
-// busy connection pays for one timer a minute.
+// The timer of an open connection asks three things: whether the client has been silent for longer than its keep alive
+// allows; while somebody is waited for, whether bytes still move; and who has become quiet. It is set anew only when it
+// has expired, so a busy connection pays for one timer each quietMs, an idle one for one each Keep Alive.
 function onOpenTimer(slot: u32): void {
   const line = hot(slot);
   if (line.flags & FLAG_ENDED && !(line.flags & (FLAG_SHUT | (FLAG_ENDED << 1)))) {
@@ -644,6 +694,8 @@ function onOpenTimer(slot: u32): void {
   const side = stalledSide(slot);
   if (side != NONE) return giveUp(slot, side);
   if (isDoneWith(slot)) return closeConnection(slot, cold(slot).reason);
+  calm(slot, CLIENT);
+  calm(slot, BACKEND);
   setOpenTimer(slot);
 }
 
@@ -678,6 +730,7 @@ function setOpenTimer(slot: u32): void {
   const left = silenceLeftMs(slot);
   if (left != NONE) setTimerAtMost(slot, left);
   if (isWaitedFor(slot)) setTimerAtMost(slot, STALL_MS);
+  if (!isCalm(slot)) setTimerAtMost(slot, header().quietMs);
 }
 
 function isWaitedFor(slot: u32): bool {

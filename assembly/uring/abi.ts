@@ -2,6 +2,7 @@
 // compilers: only `export const NAME = integer expression` may stand here.
 
 export const IORING_OP_SENDMSG = 9;
+export const IORING_OP_POLL_ADD = 6;
 export const IORING_OP_ACCEPT = 13;
 export const IORING_OP_ASYNC_CANCEL = 14;
 export const IORING_OP_CONNECT = 16;
@@ -117,6 +118,7 @@ export const TCP_NODELAY = 1;
 export const TCP_QUICKACK = 12;
 export const MSG_WAITALL = 0x100;
 export const MSG_NOSIGNAL = 0x4000;
+export const POLLIN = 1;
 export const SHUT_WR = 1;
 
 // errno

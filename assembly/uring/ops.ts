@@ -21,6 +21,7 @@ import {
   IORING_OP_BIND,
   IORING_OP_CLOSE,
   IORING_OP_CONNECT,
+  IORING_OP_POLL_ADD,
   IORING_OP_READ,
   IORING_OP_RECV,
   IORING_OP_SEND,
@@ -43,6 +44,7 @@ import {
   MSGHDR_BYTES,
   MSGHDR_IOV,
   MSGHDR_IOVLEN,
+  POLLIN,
   SHUT_WR,
   SOCK_STREAM,
   SOCKET_URING_OP_SETSOCKOPT,
@@ -131,6 +133,13 @@ export function prepReceive(slot: u32, side: u32, multishot: bool, pollFirst: bo
     store<u32>(entry, changetype<Header>(HEADER_OFFSET).receiveLimit, SQE_OPTLEN);
   }
   store<u16>(entry, 0, SQE_BUF_GROUP);
+}
+
+/** Waits until there is something to receive, be it the end. A third of what a receive that waits costs the kernel. */
+export function prepPoll(slot: u32, side: u32, userData: u64): void {
+  const entry = prep(IORING_OP_POLL_ADD, IOSQE_FIXED_FILE, userData);
+  store<u32>(entry, file(slot, side), SQE_FD);
+  store<u32>(entry, POLLIN, SQE_OP_FLAGS);
 }
 
 /** Sends one piece of memory, all of it unless the connection fails. */

@@ -18,6 +18,7 @@ import {
   HEADER_CONNECTIONS_MAX,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_COUNT,
+  HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
   HEADER_RECORDS_BYTES,
   HEADER_REGION_ARENA,
@@ -74,6 +75,8 @@ export interface MemorySettings {
   recordsBytes: number;
   arenaChunks: number;
   acceptsInFlight: number;
+  /** Without bytes for so long, a side is polled instead of received from. */
+  quietMs: number;
 }
 
 export interface Region {
@@ -102,6 +105,7 @@ export function defaultSettings(connectionsMax: number, listenerCount: number): 
     arenaChunks: connectionsMax,
     // An accept that waits holds a slot, and a small table has few.
     acceptsInFlight: Math.max(1, Math.min(16, Math.floor(connectionsMax / 2 / listenerCount))),
+    quietMs: 3000,
   };
 }
 
@@ -129,6 +133,7 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
   write(HEADER_LISTENER_COUNT, settings.listenerCount);
   write(HEADER_RANDOM_SEED, randomInt(1, 2 ** 32));
   write(HEADER_ACCEPTS_IN_FLIGHT, settings.acceptsInFlight);
+  write(HEADER_QUIET_MS, settings.quietMs);
   for (const region of regions) write(region.field, region.offset);
   write(HEADER_REGION_END, end);
   return memory;

@@ -34,7 +34,7 @@ export const defects: readonly Defect[] = [
   ]),
   defect('a client that found no buffer is not read again', [
     PROXY,
-    'if (flags & FLAG_STARVED) armReceive(slot, CLIENT);',
+    'if (flags & FLAG_STARVED) readAgain(slot, CLIENT);',
     '',
   ]),
   defect(
@@ -42,6 +42,22 @@ export const defects: readonly Defect[] = [
     [PROXY, 'bytes.head == NONE || hot(slot).pending & (1 << (OP_SEND + from))', 'bytes.head == NONE'],
     [PROXY, 'assert((line.pending & (1 << op)) == 0);', ''],
   ),
+  defect('a quiet side is polled again and not read', [
+    PROXY,
+    'if (quietForMs(slot, side) > LIVELY_MS) return prepReceive(slot, side, false, false, awaited(slot, OP_RECEIVE + side));',
+    'if (quietForMs(slot, side) > LIVELY_MS) return armPoll(slot, side);',
+  ]),
+  defect('a side that has become quiet is not polled', [
+    PROXY,
+    'if (line.flags & (FLAG_QUIET << side)) return armPoll(slot, side);',
+    'if (line.flags & (FLAG_QUIET << side)) return;',
+  ]),
+  defect('what was polled is taken for received', [PROXY, 'line.flags &= ~(FLAG_POLLED << side);', '']),
+  defect('memory that is still needed is released', [
+    RING,
+    'let buffer = spareHead; for',
+    'for (let each: u32 = 0; each < buffersTouched; each++) setState(each, STATE_IDLE); let buffer = spareHead; for',
+  ]),
   defect('the bit of an answered operation stays', [PROXY, 'line.pending &= ~(1 << op);', '']),
   defect('what a short send left over is not sent', [
     PROXY,
@@ -94,8 +110,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('a receive that was cancelled by a throttle since lifted is not armed', [
     PROXY,
-    'if (result == -ECANCELED) return armReceive(slot, side);',
-    'if (result == -ECANCELED) return;',
+    'return onStarved(slot, side); if (result == -ECANCELED) return armReceive(slot, side);',
+    'return onStarved(slot, side); if (result == -ECANCELED) return;',
   ]),
   defect('the slot of an accept that failed is not freed', [
     PROXY,

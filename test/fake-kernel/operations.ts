@@ -19,6 +19,7 @@ import {
   IORING_OP_BIND,
   IORING_OP_CLOSE,
   IORING_OP_CONNECT,
+  IORING_OP_POLL_ADD,
   IORING_OP_READ,
   IORING_OP_RECV,
   IORING_OP_SEND,
@@ -37,6 +38,7 @@ import {
   MSGHDR_BYTES,
   MSGHDR_IOV,
   MSGHDR_IOVLEN,
+  POLLIN,
   SHUT_WR,
   SOCK_STREAM,
   SOCKET_URING_OP_SETSOCKOPT,
@@ -145,6 +147,26 @@ const receive: Handler = {
   release(_kernel, operation) {
     if (operation.socket?.receive === operation) operation.socket.receive = null;
   },
+};
+
+// ---- Poll: once, in a receive's place ----------------------------------------------------------------------------------
+
+const poll: Handler = {
+  issue(kernel, operation) {
+    if (operation.operationFlags !== POLLIN) throw new Violation('a poll for something else', operation);
+    const socket = socketOf(kernel, operation);
+    if (!socket) return;
+    if (socket.receive) throw new Violation('a poll beside a receive', operation);
+    socket.receive = operation;
+    kernel.stepOrWake(operation);
+  },
+  step(kernel, operation) {
+    const socket = operation.socket!;
+    if (operation.isCancelled) return kernel.complete(operation, -ECANCELED);
+    const { receivable, isEnded, isReset, error } = socket;
+    if (receivable > 0 || isEnded || isReset || error !== 0) kernel.complete(operation, POLLIN);
+  },
+  release: receive.release!,
 };
 
 function receiveEnd(kernel: Kernel, operation: Operation, socket: Socket): void {
@@ -462,6 +484,7 @@ const read: Handler = {
 export const handlers: Record<number, Handler> = {
   [IORING_OP_ACCEPT]: accept,
   [IORING_OP_RECV]: receive,
+  [IORING_OP_POLL_ADD]: poll,
   [IORING_OP_SEND]: send,
   [IORING_OP_SENDMSG]: sendMessage,
   [IORING_OP_SOCKET]: socket,

@@ -101,6 +101,7 @@ function planSettings(random: Random): MemorySettings {
     recordsBytes: isTight ? random.pick([2048, 4096, 65536]) : 65536,
     arenaChunks: isTight ? random.pick([1, 4, 64]) : 256,
     // An accept that waits holds a slot: as memory-map.ts does, never more than half of them.
+    quietMs: random.pick([1, 100, 1000, 3000]),
     acceptsInFlight: Math.max(1, Math.min(random.pick([1, 2, 4]), Math.floor(connectionsMax / 2 / listenerCount))),
   };
 }
