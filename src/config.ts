@@ -19,6 +19,7 @@ import { ConfigError, type Fault } from './errors.ts';
 export interface Config {
   workers: number | 'auto';
   engine: 'auto' | 'uring' | 'portable';
+  cpuAffinity: 'off' | 'pin' | 'steer';
   /** Of one worker. */
   connectionsMax: number | 'auto';
   connectMaxBytes: number;
@@ -165,6 +166,7 @@ function normalise(settings: Settings): Config {
   return {
     workers: settings.workers,
     engine: settings.engine,
+    cpuAffinity: settings.cpu_affinity,
     connectionsMax: settings.connections_max,
     connectMaxBytes: settings.connect_max_bytes,
     listeners: listeners.map((listener) => normaliseListener(listener, onlyPool)),

@@ -16,6 +16,7 @@ import { compileDataPlane } from './data-plane.ts';
 import { chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
 import { type Logger, silentLogger } from './logger.ts';
+import { allowedCores, steerByCore } from './system/cores.ts';
 
 export type { Config } from './config.ts';
 export type { SourceStatus } from './control/sources.ts';
@@ -78,9 +79,11 @@ async function startWith(choice: EngineChoice, config: Config, log: Logger): Pro
   checkSources(backends);
   const snapshot = buildSnapshot(config, backends);
   const module = compileDataPlane();
+  const cores = coresFor(config.cpuAffinity, workerCount);
   const groups = await openListeners(config.listeners, workerCount);
   let accessLog: AccessLog | undefined;
   try {
+    if (config.cpuAffinity === 'steer') for (const { fds } of groups) steerByCore(fds[0]!, cores);
     accessLog = await startAccessLog({ ...config.accessLog, log });
     const supervisor = new Supervisor({
       engine,
@@ -88,6 +91,7 @@ async function startWith(choice: EngineChoice, config: Config, log: Logger): Pro
       settings: defaultSettings(capacity.connectionsMax, config.listeners.length),
       module,
       listenerFds: Array.from({ length: workerCount }, (_, worker) => groups.map(({ fds }) => fds[worker]!)),
+      cores,
       snapshot,
       accessLog,
       log,
@@ -101,6 +105,20 @@ async function startWith(choice: EngineChoice, config: Config, log: Logger): Pro
     closeListeners(groups);
     throw error;
   }
+}
+
+/** A core for each worker; none where the scheduler may choose. */
+function coresFor(affinity: Config['cpuAffinity'], workerCount: number): number[] {
+  if (affinity === 'off') return [];
+  if (process.platform !== 'linux') {
+    throw new TidegateError('CPU_AFFINITY', `cpu_affinity: ${affinity} works on Linux only: leave it off`);
+  }
+  const cores = allowedCores();
+  if (workerCount > cores.length) {
+    const message = `cpu_affinity: ${affinity} needs a core for each of ${workerCount} workers, and this process may use ${cores.length}: set workers to auto`;
+    throw new TidegateError('CPU_AFFINITY', message);
+  }
+  return cores.slice(0, workerCount);
 }
 
 /** Said when everything stands: an engine that had to be given up is no news. */

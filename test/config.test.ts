@@ -81,6 +81,7 @@ test('reads every key of the example', () => {
   assert.deepEqual(parseConfig(EXAMPLE, 'tidegate.yaml'), {
     workers: 'auto',
     engine: 'auto',
+    cpuAffinity: 'off',
     connectionsMax: 'auto',
     connectMaxBytes: 65536,
     listeners: [

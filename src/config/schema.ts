@@ -295,6 +295,11 @@ export const configSchema = mapping(
     engine: oneOf(['auto', 'uring', 'portable'])
       .default('auto')
       .describe('What moves the bytes. auto: uring where a probe at start shows that io_uring works, else portable.'),
+    cpu_affinity: oneOf(['off', 'pin', 'steer'])
+      .default('off')
+      .describe(
+        'pin: each worker keeps to a core of its own. steer: and is handed the clients whose packets that core receives; for network cards with a queue for each core.',
+      ),
     connections_max: autoOrInteger(1, CONNECTIONS_MAX)
       .default('auto')
       .describe('Client connections that one worker holds at once. auto: as many as the descriptor limit lets it.'),

@@ -58,6 +58,8 @@ export interface SupervisorOptions {
   module: WebAssembly.Module;
   /** For each worker its listening sockets, which stay ours. */
   listenerFds: readonly number[][];
+  /** The core of each worker; none where the scheduler chooses. */
+  cores: readonly number[];
   snapshot: Uint8Array;
   accessLog: AccessLog;
   log: Logger;
@@ -260,9 +262,10 @@ export class Supervisor {
 
   /** node:net closes the descriptor that it listens on, so it gets a copy; a ring only borrows ours. */
   #startOf(worker: Worker, { memory }: Life): WorkerStart {
-    const { engine, module, listenerFds } = this.#options;
-    const fds = listenerFds[worker.index]!;
-    return { engine, index: worker.index, memory, module, listenerFds: engine === 'uring' ? fds : fds.map(dup) };
+    const { engine, module, listenerFds, cores } = this.#options;
+    const { index } = worker;
+    const fds = listenerFds[index]!;
+    return { engine, index, memory, module, listenerFds: engine === 'uring' ? fds : fds.map(dup), core: cores[index] };
   }
 
   #endLife(worker: Worker, life: Life): void {

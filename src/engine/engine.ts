@@ -15,6 +15,8 @@ export interface WorkerStart {
   module: WebAssembly.Module;
   /** This worker's own, in the order of the configuration's listeners. */
   listenerFds: number[];
+  /** The core that its thread keeps to. */
+  core: number | undefined;
 }
 
 /** Whether rings work here, and if not, what forbids them. */

@@ -2,11 +2,13 @@
 import { threadId } from 'node:worker_threads';
 import { HEADER_THREAD_ID } from '../../assembly/layout.ts';
 import { headerWords } from '../header.ts';
+import { keepToCore } from '../system/cores.ts';
 import type { WorkerStart } from './engine.ts';
 
 export default async function runEngine(start: WorkerStart): Promise<void> {
   Atomics.store(headerWords(start.memory), HEADER_THREAD_ID / 4, threadId);
   try {
+    if (start.core !== undefined) keepToCore(start.core);
     await run(start);
   } catch (error) {
     await endThread(error);

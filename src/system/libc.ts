@@ -53,7 +53,10 @@ const libc = {
   memmove: library.func('uintptr_t memmove(void *to, const void *from, size_t count)'),
 };
 
-// Declared when first used: macOS has neither, and a name that can't be found fails at its declaration.
+// Declared when first used: macOS has none of them, and a name that can't be found fails at its declaration.
+type Affinity = (thread: number, bytes: number, mask: Uint8Array) => number;
+let getAffinity: Affinity | undefined;
+let setAffinity: Affinity | undefined;
 type Eventfd = (initial: number, flags: number) => number;
 let createEventfd: Eventfd | undefined;
 
@@ -92,6 +95,27 @@ export function listen(fd: number, backlog: number): void {
 export function setsockopt(fd: number, level: number, name: number, value: number): void {
   check('setsockopt', libc.setsockopt(fd, level, name, new Int32Array([value]), 4));
 }
+
+/** The same with an option that is more than a number. */
+export function setsockoptBytes(fd: number, level: number, name: number, value: Uint8Array): void {
+  check('setsockopt', libc.setsockopt(fd, level, name, value, value.length));
+}
+
+/** sched_getaffinity(2) of the calling thread: a bit for each core. */
+export function schedGetaffinity(): Uint8Array {
+  getAffinity ??= library.func('int sched_getaffinity(int thread, size_t bytes, void *mask)') as unknown as Affinity;
+  const mask = new Uint8Array(CORES_MAX / 8);
+  check('sched_getaffinity', getAffinity(0, mask.length, mask));
+  return mask;
+}
+
+/** sched_setaffinity(2) of the calling thread. */
+export function schedSetaffinity(mask: Uint8Array): void {
+  setAffinity ??= library.func('int sched_setaffinity(int thread, size_t bytes, void *mask)') as unknown as Affinity;
+  check('sched_setaffinity', setAffinity(0, mask.length, mask));
+}
+/** More than any kernel is built for. */
+const CORES_MAX = 16384;
 
 /** The address that the socket is bound to, for decodeSockaddr. */
 export function getsockname(fd: number): Uint8Array {

@@ -17,6 +17,7 @@ export interface BalancerOptions {
   backends: readonly (string | { address: string; max_fails?: number; fail_timeout?: string })[];
   bind?: string;
   workers?: number;
+  cpuAffinity?: 'off' | 'pin' | 'steer';
   /** Durations as in the configuration: "500ms". */
   connectTimeout?: string;
   dialTimeout?: string;
@@ -95,6 +96,7 @@ function settings(options: BalancerOptions, path: string): object {
   return {
     engine,
     workers,
+    cpu_affinity: options.cpuAffinity ?? 'off',
     connections_max: connectionsMax,
     listeners: [
       {
