@@ -192,7 +192,9 @@ const mixed: Scenario = {
 
 const IDLE_CYCLES = 10;
 /** For what is freed late: sockets in the kernel, heaps in the proxies. */
-const IDLE_SETTLE_MS = 4000;
+const IDLE_SETTLE_MS = 5000;
+/** In the cycles that are only there to leave something behind. */
+const IDLE_SHORT_MS = 500;
 
 function idle(clients: number): Scenario {
   return {
@@ -220,7 +222,8 @@ async function measureIdle(bench: Bench, target: Target, clients: number): Promi
     const load = openLoad(bench, target, { mode: MODE_IDLE, clients, dialsMax: 256 });
     try {
       await connected(load, clients);
-      await sleep(IDLE_SETTLE_MS);
+      const isLookedAt = cycle < 2 || cycle === IDLE_CYCLES - 1;
+      await sleep(isLookedAt ? IDLE_SETTLE_MS : IDLE_SHORT_MS);
       cycles.push({ user: await user(), kernel: kernelBytes() });
     } finally {
       await closeLoads(load);
