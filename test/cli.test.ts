@@ -73,6 +73,14 @@ describe('the commands', { concurrency: 4 }, () => {
       assertRefused(['--verbose'], 'unknown option --verbose; see tidegate --help'),
       assertRefused(['check', '--cfg', 'x'], "unknown option '--cfg'; see tidegate check --help"),
       assertRefused(['check'], 'check needs --config; see tidegate check --help'),
+      assertRefused(
+        ['check', '--config', config, '--config', config],
+        'check takes --config once, not twice; see tidegate check --help',
+      ),
+      assertRefused(
+        ['run', `--config=${config}`, '--config', config],
+        'run takes --config once, not twice; see tidegate run --help',
+      ),
       assertRefused(['check', '--config', config, 'more'], 'check takes no "more"; see tidegate check --help'),
       assertRefused(['route', '--config', config], 'route needs --pool; see tidegate route --help'),
     ]);

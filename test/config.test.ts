@@ -388,6 +388,37 @@ test('refuses a listener that takes the name or the address of another', () => {
   ]);
 });
 
+test('refuses an address that another listener takes by listening on all of them', () => {
+  const taking = (first: string, second: string) => `${POOLS}listeners:
+  - { name: a, bind: "${first}" }
+  - { name: b, bind: "${second}" }
+`;
+  const fault = (found: string) => [
+    `test.yaml:4:22: listeners[1].bind: expected an address of its own, found ${found}, which is taken at test.yaml:3:22`,
+  ];
+  assertFaults(taking('0.0.0.0:1883', '127.0.0.1:1883'), fault('127.0.0.1:1883'));
+  assertFaults(taking('127.0.0.1:1883', '0.0.0.0:1883'), fault('0.0.0.0:1883'));
+  assertFaults(taking('[::]:1883', '[::1]:1883'), fault('[::1]:1883'));
+  assertFaults(taking('[2001:db8::1]:1883', '[0::0]:1883'), fault('[::]:1883'));
+  assertFaults(taking('0.0.0.0:1883', '127.0.0.1:1884'), []);
+  assertFaults(taking('0.0.0.0:1883', '[::]:1883'), []); // a socket of IPv6 takes no IPv4
+  assertFaults(taking('127.0.0.1:1883', '127.0.0.2:1883'), []);
+});
+
+test('refuses fewer connections than the accepts that wait and their clients need', () => {
+  const withListeners = (count: number, connectionsMax: number) =>
+    `${POOLS}connections_max: ${connectionsMax}
+listeners: [${Array.from({ length: count }, (_, index) => `{ bind: 127.0.0.1:${1883 + index} }`).join(', ')}]
+`;
+  assertFaults(withListeners(3, 5), [
+    'test.yaml:2:18: connections_max: expected at least 6, 2 for each listener, found 5',
+  ]);
+  assertFaults(withListeners(3, 6), []);
+  assertFaults(withListeners(1, 1), [
+    'test.yaml:2:18: connections_max: expected at least 2, 2 for each listener, found 1',
+  ]);
+});
+
 test('refuses a backend that stands twice in a pool, however it is spelled', () => {
   const text = withPool(`backends:
   - broker1:1883

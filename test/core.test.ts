@@ -98,6 +98,43 @@ describe('createTable', () => {
     );
   });
 
+  it('throws a TypeError for what are no options, and says which', () => {
+    const refuses = (options: unknown, message: string) =>
+      assert.throws(() => createTable(options as TableOptions), { name: 'TypeError', message });
+    const rendezvous = { algorithm: 'rendezvous', members };
+    refuses(undefined, 'a table needs { algorithm, members }, not undefined');
+    refuses('rendezvous', 'a table needs { algorithm, members }, not "rendezvous"');
+    refuses({ members }, 'algorithm must be rendezvous or ketama, not undefined');
+    refuses({ ...rendezvous, algorithm: 'toString' }, 'algorithm must be rendezvous or ketama, not "toString"');
+    refuses(
+      { ...rendezvous, method: 'random' },
+      'method must be hash or round_robin or least_conn or random_two, not "random"',
+    );
+    refuses({ ...rendezvous, secret: 4711 }, 'secret must be a string, not 4711');
+    refuses(
+      { ...rendezvous, members: { name: 'a:1' } },
+      "members must be an array such as [{ name: '10.0.0.11:1883' }], not an object",
+    );
+    const noMember = "must be an object such as { name: '10.0.0.11:1883' }, not";
+    refuses({ ...rendezvous, members: [...members, 'b:1'] }, `members[3] ${noMember} "b:1"`);
+    refuses({ ...rendezvous, members: [null] }, `members[0] ${noMember} null`);
+    refuses({ ...rendezvous, members: [{ name: 1 }] }, `members[0] ${noMember} an object`);
+  });
+
+  it('throws a TypeError for what is no key', () => {
+    const table = createTable({ algorithm: 'rendezvous', members });
+    for (const [key, found] of [
+      [17, '17'],
+      [null, 'null'],
+      [['a'], 'an array'],
+    ]) {
+      const message = `a key is a string or a Uint8Array, not ${found}`;
+      for (const ask of ['lookup', 'index', 'order'] as const) {
+        assert.throws(() => table[ask](key as string), { name: 'TypeError', message });
+      }
+    }
+  });
+
   it('refuses what cannot be built, with a code', () => {
     const many = (count: number, weight: number) =>
       Array.from({ length: count }, (_, index) => ({ name: `10.0.0.${index}:1883`, weight }));
@@ -175,6 +212,20 @@ describe('parseConnect', () => {
     const parsed = parseConnect(connectPacket({ clientId: 'x'.repeat(200) }), { packetBytesMax: 100 });
     assert.ok(parsed.state === 'refused');
     assert.equal(parsed.reason, 'connect_too_large');
+  });
+
+  it('throws a TypeError for what are no bytes', () => {
+    for (const [bytes, found] of [
+      ['\x10\x0c', '"\\u0010\\f"'],
+      [[0x10, 0x0c], 'an array'],
+      [{ length: 2 }, 'an object'],
+      [new Uint8Array(2).buffer, 'an object'],
+      [null, 'null'],
+      [undefined, 'undefined'],
+    ]) {
+      const message = `bytes must be a Uint8Array or a Buffer, not ${found}`;
+      assert.throws(() => parseConnect(bytes as Uint8Array), { name: 'TypeError', message });
+    }
   });
 
   it('throws for a limit that is no limit', () => {
