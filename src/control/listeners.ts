@@ -4,6 +4,7 @@ import { platform } from 'node:os';
 import { AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY } from '../../assembly/uring/abi.ts';
 import { formatAddress } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
+import { BACKLOG } from '../engine/engine.ts';
 import { bindError } from '../errors.ts';
 import {
   bind,
@@ -22,9 +23,6 @@ import {
   socket,
 } from '../system/libc.ts';
 import { resolveHost } from '../system/resolve-host.ts';
-
-/** The kernel cuts it to net.core.somaxconn. */
-const BACKLOG = 65535;
 
 export interface ListenerGroup {
   name: string;

@@ -4,6 +4,11 @@ import { TidegateError } from '../errors.ts';
 
 /** Of one proxied connection: the client's and the backend's. */
 export const DESCRIPTORS_PER_CONNECTION = 2;
+/**
+ * Of a listening socket, cut by the kernel to net.core.somaxconn. node:net calls listen() once more on the one that it is
+ * given, with 511 when it isn't told: a storm that overflows the queue then waits a second for every SYN lost.
+ */
+export const BACKLOG = 65535;
 
 export type EngineName = 'uring' | 'portable';
 

@@ -7,10 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { hello, startBackend } from '../tools/backends.ts';
 import { type Balancer, startBalancer } from '../tools/balancer.ts';
 import { testEveryEngine } from '../tools/engines.ts';
-import { type ConnectOptions, connectPacket, firstPacket, PINGREQ } from '../tools/packets.ts';
+import { type ConnectOptions, connackPacket, connectPacket, firstPacket, PINGREQ } from '../tools/packets.ts';
+import { waitFor } from '../tools/wait.ts';
 
 /** MQTT 5.0: accepted, Server Keep Alive 10 s. */
 const CONNACK_WITH_KEEP_ALIVE = Buffer.from([0x20, 6, 0, 0, 3, 0x13, 0, 10]);
+const FLOOD = Buffer.alloc(1 << 20, PINGREQ);
 /** The tick of the timer wheel, and a machine that is busy. */
 const LATE_MS = 1500;
 
@@ -46,6 +48,38 @@ describe('the idle timeout', { concurrency: true }, () => {
     assert.ok(livedMs < 1500 + LATE_MS, `${livedMs} ms`);
     assert.equal((await balancer.records(1))[0]?.reason, 'keep_alive_timeout');
   });
+
+  testEveryEngine(
+    'does not judge a client that it does not read, and begins anew when it does',
+    async (engine, context) => {
+      let reader: Socket | undefined;
+      const backend = await startBackend(context, async (socket) => {
+        await firstPacket(socket); // and reads no more
+        socket.write(connackPacket(4));
+        reader = socket;
+      });
+      const balancer = await startBalancer(context, { engine, backends: [backend.address] });
+      const client = await session(balancer, { keepAlive: 1 });
+      let sentBytes = 0;
+      const flood = setInterval(() => {
+        if (client.writableNeedDrain) return;
+        client.write(FLOOD);
+        sentBytes += FLOOD.length;
+      }, 10);
+      context.after(() => clearInterval(flood));
+      await waitFor('a client that is not read', () => client.writableNeedDrain && sentBytes > FLOOD.length);
+      await sleep(1500 + LATE_MS);
+      assert.equal(client.readyState, 'open');
+      clearInterval(flood);
+
+      let receivedBytes = 0;
+      reader!.on('data', (bytes) => (receivedBytes += bytes.length)).resume();
+      await waitFor('everything that it sent', () => receivedBytes === sentBytes);
+      const livedMs = await lifeOf(client);
+      assert.ok(livedMs < 1500 + LATE_MS, `${livedMs} ms`);
+      assert.equal((await balancer.records(1))[0]?.reason, 'keep_alive_timeout');
+    },
+  );
 
   testEveryEngine('follows the keep alive that an MQTT 5.0 server names instead', async (engine, context) => {
     const backend = await startBackend(context, async (socket) => {

@@ -17,6 +17,8 @@ import { assertNothingLeaked, assertResident, holdings } from '../tools/leaks.ts
 import { offend } from '../tools/offender.ts';
 
 const CONNECT_TIMEOUT_MS = 400;
+/** Where 200 begin at once on a machine that is busy, the quick ones must not be taken for those that wait. */
+const PATIENT_TIMEOUT_MS = 3000;
 const OFFENCES = 100_000;
 
 testEveryEngine('gives every bad beginning its answer, its end and its reason', async (engine, context) => {
@@ -38,7 +40,7 @@ testEveryEngine('hears a refused client out, so that it can read its CONNACK', a
 });
 
 testEveryEngine('holds nothing after 100,000 bad beginnings', async (engine, context) => {
-  const balancer = await startInBadWeather(context, engine);
+  const balancer = await startInBadWeather(context, engine, PATIENT_TIMEOUT_MS);
   await offend(balancer.host, balancer.port, OFFENCES / 5); // the heaps find their size
   await balancer.idle();
   const before = await holdings(balancer);
@@ -51,9 +53,13 @@ testEveryEngine('holds nothing after 100,000 bad beginnings', async (engine, con
     assert.equal(counters[reason]! - counted[reason]!, count, reason);
 });
 
-function startInBadWeather(context: TestContext, engine: EngineName): Promise<Balancer> {
+function startInBadWeather(
+  context: TestContext,
+  engine: EngineName,
+  connectTimeoutMs = CONNECT_TIMEOUT_MS,
+): Promise<Balancer> {
   const limits = {
-    connectTimeout: `${CONNECT_TIMEOUT_MS}ms`,
+    connectTimeout: `${connectTimeoutMs}ms`,
     connectMaxBytes: CONNECT_MAX_BYTES,
     connectionsMax: 1024,
   };
