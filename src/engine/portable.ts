@@ -131,8 +131,8 @@ class PortableEngine {
   }
 
   // Not a Set: its tables are replaced as it changes, and one that outlives a scavenge holds connections that have ended,
-  // which then survive with both their sockets. In churn the heap grew by 2 MB a second and scavenges took ten times as
-  // long (--trace-gc: 5 to 20 ms, now 0.6 ms).
+  // which then survive with both their sockets. In churn the heap grew by 1 to 2 MB with each scavenge, and that took 3 to
+  // 20 ms; now it is 0.7 ms, and nothing grows (--trace-gc).
   remember(connection: Connection): void {
     while (this.connections.length <= connection.slot) this.connections.push(null);
     this.connections[connection.slot] = connection;
@@ -223,8 +223,8 @@ interface Side extends Socket {
 
 const EMPTY = Buffer.alloc(0);
 // node:net allocates and zeroes a buffer for each read, but for sockets that bring their own: those of the backends, since
-// an accepted socket can't. Their bytes cost 0.90 [0.87 .. 0.94] of a node:net pipe for 16 KiB messages rather than 0.97,
-// and 0.97 rather than 1.00 for 64 bytes (npm run bench, bytes-16k and ping-pong-100).
+// an accepted socket can't. In runs that alternate, 16 KiB messages cost 0.89 and 0.92 of what they cost in a node:net pipe
+// (medians), and 0.98 to 1.03 without this (npm run bench -- --scenario bytes-16k).
 /** Every backend's socket is read into it, and what came is copied out before another one is. */
 const received = Buffer.allocUnsafeSlow(READ_BYTES);
 const onread = { buffer: received, callback: onBackendData };
