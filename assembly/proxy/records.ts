@@ -66,7 +66,8 @@ function placeRecord(): usize {
   const written = observe(WRITTEN);
   const free = ringBytes - (written - observe(READ));
   const untilEnd = ringBytes - (written & (ringBytes - 1));
-  const rewinds = free == ringBytes && ringBytes - untilEnd >= ringBytes / REWIND_SHARE;
+  const isFar = ringBytes - untilEnd >= max(ringBytes / REWIND_SHARE, RECORD_BYTES_MAX);
+  const rewinds = free == ringBytes && isFar;
   if (untilEnd >= RECORD_BYTES_MAX && !rewinds) {
     return free >= RECORD_BYTES_MAX ? base + (written & (ringBytes - 1)) : 0;
   }

@@ -65,7 +65,7 @@ import {
   TCP_NODELAY,
   TCP_QUICKACK,
 } from './abi';
-import { bufferAddress, entryMessage, kernelAddress, nextEntry, reserve } from './ring';
+import { bufferAddress, coldAddressForKernel, entryMessage, kernelAddress, nextEntry, reserve } from './ring';
 
 // Operations that a connection waits for, each a bit of Hot.pending; + CLIENT or BACKEND where there is one for a side.
 export const OP_ACCEPT: u32 = 0;
@@ -114,8 +114,8 @@ export function prepAccept(listenerFd: u32, slot: u32, line: Cold, userData: u64
   const peer = changetype<usize>(line) + offsetof<Cold>('_peer0');
   const entry = prep(IORING_OP_ACCEPT, 0, userData);
   store<u32>(entry, listenerFd, SQE_FD);
-  store<u64>(entry, kernelAddress(peer, SOCKADDR_BYTES_MAX), SQE_ADDR);
-  store<u64>(entry, kernelAddress(peer + SOCKADDR_BYTES_MAX, 4), SQE_OFF);
+  store<u64>(entry, coldAddressForKernel(peer, SOCKADDR_BYTES_MAX), SQE_ADDR);
+  store<u64>(entry, coldAddressForKernel(peer + SOCKADDR_BYTES_MAX, 4), SQE_OFF);
   store<u32>(entry, file(slot, 0) + 1, SQE_FILE_INDEX);
 }
 

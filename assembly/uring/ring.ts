@@ -6,6 +6,7 @@
 import {
   BUFFER_NOTE_BYTES,
   BUFFER_NOTE_STATE,
+  COLD_BYTES,
   COMPLETION_BYTES,
   HEADER_ENTER_ARGUMENT,
   HEADER_OFFSET,
@@ -57,6 +58,10 @@ const REFUSALS_MAX = 1000000;
 const STARVED_TIMES: u32 = 4;
 /** So few idle buffers are not worth the call. */
 const TRIM_MIN: u32 = 16;
+// Every call makes all cores that run workers look up their pages anew: no more at once than a turn can bear.
+const TRIM_CALLS_MAX = 64;
+/** Buffers that one call releases. */
+const TRIM_CALL_MAX: u32 = 64;
 const STATE_IDLE: u32 = 2;
 const STATE_RELEASED: u32 = 3;
 const WAIT_FLAGS: u32 = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
@@ -68,6 +73,8 @@ let notes: usize = 0;
 let messages: usize = 0;
 let base: u64 = 0;
 let end: usize = 0;
+let coldEnd: usize = 0;
+let buffersEnd: usize = 0;
 
 let submissionHead: usize = 0;
 let submissionTailAt: usize = 0;
@@ -103,6 +110,8 @@ export function placeRings(): void {
   const head = header();
   base = head.memoryBase;
   end = head.end;
+  coldEnd = <usize>head.cold + <usize>head.connectionsMax * COLD_BYTES;
+  buffersEnd = <usize>head.buffers + <usize>head.bufferCount * head.bufferBytes;
   heads = head.rings;
   submissions = pageAfter(heads + RING_HEADS_BYTES + <usize>head.completionEntries * COMPLETION_BYTES);
   provided = pageAfter(submissions + <usize>head.submissionEntries * SUBMISSION_BYTES);
@@ -257,11 +266,14 @@ export function trimBuffers(): void {
   for (; buffer != NONE; buffer = load<u32>(noteOf(buffer))) {
     if (stateOf(buffer) != STATE_RELEASED) setState(buffer, STATE_IDLE);
   }
-  for (buffer = 0; buffer < buffersTouched; buffer++) {
+  let calls = 0;
+  for (buffer = 0; buffer < buffersTouched && calls < TRIM_CALLS_MAX; buffer++) {
     if (stateOf(buffer) != STATE_IDLE) continue;
     const first = buffer;
-    for (; buffer < buffersTouched && stateOf(buffer) == STATE_IDLE; buffer++) setState(buffer, STATE_RELEASED);
+    const last = min<u32>(buffersTouched, first + TRIM_CALL_MAX);
+    for (; buffer < last && stateOf(buffer) == STATE_IDLE; buffer++) setState(buffer, STATE_RELEASED);
     release(bufferAddress(first), <usize>(buffer - first) * header().bufferBytes);
+    calls++;
   }
 }
 
@@ -306,7 +318,7 @@ function takeSpare(): u32 {
 function writeProvided(buffer: u32): void {
   const entry = provided + <usize>(providedTail & <u16>(providedEntries - 1)) * PROVIDED_BUFFER_BYTES;
   const bytes = header().bufferBytes;
-  store<u64>(entry, kernelAddress(bufferAddress(buffer), bytes), BUF_ADDR);
+  store<u64>(entry, addressWithin(header().buffers, buffersEnd, bufferAddress(buffer), bytes), BUF_ADDR);
   store<u32>(entry, bytes, BUF_LEN);
   store<u16>(entry, <u16>buffer, BUF_BID);
   providedTail++;
@@ -323,7 +335,16 @@ export function bufferAddress(buffer: u32): usize {
 
 /** The address of [offset, offset + length) as the kernel knows it. Our own static data below the header is refused. */
 export function kernelAddress(offset: usize, length: u32): u64 {
-  assert(offset >= <usize>HEADER_OFFSET && offset + length <= end && offset + length >= offset);
+  return addressWithin(HEADER_OFFSET, end, offset, length);
+}
+
+/** The same for what the kernel writes: a receive buffer, or a connection's cold line. */
+export function coldAddressForKernel(offset: usize, length: u32): u64 {
+  return addressWithin(header().cold, coldEnd, offset, length);
+}
+
+function addressWithin(first: usize, last: usize, offset: usize, length: u32): u64 {
+  assert(offset >= first && offset <= last && <usize>length <= last - offset);
   return base + <u64>offset;
 }
 

@@ -56,6 +56,7 @@ import {
   ioUringSetup,
   MADV_DONTNEED,
   madvise,
+  pageBytes,
 } from '../system/libc.ts';
 import { DESCRIPTORS_PER_CONNECTION, type Probe, type WorkerStart } from './engine.ts';
 
@@ -88,7 +89,6 @@ export function runUring({ memory, module, listenerFds }: WorkerStart): void {
   const descriptor = { ring: -1 };
   const plane = startDataPlane(memory, module, {
     enter: makeEnter(memory, base, descriptor),
-    // Where pages are larger than buffers the kernel may decline, and nothing is lost.
     release: (offset, bytes) => void madvise(base + BigInt(offset! >>> 0), bytes!, MADV_DONTNEED),
   });
   plane.placeRings();
@@ -203,7 +203,8 @@ const remedies: Record<string, string> = {
   EACCES: 'io_uring is forbidden here: by a security module or a container seccomp profile',
   ENOMEM: 'the rings do not fit into RLIMIT_MEMLOCK: raise it (ulimit -l, LimitMEMLOCK=infinity) or grant CAP_IPC_LOCK',
   EMFILE: 'the file table does not fit into RLIMIT_NOFILE: raise it (ulimit -n) or lower connections_max',
-  EINVAL: 'this kernel is too old: Linux 6.12 or newer is needed',
+  // Up to 6.12 a direct descriptor that was closed stays open for as long as any operation is pending that began before.
+  EINVAL: 'this kernel is too old: Linux 6.13 or newer is needed',
 };
 
 function done(call: string, result: number): number {
@@ -217,6 +218,15 @@ function done(call: string, result: number): number {
 
 /** Sets a small ring up and takes it down again. */
 export function probeUring(): Probe {
+  if (!isKernelFrom(6, 13)) return { ok: false, code: 'URING', why: remedies.EINVAL! };
+  // Rings and buffers are placed by pages of this size, and released by them.
+  if (pageBytes() !== PAGE_BYTES) {
+    return {
+      ok: false,
+      code: 'URING',
+      why: `a page of memory has ${pageBytes()} bytes here, and uring needs ${PAGE_BYTES}`,
+    };
+  }
   const disabled = readSysctl('/proc/sys/kernel/io_uring_disabled');
   if (disabled === '2') return { ok: false, code: 'URING', why: 'sysctl kernel.io_uring_disabled is 2: set it to 0' };
   try {

@@ -8,10 +8,19 @@ import type { WorkerStart } from './engine.ts';
 export default async function runEngine(start: WorkerStart): Promise<void> {
   Atomics.store(headerWords(start.memory), HEADER_THREAD_ID / 4, threadId);
   try {
-    if (start.core !== undefined) keepToCore(start.core);
+    pin(start.core);
     await run(start);
   } catch (error) {
     await endThread(error);
+  }
+}
+
+function pin(core: number | undefined): void {
+  if (core === undefined) return;
+  try {
+    keepToCore(core);
+  } catch {
+    // It was taken from this process since the start: a worker on any core is better than none.
   }
 }
 

@@ -43,6 +43,7 @@ export function steerByCore(fd: number, cores: readonly number[]): void {
   view.setUint16(0, program.length, true);
   view.setBigUint64(8, addressOf(own), true);
   setsockoptBytes(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, bytes);
+  void own.byteLength; // it must live until here
 }
 
 function instruction(code: number, ifTrue: number, ifFalse: number, operand: number): Uint8Array {

@@ -49,6 +49,7 @@ const libc = {
   write: library.func('intptr_t write(int fd, const void *bytes, size_t count)'),
   getrlimit: library.func('int getrlimit(int resource, void *limits)'),
   setrlimit: library.func('int setrlimit(int resource, const void *limits)'),
+  getpagesize: library.func('int getpagesize()'),
   madvise: library.func('int madvise(uintptr_t address, size_t bytes, int advice)'),
   memmove: library.func('uintptr_t memmove(void *to, const void *from, size_t count)'),
 };
@@ -164,6 +165,11 @@ export function getrlimit(resource: number): ResourceLimit {
 
 export function setrlimit(resource: number, limit: ResourceLimit): void {
   check('setrlimit', libc.setrlimit(resource, new BigUint64Array([toLimit(limit.soft), toLimit(limit.hard)])));
+}
+
+/** Bytes of a page of memory. */
+export function pageBytes(): number {
+  return libc.getpagesize();
 }
 
 export const MADV_DONTNEED = 4;
