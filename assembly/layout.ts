@@ -174,6 +174,11 @@ export const HEALTH_SUSPECT = 1;
 export const HEALTH_DOWN = 2;
 /** Takes nobody new. */
 export const HEALTH_DRAIN = 4;
+/** The bits of the states above. The others say how much is withheld from a backend in its slow start: 0 is nothing. */
+export const HEALTH_STATES = 0xffff;
+export const HEALTH_WITHHELD_SHIFT = 16;
+/** A backend's full share of its clients in the parts that are counted as withheld. Never are all of them. */
+export const HEALTH_SHARE_FULL = 1 << 16;
 
 // ---- Snapshot --------------------------------------------------------------------------------------------------------
 //

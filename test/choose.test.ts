@@ -6,8 +6,10 @@ import {
   ALGORITHM_RENDEZVOUS,
   HEALTH_DOWN,
   HEALTH_DRAIN,
+  HEALTH_SHARE_FULL,
   HEALTH_SUSPECT,
   HEALTH_UP,
+  HEALTH_WITHHELD_SHIFT,
   METHOD_HASH,
   METHOD_LEAST_CONN,
   METHOD_RANDOM_TWO,
@@ -284,5 +286,96 @@ describe('random_two', () => {
       return times(50, () => pool.choose());
     };
     assert.deepEqual(draw(), draw());
+  });
+});
+
+describe('slow start', () => {
+  /** The member gets this part of its share. */
+  const setShare = (pool: RawPool, index: number, share: number) => {
+    const withheld = Math.min(HEALTH_SHARE_FULL * (1 - share), HEALTH_SHARE_FULL - 1);
+    pool.setHealth(index, HEALTH_UP | (withheld << HEALTH_WITHHELD_SHIFT));
+  };
+  const keys = Array.from({ length: 4000 }, (_, index) => `device-${index}`);
+  const choices = (pool: RawPool) => keys.map((key) => pool.choose(pool.hashKey(key)));
+
+  for (const [shape, algorithm] of [
+    ['rendezvous', ALGORITHM_RENDEZVOUS],
+    ['ketama', ALGORITHM_KETAMA],
+  ] as const) {
+    it(`gives a returning member a growing part of its own keys and moves no other: ${shape}`, () => {
+      const pool = poolOf([1, 2, 1, 1], { algorithm });
+      const home = choices(pool);
+      pool.setHealth(1, HEALTH_DOWN);
+      const away = choices(pool);
+      const own = home.filter((member) => member === 1).length;
+      let before = away;
+      for (const share of [1 / 65536, 0.1, 0.25, 0.5, 0.75, 0.9]) {
+        setShare(pool, 1, share);
+        const now = choices(pool);
+        for (const [index, member] of now.entries()) {
+          assert.ok(
+            member === home[index] || member === away[index],
+            'each key is at home, or where it went meanwhile',
+          );
+          if (before[index] === 1) assert.equal(member, 1, 'a key that has come back stays');
+        }
+        const back = now.filter((member) => member === 1).length;
+        assert.ok(Math.abs(back / own - share) < 0.05, `${back} of ${own} keys at a share of ${share}`);
+        before = now;
+      }
+      pool.setHealth(1, HEALTH_UP);
+      assert.deepEqual(choices(pool), home);
+    });
+  }
+
+  it('sends a withheld key to a candidate of its own when the next one has failed', () => {
+    const pool = poolOf([1, 1, 1, 1, 1]);
+    for (let row = 0; row < ROWS; row++) {
+      const [first, second, third] = pool.row(row) as [number, number, number];
+      setShare(pool, first, 0);
+      assert.deepEqual(walk(pool, BigInt(row)).slice(0, 2), [second, third]);
+      assert.equal(walk(pool, BigInt(row)).at(-1), first, 'its own member comes last, but it comes');
+      pool.setHealth(first, HEALTH_UP);
+    }
+  });
+
+  it('refuses nobody: a member that is alone, or whose likes all start slowly, takes every key', () => {
+    for (const algorithm of [ALGORITHM_RENDEZVOUS, ALGORITHM_KETAMA]) {
+      const members: RawMember[] = [{ name: 'one:1' }, { name: 'other:1' }, { name: 'backup:1', backup: true }];
+      const pool = new RawPool({ algorithm, members, rows: ROWS });
+      const home = choices(pool);
+      setShare(pool, 0, 0);
+      setShare(pool, 1, 0);
+      assert.deepEqual(choices(pool), home, 'and no backup steps in');
+    }
+  });
+
+  it('counts the weight less where there is no key', () => {
+    const rounds = 6000;
+    for (const method of [METHOD_ROUND_ROBIN, METHOD_RANDOM_TWO, METHOD_HASH]) {
+      const pool = poolOf([1, 1, 2], { method });
+      setShare(pool, 2, 0.25);
+      const chosen = times(rounds, () => pool.choose());
+      const share = chosen.filter((member) => member === 2).length / rounds;
+      assert.ok(Math.abs(share - 0.2) < 0.02, `a share of ${share}`);
+    }
+  });
+
+  it('fills a returning member of least_conn up to its part of the load', () => {
+    const pool = poolOf([1, 1], { method: METHOD_LEAST_CONN });
+    setShare(pool, 1, 0.5);
+    setActive(pool, [100, 49]);
+    assert.equal(pool.choose(), 1);
+    setActive(pool, [100, 51]);
+    assert.equal(pool.choose(), 0);
+  });
+
+  it('leaves the turns of round robin as they are when nothing is withheld', () => {
+    const pool = poolOf([2, 1], { method: METHOD_ROUND_ROBIN });
+    setShare(pool, 0, 0.5);
+    times(7, () => pool.choose());
+    setShare(pool, 0, 1);
+    const chosen = times(300, () => pool.choose());
+    assert.equal(chosen.filter((member) => member === 0).length, 200);
   });
 });

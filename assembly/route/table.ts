@@ -5,6 +5,7 @@
 // member's weight and backup; the build fills in the rest.
 import {
   ALGORITHM_KETAMA,
+  HEALTH_STATES,
   MEMBER_BYTES,
   MEMBERS_MAX,
   METHOD_HASH,
@@ -23,7 +24,7 @@ import {
   TABLE_ROWS,
   WEIGHT_MAX,
 } from '../layout';
-import { memberAt, Pool } from '../memory';
+import { Member, memberAt, Pool } from '../memory';
 import { crc32, mix64, sipHash } from './hash';
 import { buildPoints, pointCountMax, pointScratchBytes } from './ketama';
 import { buildRows, CONTENDERS_BYTES } from './rendezvous';
@@ -138,8 +139,13 @@ export function isEligible(pool: Pool, index: u32, backup: u32, wantedHealth: u3
     ((tried >> index) & 1) == 0 &&
     member.weight != 0 &&
     u32(member.backup != 0) == backup &&
-    load<u32>(health + ((<usize>member.backend) << 2)) == wantedHealth
+    (healthOf(member, health) & HEALTH_STATES) == wantedHealth
   );
+}
+
+/** The word of its backend: a state, and what is withheld from it. */
+export function healthOf(member: Member, health: usize): u32 {
+  return load<u32>(health + ((<usize>member.backend) << 2));
 }
 
 export function nameAt(names: usize, index: u32): usize {
