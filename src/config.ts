@@ -8,6 +8,7 @@ import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
 import {
   configSchema,
+  type HealthSettings,
   jsonSchema,
   type ListenerSettings,
   NOT_IN_THIS_VERSION,
@@ -78,7 +79,29 @@ export interface BackendConfig {
   /** 0: never passed over. */
   maxFails: number;
   failTimeoutMs: number;
+  /** null: it isn't probed. */
+  health: HealthConfig | null;
+  /** From its return until it gets its whole share of the clients. */
+  slowStartMs: number;
 }
+
+export interface HealthConfig {
+  probe: ProbeConfig;
+  intervalMs: number;
+  timeoutMs: number;
+  /** Probes in a row that must pass to bring a backend up, or fail to take it down. */
+  rise: number;
+  fall: number;
+  port: number;
+  initial: 'up' | 'down';
+}
+
+export type ProbeConfig =
+  | { type: 'mqtt'; version: 4 | 5; username: string | null; password: string | null }
+  | { type: 'tcp' }
+  /** `host`: the header, null for the address. */
+  | { type: 'http'; path: string; host: string | null }
+  | { type: 'raw'; send: Buffer; expect: Buffer };
 
 /** Reads a file, or the `*.yaml` and `*.yml` of a folder as one. Throws a ConfigError that holds every fault found. */
 export async function loadConfig(path: string): Promise<Config> {
@@ -193,34 +216,55 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
   return {
     name,
     balance: { ...pool.balance, rows: pool.balance.rows as number, secret: pool.balance.secret ?? '' },
-    backends: pool.backends.map(normaliseBackend),
+    backends: pool.backends.map((backend) => normaliseBackend(backend, pool)),
     connectTimeoutMs: pool.connect_timeout,
     sourceAddresses: pool.source_addresses,
   };
 }
 
-function normaliseBackend(backend: PoolSettings['backends'][number]): BackendConfig {
+function normaliseBackend(backend: PoolSettings['backends'][number], pool: PoolSettings): BackendConfig {
+  const address = addressOf(backend.address);
   return {
     address: backend.address,
-    ...addressOf(backend.address),
+    ...address,
     weight: backend.weight,
     backup: backend.backup,
     maxFails: backend.max_fails,
     failTimeoutMs: backend.fail_timeout,
+    health: normaliseHealth(pool.health, backend.health_port ?? pool.health.port ?? address.port),
+    slowStartMs: backend.slow_start ?? pool.slow_start,
   };
 }
 
+function normaliseHealth(health: HealthSettings, port: number): HealthConfig | null {
+  const probe = normaliseProbe(health);
+  const { interval: intervalMs, timeout: timeoutMs, rise, fall, initial } = health;
+  return probe && { probe, intervalMs, timeoutMs, rise, fall, port, initial };
+}
+
+function normaliseProbe(health: HealthSettings): ProbeConfig | null {
+  const { type, username = null, password = null, path, host = null, send = '', expect = '' } = health;
+  switch (type) {
+    case 'mqtt':
+      return { type, version: health.version === '3.1.1' ? 4 : 5, username, password };
+    case 'tcp':
+      return { type };
+    case 'http':
+      return { type, path, host };
+    case 'raw':
+      return { type, send: bytesOf(send), expect: bytesOf(expect) };
+    case 'none':
+      return null;
+  }
+}
+
+function bytesOf(hex: string): Buffer {
+  return Buffer.from(hex.replace(/\s/g, ''), 'hex');
+}
+
 function notices(settings: Settings): string[] {
-  const health = Object.values(settings.pools ?? {}).some(
-    (pool) => pool.health !== undefined && pool.health.type !== 'none',
-  );
-  const judged = 'a backend is judged by its connects (max_fails, fail_timeout)';
-  return [
-    ...(health ? [`health: active checks are ${NOT_IN_THIS_VERSION}; ${judged}`] : []),
-    ...(settings.admin === undefined
-      ? []
-      : [`admin: the API is ${NOT_IN_THIS_VERSION}; nothing listens on ${settings.admin.bind}`]),
-  ];
+  if (settings.admin === undefined) return [];
+  return [`admin: the API is ${NOT_IN_THIS_VERSION}; nothing listens on ${settings.admin.bind}`];
 }
 
 function addressOf(text: string): Address {

@@ -1,12 +1,14 @@
 // The library: start(config) and what it returns. The command line is one user of it, tests are another; several may
 // run in one process.
 import { availableParallelism } from 'node:os';
-import { HEALTH_DOWN, HEALTH_DRAIN, HEALTH_SUSPECT } from '../assembly/layout.ts';
 import type { Config } from './config.ts';
 import { type AccessLog, startAccessLog } from './control/access-log.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
 import { startFullnessWatch } from './control/fullness.ts';
-import { startJudge } from './control/judge.ts';
+import { logChanges } from './control/health/health-log.ts';
+import { Judge } from './control/health/judge.ts';
+import type { ProbeResult } from './control/health/prober.ts';
+import type { HealthState } from './control/health/trial.ts';
 import { closeListeners, type ListenerGroup, openListeners } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
@@ -39,13 +41,28 @@ export interface Listener {
 export interface BackendStatus {
   pool: string;
   address: string;
-  health: 'up' | 'suspect' | 'down' | 'drain';
+  health: HealthState;
+  /** Why it is in this state, for people. */
+  reason: string;
+  /** Since when, as ISO 8601 has it. */
+  since: string;
+  /** From 0 to 1: the part of its clients that it gets. Between them: it starts slowly. */
+  share: number;
+  /** The last one; null: there was none yet, or none is wanted. */
+  probe: ProbeStatus | null;
   /** Connections that chose it and are still open. */
   active: number;
   connects: number;
   failures: number;
   /** What it is dialled from: the pool's source_addresses, or what the system chooses. */
   sources: SourceStatus[];
+}
+
+export interface ProbeStatus {
+  verdict: 'pass' | 'drain' | 'fail';
+  reason: string;
+  at: string;
+  durationMs: number;
 }
 
 export interface Status {
@@ -97,9 +114,16 @@ async function startWith(choice: EngineChoice, config: Config, log: Logger): Pro
       log,
     });
     accessLog.names(namesOf(supervisor.epoch, config, backends));
+    const judge = new Judge({
+      backends,
+      countsOf: ({ id }) => supervisor.totals.connectCounts(id),
+      setHealth: ({ id }, word) => supervisor.setHealth(id, word),
+      onChange: [logChanges(log)],
+    });
     await supervisor.start();
+    judge.start();
     announce(choice, workerCount, capacity, log);
-    return new Tidegate({ engine, capacity, config, backends, groups, accessLog, supervisor, log });
+    return new Tidegate({ engine, capacity, config, backends, groups, accessLog, supervisor, judge, log });
   } catch (error) {
     await accessLog?.close();
     closeListeners(groups);
@@ -147,6 +171,7 @@ interface Parts {
   groups: readonly ListenerGroup[];
   accessLog: AccessLog;
   supervisor: Supervisor;
+  judge: Judge;
   log: Logger;
 }
 
@@ -156,7 +181,6 @@ export class Tidegate {
   /** The workers' lives, for tests and tools that end one on purpose. */
   readonly supervisor: Supervisor;
   readonly #parts: Parts;
-  readonly #stopJudge: () => void;
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
   readonly #hasten = new AbortController();
@@ -168,12 +192,6 @@ export class Tidegate {
     this.engine = engine;
     this.supervisor = supervisor;
     this.listeners = groups.map(({ name, host, port }) => ({ name, host, port }));
-    this.#stopJudge = startJudge({
-      backends,
-      countsOf: (backend) => supervisor.totals.connectCounts(backend.id),
-      setHealth: (backend, health) => supervisor.setHealth(backend.id, health),
-      log,
-    });
     this.#stopFullnessWatch = startFullnessWatch({
       capacity,
       fate: engine === 'uring' ? "new clients wait in the kernel's queue" : 'new clients are sent away',
@@ -208,19 +226,28 @@ export class Tidegate {
     };
   }
 
-  #backendStatus({ id, pool, config }: Backend): Omit<BackendStatus, 'sources'> {
-    const { supervisor } = this.#parts;
-    const health = healthName(supervisor.healthOf(id));
-    const active = supervisor.totals.activeOf(id);
-    return { pool, address: config.address, health, active, ...supervisor.totals.connectCounts(id) };
+  #backendStatus(backend: Backend): Omit<BackendStatus, 'sources'> {
+    const { judge, supervisor } = this.#parts;
+    const { state, reason, sinceMs, share, lastProbe } = judge.standingOf(backend);
+    return {
+      pool: backend.pool,
+      address: backend.config.address,
+      health: state,
+      reason,
+      since: isoTime(sinceMs),
+      share,
+      probe: lastProbe && probeStatus(lastProbe),
+      active: supervisor.totals.activeOf(backend.id),
+      ...supervisor.totals.connectCounts(backend.id),
+    };
   }
 
   async #stop(): Promise<void> {
-    const { supervisor, accessLog, groups, config } = this.#parts;
+    const { supervisor, accessLog, groups, config, judge } = this.#parts;
     const { signal } = this.#hasten;
     if (!signal.aborted) await supervisor.drain(config.shutdownTimeoutMs, signal, () => closeListeners(groups));
     await supervisor.stop();
-    this.#stopJudge();
+    await judge.stop();
     this.#stopFullnessWatch();
     this.#stopSourceWatch();
     await accessLog.close();
@@ -228,8 +255,11 @@ export class Tidegate {
   }
 }
 
-function healthName(health: number): BackendStatus['health'] {
-  if (health === HEALTH_SUSPECT) return 'suspect';
-  if (health === HEALTH_DOWN) return 'down';
-  return health === HEALTH_DRAIN ? 'drain' : 'up';
+function probeStatus({ verdict, reason, startedMs, durationMs }: ProbeResult): ProbeStatus {
+  return { verdict, reason, at: isoTime(startedMs), durationMs };
+}
+
+/** Of a time by performance.now. */
+function isoTime(ms: number): string {
+  return new Date(performance.timeOrigin + ms).toISOString();
 }

@@ -106,16 +106,30 @@ test('reads every key of the example', () => {
     accessLog: { path: '-', format: 'text' },
     admin: { host: '127.0.0.1', port: 9883 },
     shutdownTimeoutMs: 30_000,
-    notices: [
-      'health: active checks are not in this version; a backend is judged by its connects (max_fails, fail_timeout)',
-      'admin: the API is not in this version; nothing listens on 127.0.0.1:9883',
-    ],
+    notices: ['admin: the API is not in this version; nothing listens on 127.0.0.1:9883'],
   } satisfies Config);
 });
 
 function backendOf(host: string) {
-  const address = `${host}:1883`;
-  return { address, host, port: 1883, weight: 1, backup: false, maxFails: 1, failTimeoutMs: 10_000 };
+  return {
+    address: `${host}:1883`,
+    host,
+    port: 1883,
+    weight: 1,
+    backup: false,
+    maxFails: 1,
+    failTimeoutMs: 10_000,
+    health: {
+      probe: { type: 'mqtt', version: 4, username: null, password: null },
+      intervalMs: 5000,
+      timeoutMs: 2000,
+      rise: 2,
+      fall: 3,
+      port: 1883,
+      initial: 'up',
+    },
+    slowStartMs: 0,
+  } as const;
 }
 
 test('needs no key but the addresses', () => {
@@ -159,7 +173,7 @@ test('reads every option of a backend', () => {
 connect_timeout: 2s
 balance: { method: least_conn }
 backends:
-  - { address: "[2001:db8::1]:1884", weight: 0, backup: true, max_fails: 0, fail_timeout: 1m }
+  - { address: "[2001:db8::1]:1884", weight: 0, backup: true, max_fails: 0, fail_timeout: 1m, slow_start: 30s }
   - broker-1.example.net:1883`);
   assert.equal(pool.connectTimeoutMs, 2000);
   assert.equal(pool.balance.method, 'least_conn');
@@ -171,8 +185,91 @@ backends:
     backup: true,
     maxFails: 0,
     failTimeoutMs: 60_000,
+    health: null,
+    slowStartMs: 30_000,
   });
   assert.equal(pool.backends[1]?.host, 'broker-1.example.net');
+});
+
+/** The health of the only backend, a:1. */
+function healthOf(text: string) {
+  return poolOf(`health: ${text}\nbackends: [a:1]`).backends[0]?.health;
+}
+
+test('reads every option of health', () => {
+  assert.equal(healthOf('none'), null);
+  assert.equal(healthOf('{ type: none, interval: 1s }'), null);
+  assert.deepEqual(healthOf('tcp'), { ...backendOf('a').health, probe: { type: 'tcp' }, port: 1 });
+  assert.deepEqual(healthOf('mqtt'), healthOf('{}'));
+  assert.deepEqual(
+    healthOf(
+      '{ interval: 1s, timeout: 500ms, rise: 1, fall: 2, initial: down, port: 7, version: 5, username: u, password: p }',
+    ),
+    {
+      probe: { type: 'mqtt', version: 5, username: 'u', password: 'p' },
+      intervalMs: 1000,
+      timeoutMs: 500,
+      rise: 1,
+      fall: 2,
+      port: 7,
+      initial: 'down',
+    },
+  );
+  assert.deepEqual(healthOf('{ type: http, port: 18083, path: /status, host: emqx.example.net }')?.probe, {
+    type: 'http',
+    path: '/status',
+    host: 'emqx.example.net',
+  });
+  assert.deepEqual(healthOf('{ type: raw, send: "c0 00", expect: "D000" }')?.probe, {
+    type: 'raw',
+    send: Buffer.from([0xc0, 0]),
+    expect: Buffer.from([0xd0, 0]),
+  });
+});
+
+test('gives each backend the port and the slow start of its own, else those of its pool', () => {
+  const { backends } = poolOf(`
+health: { type: http, port: 8081 }
+slow_start: 1m
+backends: [a:1, { address: b:1, health_port: 8082, slow_start: 0s }]`);
+  assert.deepEqual(
+    backends.map(({ health, slowStartMs }) => [health?.port, slowStartMs]),
+    [
+      [8081, 60_000],
+      [8082, 0],
+    ],
+  );
+});
+
+test('refuses a health that could not work, and keys that would do nothing', () => {
+  const inPool = (text: string, backend = 'x:1') =>
+    faultsOf(withPool(`health: ${text}\nbackends: [${backend}]`)).map((fault) => fault.replace(/^[^ ]+ /, ''));
+  const where = 'pools.brokers.health';
+  const port = "expected the port of the brokers' HTTP API, here or as the health_port of each backend, found nothing";
+  assert.deepEqual(inPool('{ type: http }'), [`${where}.port: ${port}`]);
+  assert.deepEqual(inPool('{ type: http }', '{ address: x:1, health_port: 80 }'), []);
+  assert.deepEqual(inPool('{ type: raw, send: c000 }'), [
+    `${where}.expect: expected what the answer must contain, in hex, found nothing`,
+  ]);
+  assert.deepEqual(inPool('{ type: raw, expect: 2002 }'), [
+    `${where}.expect: expected pairs of hex digits in quotes, such as "20 02 00 00", found 2002`,
+  ]);
+  assert.deepEqual(inPool('{ password: geheim }'), [
+    `${where}.username: expected a username, since there is a password, found nothing`,
+  ]);
+  assert.deepEqual(inPool('{ username: u, password: 4711 }'), [
+    `${where}.password: expected a text of 1 to 1024 characters, found a number`,
+  ]);
+  assert.deepEqual(inPool('{ type: tcp, path: / }'), [
+    `${where}.path: expected only with type: http, found with type: tcp`,
+  ]);
+  assert.deepEqual(inPool('{ version: 3.1 }'), [`${where}.version: expected 3.1.1 or 5, found 3.1`]);
+  assert.deepEqual(inPool('http'), [
+    `${where}: expected mqtt, tcp or none, or a mapping with type, interval, timeout, rise and fall, found "http"`,
+  ]);
+  assert.deepEqual(inPool('none', '{ address: x:1, health_port: 80 }'), [
+    'pools.brokers.backends[0].health_port: expected only with probes, found without',
+  ]);
 });
 
 test('reads every option of a balance', () => {

@@ -37,6 +37,8 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkPoolReferences(listeners, pools),
     ...checkPoolNames(pools),
     ...pools.flatMap(checkBalance),
+    ...pools.flatMap(checkHealth),
+    ...pools.flatMap(checkHealthPorts),
     ...pools.flatMap(checkBackendAddresses),
     ...pools.flatMap(checkSourceAddresses),
     ...checkCount(listeners, LISTENERS_MAX, 'listeners'),
@@ -224,6 +226,49 @@ function checkBalance({ document, path, value }: Entry): Fault[] {
   }
   return algorithm === 'ketama' ? misplaced(['rows', 'secret'], 'algorithm: rendezvous', 'algorithm: ketama') : [];
 }
+
+/** The keys that mean something to one type of probe only. */
+const PROBE_KEYS: Record<string, readonly string[]> = {
+  mqtt: ['version', 'username', 'password'],
+  http: ['path', 'host'],
+  raw: ['send', 'expect'],
+};
+
+function checkHealth({ document, path, value }: Entry): Fault[] {
+  if (!isMapping(value.health)) return [];
+  const health = value.health;
+  const { type = 'mqtt' } = health;
+  const at = (key: string) => [...path, 'health', key];
+  const misplaced = Object.entries(PROBE_KEYS).flatMap(([owner, keys]) =>
+    keys
+      .filter((key) => owner !== type && key in health)
+      .map((key) => document.fault(at(key), `expected only with type: ${owner}, found with type: ${type}`, 'key')),
+  );
+  const missing = (key: string, what: string) => [document.fault(at(key), `expected ${what}, found nothing`)];
+  return [
+    ...misplaced,
+    ...(type === 'raw' && !('expect' in health) ? missing('expect', 'what the answer must contain, in hex') : []),
+    ...(type === 'mqtt' && 'password' in health && !('username' in health)
+      ? missing('username', 'a username, since there is a password')
+      : []),
+  ];
+}
+
+/** No broker speaks HTTP where it speaks MQTT. */
+function checkHealthPorts({ document, path, value }: Entry): Fault[] {
+  const health = mapping(value.health);
+  const isProbed = 'health' in value && value.health !== 'none' && health.type !== 'none';
+  const needed = health.type === 'http' && !('port' in health);
+  return list(value.backends).flatMap((backend, index) => {
+    const at = [...path, 'backends', index, 'health_port'];
+    const hasPort = 'health_port' in mapping(backend);
+    if (needed && !hasPort) return [document.fault([...path, 'health', 'port'], HTTP_PORT)];
+    return hasPort && !isProbed ? [document.fault(at, 'expected only with probes, found without', 'key')] : [];
+  });
+}
+
+const HTTP_PORT =
+  "expected the port of the brokers' HTTP API, here or as the health_port of each backend, found nothing";
 
 function checkBackendAddresses({ document, path, value }: Entry): Fault[] {
   const backends = list(value.backends).flatMap((backend, index) => {

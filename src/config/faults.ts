@@ -7,6 +7,9 @@ import { configSchema, KNOWN_KEYS } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;
 
+/** Keys whose values no message may show. */
+const SECRETS: readonly unknown[] = ['secret', 'password'];
+
 /** zod's own, for a union without a message of ours: a short form first, a mapping last. */
 const UNION_MESSAGE = 'Invalid input';
 
@@ -33,7 +36,8 @@ function issueFaults(document: SourceDocument, base: Path, issue: Issue): Fault[
 
 /** Completes "expected ...". */
 export function found(message: string, value: unknown, path: Path): string {
-  return message.startsWith('expected ') ? `${message}, found ${show(value, path.at(-1) === 'secret')}` : message;
+  const secret = SECRETS.includes(path.at(-1));
+  return message.startsWith('expected ') ? `${message}, found ${show(value, secret)}` : message;
 }
 
 function show(value: unknown, secret: boolean): string {

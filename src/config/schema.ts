@@ -35,6 +35,11 @@ const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIV
 const SOURCES_EXPECTED = `expected a list of at most ${SOURCES_MAX} IP addresses`;
 const CONNECTIONS_MAX = 1 << 20;
 const COUNT_MAX = 1_000_000;
+const PORT_MAX = 65_535;
+const HEX_PATTERN = /^[0-9A-Fa-f]{2}(?:\s*[0-9A-Fa-f]{2})*$/;
+const HEX_DIGITS_MAX = 8192;
+const HTTP_PATH_PATTERN = /^\/[!-~]*$/;
+const HTTP_HOST_PATTERN = /^[!-~]+$/;
 
 // ---- Kinds of value --------------------------------------------------------------------------------------------------
 
@@ -129,6 +134,19 @@ function notYet(description: string) {
   return z.never({ error: NOT_IN_THIS_VERSION }).optional().describe(description);
 }
 
+/** Digits alone would be a number in YAML, of which leading zeros are lost: hence the quotes. */
+function hex() {
+  const error = 'expected pairs of hex digits in quotes, such as "20 02 00 00"';
+  return z
+    .string({ error })
+    .max(HEX_DIGITS_MAX, { error: `expected at most ${HEX_DIGITS_MAX} characters` })
+    .regex(HEX_PATTERN, { error });
+}
+
+function matching(pattern: RegExp, what: string, lengthMax: number) {
+  return text(what, lengthMax).regex(pattern, { error: `expected ${what}` });
+}
+
 function durationMs(value: string): number {
   const [, count, unit = ''] = DURATION_PATTERN.exec(value) ?? [];
   return Number(count) * (MS[unit] ?? Number.NaN);
@@ -203,6 +221,10 @@ const backend = mapping(
     fail_timeout: duration(1)
       .prefault('10s')
       .describe('The time in which max_fails are counted, and for which the backend is then passed over.'),
+    slow_start: duration(0)
+      .optional()
+      .describe("Instead of the pool's: from the backend's return until it gets its whole share of the clients again."),
+    health_port: integer(1, PORT_MAX).optional().describe("Instead of the pool's health.port."),
   },
   'host:port, or a mapping with address',
 );
@@ -211,14 +233,48 @@ const shortBackend = backendAddress().transform((address) => backend.parse({ add
 
 const health = mapping(
   {
-    type: oneOf(['mqtt', 'tcp', 'http', 'raw', 'none']).default('mqtt').describe('What a check speaks.'),
-    interval: duration(1).prefault('5s').describe('From one check to the next.'),
-    timeout: duration(1).prefault('2s').describe('A check that takes longer has failed.'),
-    rise: integer(1, COUNT_MAX).default(2).describe('Checks in a row that must succeed before a backend is up again.'),
-    fall: integer(1, COUNT_MAX).default(3).describe('Checks in a row that must fail before a backend is down.'),
+    type: oneOf(['mqtt', 'tcp', 'http', 'raw', 'none'])
+      .default('mqtt')
+      .describe(
+        'What a probe speaks. mqtt: CONNECT, CONNACK, DISCONNECT. tcp: connects. http: GET, 200 is up, 503 drain. raw: send, then expect. none: no probes.',
+      ),
+    interval: duration(1).prefault('5s').describe('From one probe to the next, or up to a fifth less.'),
+    timeout: duration(1).prefault('2s').describe('A probe that takes longer has failed.'),
+    rise: integer(1, COUNT_MAX).default(2).describe('Probes in a row that must pass before a backend is up again.'),
+    fall: integer(1, COUNT_MAX)
+      .default(3)
+      .describe('Probes in a row that must fail before a backend is down. From the first one on it is passed over.'),
+    port: integer(1, PORT_MAX).optional().describe("Where probes connect. Default: the backend's own port."),
+    initial: oneOf(['up', 'down'])
+      .default('up')
+      .describe('What a backend is held for at start: down takes nobody before rise probes have passed.'),
+    version: z
+      .literal(['3.1.1', '5', 5], { error: 'expected 3.1.1 or 5' })
+      .default('3.1.1')
+      .describe('Of MQTT. For type mqtt only.'),
+    username: text('a text of 1 to 1024 characters', 1024)
+      .optional()
+      .describe('What the probe connects with. Default: none. For type mqtt only.'),
+    password: text('a text of 1 to 1024 characters', 1024).optional().describe('Beside the username, if there is one.'),
+    path: matching(HTTP_PATH_PATTERN, 'a path such as /status', 1024)
+      .default('/')
+      .describe('What is asked for. For type http only.'),
+    host: matching(HTTP_HOST_PATTERN, 'a host name', 255)
+      .optional()
+      .describe('The Host header. Default: the address that is probed. For type http only.'),
+    send: hex().optional().describe('Bytes that the probe begins with, in hex. For type raw only.'),
+    expect: hex()
+      .optional()
+      .describe('Bytes, in hex, that the answer must contain within its first 64 KiB. For type raw only.'),
   },
-  'a mapping with type, interval, timeout, rise and fall',
-).describe(`Active checks of the backends. Validated, but ${NOT_IN_THIS_VERSION}.`);
+  'mqtt, tcp or none, or a mapping with type, interval, timeout, rise and fall',
+);
+
+const shortHealth = z
+  .enum(['mqtt', 'tcp', 'none'], {
+    error: 'expected mqtt, tcp or none, or a mapping with type, interval, timeout, rise and fall',
+  })
+  .transform((type) => health.parse({ type }));
 
 const pool = mapping(
   {
@@ -234,7 +290,13 @@ const pool = mapping(
     proxy_protocol: oneOf(['off'], ['v1', 'v2'])
       .default('off')
       .describe(`PROXY protocol header towards the backends. v1 and v2 are ${NOT_IN_THIS_VERSION}.`),
-    health: health.optional(),
+    health: z
+      .union([shortHealth, health])
+      .prefault('none')
+      .describe('How the backends are probed. Without it they are judged by the connects of clients alone.'),
+    slow_start: duration(0)
+      .prefault('0s')
+      .describe("From a backend's return until it gets its whole share of the clients again; 0s at once."),
     source_addresses: z
       .array(sourceAddress(), { error: SOURCES_EXPECTED })
       .max(SOURCES_MAX, { error: SOURCES_EXPECTED })
@@ -321,6 +383,7 @@ export const configSchema = mapping(
 
 export type Settings = z.output<typeof configSchema>;
 export type PoolSettings = z.output<typeof pool>;
+export type HealthSettings = PoolSettings['health'];
 export type ListenerSettings = z.output<typeof listener>;
 
 /** Of a whole configuration: the files of a folder need listeners and pools only together. */

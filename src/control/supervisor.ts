@@ -151,13 +151,10 @@ export class Supervisor {
     }
   }
 
-  healthOf(backend: number): number {
-    return this.#health[backend]!;
-  }
-
-  setHealth(backend: number, health: number): void {
-    this.#health[backend] = health;
-    for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, health);
+  /** A health word, as layout.ts has it, for every worker that lives or will. */
+  setHealth(backend: number, word: number): void {
+    this.#health[backend] = word;
+    for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, word);
   }
 
   statuses(): WorkerStatus[] {

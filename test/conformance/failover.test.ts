@@ -3,35 +3,16 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createTable } from '../../src/core.ts';
 import { echo, hangingBackend, refusingBackend, startBackend } from '../tools/backends.ts';
-import { type Balancer, startBalancer } from '../tools/balancer.ts';
+import { healthOf, startBalancer, untilHealth } from '../tools/balancer.ts';
 import { connectClient, echoes, nextBytes } from '../tools/client.ts';
+import { clientIdsOf } from '../tools/client-ids.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { connackPacket, connectPacket, refusalPacket } from '../tools/packets.ts';
-import { waitFor } from '../tools/wait.ts';
 
 const CONNACK = connackPacket(4);
 const SERVER_UNAVAILABLE = 3;
 const SERVER_UNAVAILABLE_5 = 0x88;
-
-/** ClientIds whose first choice is `backend`. */
-function clientIdsOf(backend: string, backends: string[], count: number): string[] {
-  const table = createTable({ algorithm: 'rendezvous', members: backends.map((name) => ({ name, weight: 1 })) });
-  const found: string[] = [];
-  for (let index = 0; found.length < count; index++) {
-    if (table.lookup(`device-${index}`) === backend) found.push(`device-${index}`);
-  }
-  return found;
-}
-
-const healthOf = ({ tidegate }: Balancer, address: string) => {
-  return tidegate.status().backends.find((backend) => backend.address === address)?.health;
-};
-
-const untilHealth = (balancer: Balancer, address: string, health: string) => {
-  return waitFor(`${health} backend`, () => healthOf(balancer, address) === health);
-};
 
 testEveryEngine(
   'a backend that refuses is passed over at once, and its own clients come to the next one',
@@ -167,7 +148,7 @@ testEveryEngine(
     assert.deepEqual(byClient.get(third!), [1, willing.address], 'a suspect is not dialled while another is left');
     assert.deepEqual(byClient.get(fourth!), [2, willing.address], 'after fail_timeout the next client is the probe');
     assert.deepEqual(byClient.get(fifth!), [1, gone]);
-    assert.ok(balancer.messages.some((message) => message.includes(`${gone} is passed over for 1000 ms`)));
+    assert.ok(balancer.messages.some((message) => message.includes(`${gone} is passed over: 2 connects failed`)));
   },
 );
 

@@ -105,6 +105,8 @@ function planMember(random: Random, host: string, id: number): BackendConfig {
     backup: random.chance(0.2),
     maxFails: 1,
     failTimeoutMs: 1000,
+    health: null,
+    slowStartMs: 0,
   };
 }
 

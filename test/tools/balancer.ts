@@ -14,7 +14,10 @@ import { waitFor } from './wait.ts';
 export interface BalancerOptions {
   engine: EngineName;
   /** host:port each, or as in the configuration. */
-  backends: readonly (string | { address: string; max_fails?: number; fail_timeout?: string })[];
+  backends: readonly (string | { address: string; max_fails?: number; fail_timeout?: string; health_port?: number })[];
+  /** As in the configuration. */
+  health?: string | object;
+  slowStart?: string;
   bind?: string;
   workers?: number;
   cpuAffinity?: 'off' | 'pin' | 'steer';
@@ -90,6 +93,14 @@ export async function startBalancer(context: TestContext, options: BalancerOptio
   };
 }
 
+export function healthOf({ tidegate }: Balancer, address: string): string | undefined {
+  return tidegate.status().backends.find((backend) => backend.address === address)?.health;
+}
+
+export function untilHealth(balancer: Balancer, address: string, health: string): Promise<boolean> {
+  return waitFor(`${health} backend`, () => healthOf(balancer, address) === health);
+}
+
 /** The configuration file's own words; JSON is YAML. */
 function settings(options: BalancerOptions, path: string): object {
   const { engine, backends, bind = '127.0.0.1:0', workers = 1, connectionsMax = 1024 } = options;
@@ -113,6 +124,8 @@ function settings(options: BalancerOptions, path: string): object {
         balance: { method: options.method ?? 'hash' },
         connect_timeout: options.dialTimeout ?? '5s',
         source_addresses: options.sourceAddresses ?? [],
+        health: options.health ?? 'none',
+        slow_start: options.slowStart ?? '0s',
         backends: backends.map((one) => (typeof one === 'string' ? { address: one, max_fails: 0 } : one)),
       },
     },

@@ -1,0 +1,96 @@
+// A probe over a TCP connection: connect, say something, hear what decides, say goodbye.
+//
+// The finding comes as soon as it is known; the connection may take longer, since it is closed by both sides in turn,
+// as brokers like it. Whatever is open at the timeout is cut.
+import { connect, type Socket } from 'node:net';
+import type { Address } from '../../config/address.ts';
+import { startDeadline } from './deadline.ts';
+import { connectFailed, connectionLost, type Finding, failed, GOODBYE_MS, type Probe, timedOut } from './finding.ts';
+
+export const NOTHING = new Uint8Array(0);
+const ANSWER_BYTES_MAX = 64 << 10;
+
+export interface Conversation {
+  opening: Uint8Array;
+  /** undefined: not enough yet. Asked when the connection stands, and again with all that has come, piece by piece. */
+  hear(answer: Buffer): Finding | undefined;
+  /** Last words to a backend that has passed, or that has to go on without us. */
+  farewell: Uint8Array;
+  /** What is missing from a backend that closes before it has said enough. */
+  awaited: string;
+}
+
+export function startExchange(target: Address, timeoutMs: number, conversation: Conversation): Probe {
+  return new Exchange(target, timeoutMs, conversation);
+}
+
+class Exchange implements Probe {
+  readonly finding: Promise<Finding>;
+  readonly ended: Promise<void>;
+  readonly #socket: Socket;
+  readonly #conversation: Conversation;
+  readonly #timeoutMs: number;
+  #answer = Buffer.alloc(0);
+  #isConnected = false;
+  #isSettled = false;
+  #settle: (finding: Finding) => void = () => {};
+
+  constructor({ host, port }: Address, timeoutMs: number, conversation: Conversation) {
+    this.#conversation = conversation;
+    this.#timeoutMs = timeoutMs;
+    this.finding = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    const socket = connect({ host, port, noDelay: true });
+    this.#socket = socket;
+    const deadline = startDeadline(timeoutMs, () => this.#onTimeout());
+    this.ended = new Promise((resolve) => socket.once('close', () => resolve(deadline.cancel())));
+    socket.once('connect', () => this.#onConnect());
+    socket.on('data', (bytes) => this.#onBytes(bytes));
+    socket.once('end', () => this.#conclude(failed(`closed the connection without ${conversation.awaited}`)));
+    socket.on('error', (error) => this.#onError(error));
+  }
+
+  abandon(): void {
+    this.#conclude(failed('abandoned'), this.#conversation.farewell);
+    if (!this.#isConnected) this.#socket.destroy();
+    const goodbye = setTimeout(() => this.#socket.destroy(), GOODBYE_MS);
+    this.#socket.once('close', () => clearTimeout(goodbye));
+  }
+
+  #onConnect(): void {
+    this.#isConnected = true;
+    if (this.#conversation.opening.length > 0) this.#socket.write(this.#conversation.opening);
+    this.#judge();
+  }
+
+  #onBytes(bytes: Buffer): void {
+    if (this.#isSettled) return;
+    this.#answer = Buffer.concat([this.#answer, bytes.subarray(0, ANSWER_BYTES_MAX - this.#answer.length)]);
+    this.#judge();
+    if (this.#answer.length === ANSWER_BYTES_MAX) {
+      this.#conclude(failed(`${this.#conversation.awaited} is not in the first ${ANSWER_BYTES_MAX} bytes`));
+    }
+  }
+
+  #judge(): void {
+    const finding = this.#conversation.hear(this.#answer);
+    if (finding !== undefined) this.#conclude(finding);
+  }
+
+  #onError(error: NodeJS.ErrnoException): void {
+    this.#conclude(this.#isConnected ? connectionLost(error) : connectFailed(error));
+  }
+
+  #onTimeout(): void {
+    this.#conclude(timedOut(this.#isConnected, this.#timeoutMs));
+    this.#socket.destroy();
+  }
+
+  #conclude(finding: Finding, farewell = finding.verdict === 'pass' ? this.#conversation.farewell : NOTHING): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.#settle(finding);
+    this.#socket.end(farewell);
+  }
+}

@@ -1,0 +1,20 @@
+// Changes of health as lines of the operational log.
+import type { Logger } from '../../logger.ts';
+import type { HealthChange } from './judge.ts';
+import type { HealthState } from './trial.ts';
+
+const SAID: Record<HealthState, string> = {
+  up: 'takes clients',
+  suspect: 'is passed over',
+  down: 'is down',
+  drain: 'takes nobody new',
+};
+
+export function logChanges(log: Logger): (change: HealthChange) => void {
+  return ({ backend: { pool, config }, state, reason }) => {
+    const fields = { pool, backend: config.address, health: state, reason };
+    const message = `backend ${config.address} ${SAID[state]}: ${reason}`;
+    if (state === 'suspect' || state === 'down') log.warn(fields, message);
+    else log.info(fields, message);
+  };
+}
