@@ -8,8 +8,10 @@ import {
   HEADER_REGION_HEALTH,
   HEALTH_DOWN,
   HEALTH_DRAIN,
+  HEALTH_SHARE_FULL,
   HEALTH_SUSPECT,
   HEALTH_UP,
+  HEALTH_WITHHELD_SHIFT,
 } from '../../assembly/layout.ts';
 import { mayPublish, publishSnapshot } from '../../src/control/snapshot.ts';
 import { regionOffset } from '../../src/header.ts';
@@ -254,8 +256,11 @@ export class World implements KernelWorld, Clock {
   #flipHealth(): void {
     const backend = this.#random.integer(0, this.#moods.length - 1);
     const health = this.#random.pick([HEALTH_UP, HEALTH_UP, HEALTH_SUSPECT, HEALTH_DOWN, HEALTH_DRAIN]);
-    this.#words[(regionOffset(this.#parts.memory, HEADER_REGION_HEALTH) >>> 2) + backend] = health;
-    this.#tell(`sets the health of backend ${backend} to ${health}`);
+    const startsSlowly = health === HEALTH_UP && this.#random.chance(0.5);
+    const withheld = startsSlowly ? this.#random.integer(1, HEALTH_SHARE_FULL - 1) : 0;
+    const word = health | (withheld << HEALTH_WITHHELD_SHIFT);
+    this.#words[(regionOffset(this.#parts.memory, HEADER_REGION_HEALTH) >>> 2) + backend] = word;
+    this.#tell(`sets the health of backend ${backend} to ${health}, withholding ${withheld}`);
   }
 
   /** A backend changes: one that turns bad may take its connections with it. */
