@@ -59,7 +59,8 @@ export interface BackendStatus {
 }
 
 export interface ProbeStatus {
-  verdict: 'pass' | 'drain' | 'fail';
+  /** none: it could not be sent. */
+  verdict: 'pass' | 'drain' | 'fail' | 'none';
   reason: string;
   at: string;
   durationMs: number;

@@ -10,7 +10,7 @@ import {
   HEALTH_UP,
   HEALTH_WITHHELD_SHIFT,
 } from '../assembly/layout.ts';
-import { drained, type Finding, failed, passed } from '../src/control/health/finding.ts';
+import { connectFailed, drained, type Finding, failed, passed } from '../src/control/health/finding.ts';
 import { type HealthState, Trial, type TrialSettings } from '../src/control/health/trial.ts';
 
 const GONE: Finding = { verdict: 'fail', reason: 'connect failed: ECONNREFUSED', isGone: true };
@@ -121,8 +121,13 @@ describe('a backend without probes', () => {
   });
 });
 
-/** One letter for each probe: p passed, f failed, d drain; c: a client's connect failed, o: one succeeded. */
-const FINDINGS: Record<string, Finding> = { p: passed('fine'), f: failed('broken'), d: drained('leaving') };
+/** One letter for each probe: p passed, f failed, d drain, n not sent; c: a client's connect failed, o: one succeeded. */
+const FINDINGS: Record<string, Finding> = {
+  p: passed('fine'),
+  f: failed('broken'),
+  d: drained('leaving'),
+  n: connectFailed(Object.assign(new Error('too many open files'), { code: 'EMFILE' })),
+};
 const LETTERS: Record<HealthState, string> = { up: 'U', suspect: 'S', down: 'D', drain: 'L' };
 
 describe('a probed backend', () => {
@@ -147,6 +152,8 @@ describe('a probed backend', () => {
     ['is no matter of connects with max_fails 0', { maxFails: 0 }, 'ccf', 'UUS'],
     ['forgets failed connects when it comes back', { maxFails: 2 }, 'ccppcc', 'USSUUS'],
     ['is not made better by failed connects when it is down', {}, 'fffcpp', 'SSDDDU'],
+
+    ['is not blamed for probes that could not be sent', {}, 'nnnnfnfnfnpnp', 'UUUUSSSSDDDDU'],
 
     ['drains at the first word of it', {}, 'pd', 'UL'],
     ['comes back from draining after rise', {}, 'ddpp', 'LLLU'],

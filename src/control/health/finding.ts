@@ -1,8 +1,8 @@
 // What one probe found, and what a probe is to the one who sent it.
 
 export interface Finding {
-  /** drain: the backend is alive and wants nobody new. */
-  verdict: 'pass' | 'drain' | 'fail';
+  /** drain: the backend is alive and wants nobody new. none: the fault was ours, and nothing was learned of the backend. */
+  verdict: 'pass' | 'drain' | 'fail' | 'none';
   /** For people: "CONNECT refused with code 3 (server unavailable)". */
   reason: string;
   /** Nobody listens there any more, or its host can't be reached: it is more than silent or unwilling. */
@@ -22,6 +22,8 @@ export interface Probe {
 /** A probe that was abandoned has so long to say goodbye. */
 export const GOODBYE_MS = 250;
 
+/** Descriptors, memory or ports have run out here. Held against the backends it would take all of them down at once. */
+const OURS = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'];
 const GONE = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN'];
 
 export function passed(reason: string): Finding {
@@ -37,7 +39,8 @@ export function drained(reason: string): Finding {
 }
 
 export function connectFailed({ code = 'unknown' }: NodeJS.ErrnoException): Finding {
-  return { verdict: 'fail', reason: `connect failed: ${code}`, isGone: GONE.includes(code) };
+  const verdict = OURS.includes(code) ? 'none' : 'fail';
+  return { verdict, reason: `connect failed: ${code}`, isGone: GONE.includes(code) };
 }
 
 export function connectionLost({ code = 'unknown' }: NodeJS.ErrnoException): Finding {

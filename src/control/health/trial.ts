@@ -100,6 +100,7 @@ export class Trial {
 
   /** The same for what a probe found. */
   onFinding(nowMs: number, { verdict, reason, isGone }: Finding): boolean {
+    if (verdict === 'none') return false;
     this.#passed = verdict === 'pass' ? this.#passed + 1 : 0;
     this.#failed = verdict === 'fail' ? this.#failed + 1 : 0;
     this.#wasLost ||= isGone;
