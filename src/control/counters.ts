@@ -3,6 +3,9 @@
 import {
   BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
+  BACKEND_COUNTERS_BYTES_FROM,
+  BACKEND_COUNTERS_BYTES_TO,
+  BACKEND_COUNTERS_CHOSEN,
   BACKEND_COUNTERS_CONNECTS,
   BACKEND_COUNTERS_EXHAUSTED,
   BACKEND_COUNTERS_FAILURES,
@@ -35,7 +38,7 @@ import { regionOffset } from '../header.ts';
 import { reasons } from '../reasons.ts';
 
 /** Numbers that only grow, by the names under which they are shown. */
-const SUMS: Record<string, number> = {
+const SUMS = {
   accepted: COUNTERS_ACCEPTED,
   closed: COUNTERS_CLOSED,
   bytesFromClients: COUNTERS_BYTES_FROM_CLIENTS,
@@ -47,12 +50,25 @@ const SUMS: Record<string, number> = {
   acceptErrors: COUNTERS_ACCEPT_ERRORS,
 };
 /** Numbers of this moment: a dead worker has none. */
-const GAUGES: Record<string, number> = {
+const GAUGES = {
   buffersHeld: COUNTERS_BUFFERS_HELD,
   arenaUsed: COUNTERS_ARENA_USED,
 };
 
 const SOURCES_BYTES = BACKENDS_MAX * SOURCE_IDS_MAX * SOURCE_COUNTERS_BYTES;
+
+export type Sums = Record<keyof typeof SUMS, number>;
+export type Gauges = Record<keyof typeof GAUGES, number>;
+
+/** Of one backend, since the start. */
+export interface BackendSums {
+  /** Times that it was the choice, first or after another one's failure. */
+  chosen: number;
+  connects: number;
+  failures: number;
+  bytesTo: number;
+  bytesFrom: number;
+}
 
 /** Views over one worker's counters, made once: the judge reads them twenty times a second. */
 export class WorkerCounters {
@@ -163,15 +179,34 @@ export class Totals {
     };
   }
 
+  sumsOf(id: number): BackendSums {
+    return {
+      ...this.connectCounts(id),
+      chosen: this.#backendSum(id, BACKEND_COUNTERS_CHOSEN),
+      bytesTo: this.#backendSum(id, BACKEND_COUNTERS_BYTES_TO),
+      bytesFrom: this.#backendSum(id, BACKEND_COUNTERS_BYTES_FROM),
+    };
+  }
+
+  sums(): Sums {
+    return mapValues(SUMS, (offset) => this.#sum(offset));
+  }
+
+  gauges(): Gauges {
+    return mapValues(GAUGES, (offset) => this.#gauge(offset));
+  }
+
+  /** Connections that ended, by the reason's name. */
+  byReason(): Record<string, number> {
+    const counts = reasons.flatMap((reason, index): [string, number][] =>
+      reason === undefined || index === REASON_NONE ? [] : [[reason.name, this.#sum(COUNTERS_REASONS + index * 8)]],
+    );
+    return Object.fromEntries(counts);
+  }
+
   /** Everything by name, each reason under its own. */
   named(): Record<string, number> {
-    const named: Record<string, number> = {};
-    for (const [name, offset] of Object.entries(SUMS)) named[name] = this.#sum(offset);
-    for (const [name, offset] of Object.entries(GAUGES)) named[name] = this.#gauge(offset);
-    for (const [index, reason] of reasons.entries()) {
-      if (index !== REASON_NONE && reason !== undefined) named[reason.name] = this.#sum(COUNTERS_REASONS + index * 8);
-    }
-    return named;
+    return { ...this.sums(), ...this.gauges(), ...this.byReason() };
   }
 
   #sum(offset: number): number {
@@ -194,4 +229,12 @@ export class Totals {
 
 function sourceOffset(backend: number, source: number): number {
   return (backend * SOURCE_IDS_MAX + source) * SOURCE_COUNTERS_BYTES;
+}
+
+function mapValues<Name extends string>(
+  values: Record<Name, number>,
+  change: (value: number) => number,
+): Record<Name, number> {
+  const changed = Object.entries<number>(values).map(([name, value]) => [name, change(value)]);
+  return Object.fromEntries(changed);
 }

@@ -4,6 +4,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { LogFile } from './log-file.ts';
 import { compileFormat, type NamesUpdate, type RecordFormat } from './record-format.ts';
 import { RecordRing } from './record-ring.ts';
+import { RecordTally, type TallyMemory } from './record-tally.ts';
 
 export interface LogThreadStart {
   /** "-" standard output, "off" nowhere. */
@@ -11,6 +12,8 @@ export interface LogThreadStart {
   format: string;
   /** One u64: lines that could not be written. */
   dropped: BigUint64Array;
+  /** What is counted of the records, for metrics. */
+  tally: TallyMemory;
 }
 
 export type Command =
@@ -47,14 +50,16 @@ const CLOSE_PATIENCE_MS = 5000;
 class LogThread {
   readonly #port: MessagePort;
   readonly #format: RecordFormat;
-  /** None when the log is off: the rings are emptied all the same, or they would count drops. */
+  /** None when the log is off: the records are counted all the same. */
   readonly #file: LogFile | undefined;
+  readonly #tally: RecordTally;
   #sources: Source[] = [];
   #closingMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(port: MessagePort, { path, format, dropped }: LogThreadStart) {
+  constructor(port: MessagePort, { path, format, dropped, tally }: LogThreadStart) {
     this.#port = port;
+    this.#tally = new RecordTally(tally);
     this.#format = compileFormat(format);
     this.#file =
       path === 'off'
@@ -122,13 +127,11 @@ class LogThread {
   /** Space is given back with every buffer that fills, so that a worker in a burst doesn't wait for the whole round. */
   #drain(ring: RecordRing, written: number): number {
     const file = this.#file;
-    if (file === undefined) {
-      ring.discard(written);
-      return 0;
-    }
     ring.begin();
     let bytes = 0;
-    while (file.isAccepting && ring.next(written)) {
+    while (file?.isAccepting !== false && ring.next(written)) {
+      this.#tally.add(ring.record);
+      if (file === undefined) continue;
       this.#format.writeLine(file.output, ring.record);
       if (!file.isFull) continue;
       file.flush();

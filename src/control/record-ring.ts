@@ -80,10 +80,6 @@ export class RecordRing {
     return bytes;
   }
 
-  discard(written: number): void {
-    Atomics.store(this.#header, READ, written);
-  }
-
   get #bytesMax(): number {
     return this.#header[HEADER_RECORDS_BYTES / 4]!;
   }
