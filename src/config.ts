@@ -3,15 +3,15 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Address, parseAddress } from './config/address.ts';
-import { checkDocuments, checkFolders, checkTables } from './config/checks.ts';
+import { checkDocuments, checkFiles, checkTables } from './config/checks.ts';
 import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
 import {
+  ADMIN_BIND_DEFAULT,
   configSchema,
   type HealthSettings,
   jsonSchema,
   type ListenerSettings,
-  NOT_IN_THIS_VERSION,
   type PoolSettings,
   type Settings,
 } from './config/schema.ts';
@@ -32,10 +32,21 @@ export interface Config {
     /** `text`, `json` or a template. */
     format: string;
   };
-  admin: Address | null;
+  /** null: off. */
+  admin: AdminConfig | null;
   shutdownTimeoutMs: number;
   /** A line for each key that is accepted but does nothing in this version. */
   notices: string[];
+}
+
+export interface AdminConfig {
+  bind: Address;
+  /** Empty for none. */
+  token: string;
+  /** Holds the token instead; empty for none. */
+  tokenFile: string;
+  /** Nobody asked for it: where its port is taken, it is gone without. */
+  isDefault: boolean;
 }
 
 export interface ListenerConfig {
@@ -107,7 +118,7 @@ export type ProbeConfig =
 export async function loadConfig(path: string): Promise<Config> {
   const files = await configFiles(path);
   const documents = await Promise.all(files.map(async (file) => readDocument(await readText(file), file)));
-  return build(documents, checkFolders(documents));
+  return build(documents, checkFiles(documents));
 }
 
 /** The same for a text; `file` is only its name in messages. */
@@ -195,10 +206,16 @@ function normalise(settings: Settings): Config {
     listeners: listeners.map((listener) => normaliseListener(listener, onlyPool)),
     pools: Object.entries(pools).map(([name, pool]) => normalisePool(name, pool)),
     accessLog: settings.access_log,
-    admin: settings.admin === undefined ? null : addressOf(settings.admin.bind),
+    admin: normaliseAdmin(settings.admin),
     shutdownTimeoutMs: settings.shutdown_timeout,
-    notices: notices(settings),
+    notices: [],
   };
+}
+
+function normaliseAdmin(admin: Settings['admin']): AdminConfig | null {
+  if (admin === null || admin === 'off') return null;
+  const { bind, token = '', token_file: tokenFile = '' } = admin ?? { bind: ADMIN_BIND_DEFAULT };
+  return { bind: addressOf(bind), token, tokenFile, isDefault: admin === undefined };
 }
 
 function normaliseListener(listener: ListenerSettings, onlyPool: string): ListenerConfig {
@@ -260,11 +277,6 @@ function normaliseProbe(health: HealthSettings): ProbeConfig | null {
 
 function bytesOf(hex: string): Buffer {
   return Buffer.from(hex.replace(/\s/g, ''), 'hex');
-}
-
-function notices(settings: Settings): string[] {
-  if (settings.admin === undefined) return [];
-  return [`admin: the API is ${NOT_IN_THIS_VERSION}; nothing listens on ${settings.admin.bind}`];
 }
 
 function addressOf(text: string): Address {

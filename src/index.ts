@@ -1,15 +1,17 @@
 // The library: start(config) and what it returns. The command line is one user of it, tests are another; several may
 // run in one process.
 import { availableParallelism } from 'node:os';
+import { type AdminServer, type AdminServerKind, startAdmin } from './admin/server.ts';
 import type { Config } from './config.ts';
 import { type AccessLog, startAccessLog } from './control/access-log.ts';
+import type { Balancer } from './control/balancer.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
 import { startFullnessWatch } from './control/fullness.ts';
 import { logChanges } from './control/health/health-log.ts';
 import { Judge } from './control/health/judge.ts';
 import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
-import { closeListeners, type ListenerGroup, openListeners } from './control/listeners.ts';
+import { closeListeners, openListeners } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
@@ -29,6 +31,8 @@ export type { Logger } from './logger.ts';
 export interface StartOptions {
   /** For the operational log; pino or anything of its shape. Nothing is logged without it. */
   log?: Logger;
+  /** What carries the admin API. */
+  adminServer?: AdminServerKind;
 }
 
 export interface Listener {
@@ -79,16 +83,22 @@ export interface Status {
 export async function start(config: Config, options: StartOptions = {}): Promise<Tidegate> {
   const log = options.log ?? silentLogger;
   const choice = await chooseEngine(config.engine);
+  const { adminServer = 'auto' } = options;
   try {
-    return await startWith(choice, config, log);
+    return await startWith(choice, config, log, adminServer);
   } catch (error) {
     const memlock = error instanceof TidegateError && error.code === 'RLIMIT_MEMLOCK';
     if (config.engine !== 'auto' || !memlock) throw error;
-    return startWith({ engine: 'portable', why: error.message }, config, log);
+    return startWith({ engine: 'portable', why: error.message }, config, log, adminServer);
   }
 }
 
-async function startWith(choice: EngineChoice, config: Config, log: Logger): Promise<Tidegate> {
+async function startWith(
+  choice: EngineChoice,
+  config: Config,
+  log: Logger,
+  adminServer: AdminServerKind,
+): Promise<Tidegate> {
   const { engine } = choice;
   const workerCount = config.workers === 'auto' ? availableParallelism() : config.workers;
   const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * config.listeners.length;
@@ -100,6 +110,7 @@ async function startWith(choice: EngineChoice, config: Config, log: Logger): Pro
   const cores = coresFor(config.cpuAffinity, workerCount);
   const groups = await openListeners(config.listeners, workerCount);
   let accessLog: AccessLog | undefined;
+  let admin: AdminServer | undefined;
   try {
     if (config.cpuAffinity === 'steer') for (const { fds } of groups) steerByCore(fds[0]!, cores);
     accessLog = await startAccessLog({ ...config.accessLog, log });
@@ -121,11 +132,28 @@ async function startWith(choice: EngineChoice, config: Config, log: Logger): Pro
       setHealth: ({ id }, word) => supervisor.setHealth(id, word),
       onChange: [logChanges(log)],
     });
+    const balancer: Balancer = {
+      phase: 'starting',
+      startedAt: new Date(),
+      engine,
+      engineReason: choice.why,
+      capacity,
+      config,
+      backends,
+      groups,
+      accessLog,
+      supervisor,
+      judge,
+      log,
+    };
+    admin = await startAdmin(config.admin, balancer, adminServer);
     await supervisor.start();
     judge.start();
+    balancer.phase = 'running';
     announce(choice, workerCount, capacity, log);
-    return new Tidegate({ engine, capacity, config, backends, groups, accessLog, supervisor, judge, log });
+    return new Tidegate(balancer, admin);
   } catch (error) {
+    await admin?.close();
     await accessLog?.close();
     closeListeners(groups);
     throw error;
@@ -164,32 +192,25 @@ function namesOf(epoch: number, config: Config, backends: readonly Backend[]): P
   };
 }
 
-interface Parts {
-  engine: EngineName;
-  capacity: Capacity;
-  config: Config;
-  backends: readonly Backend[];
-  groups: readonly ListenerGroup[];
-  accessLog: AccessLog;
-  supervisor: Supervisor;
-  judge: Judge;
-  log: Logger;
-}
-
 export class Tidegate {
   readonly engine: EngineName;
   readonly listeners: readonly Listener[];
   /** The workers' lives, for tests and tools that end one on purpose. */
   readonly supervisor: Supervisor;
-  readonly #parts: Parts;
+  /** Where the admin API is; undefined: nowhere. */
+  readonly admin: { readonly host: string; readonly port: number } | undefined;
+  readonly #parts: Balancer;
+  readonly #admin: AdminServer | undefined;
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
 
-  constructor(parts: Parts) {
+  constructor(parts: Balancer, admin: AdminServer | undefined) {
     const { engine, capacity, groups, supervisor, backends, log } = parts;
     this.#parts = parts;
+    this.#admin = admin;
+    this.admin = admin && { host: admin.host, port: admin.port };
     this.engine = engine;
     this.supervisor = supervisor;
     this.listeners = groups.map(({ name, host, port }) => ({ name, host, port }));
@@ -246,6 +267,7 @@ export class Tidegate {
   async #stop(): Promise<void> {
     const { supervisor, accessLog, groups, config, judge } = this.#parts;
     const { signal } = this.#hasten;
+    this.#parts.phase = 'stopping';
     if (!signal.aborted) await supervisor.drain(config.shutdownTimeoutMs, signal, () => closeListeners(groups));
     await supervisor.stop();
     await judge.stop();
@@ -253,6 +275,7 @@ export class Tidegate {
     this.#stopSourceWatch();
     await accessLog.close();
     closeListeners(groups);
+    await this.#admin?.close(); // last: whoever looks on sees the end
   }
 }
 

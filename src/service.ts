@@ -25,9 +25,10 @@ export async function serve(configPath: string): Promise<void> {
   await stop(tidegate, config, signals.stopNow, log);
 }
 
-function logReady({ listeners, engine }: Tidegate, log: PinoLogger): void {
+function logReady({ listeners, engine, admin }: Tidegate, log: PinoLogger): void {
   const addresses = Object.fromEntries(listeners.map(({ name, host, port }) => [name, formatAddress({ host, port })]));
-  log.info({ engine, listeners: addresses }, 'ready');
+  const adminAddress = admin === undefined ? 'off' : formatAddress(admin);
+  log.info({ engine, listeners: addresses, admin: adminAddress }, 'ready');
 }
 
 function reopen(tidegate: Tidegate, log: PinoLogger): void {

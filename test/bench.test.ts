@@ -87,6 +87,7 @@ workers: 1
 listeners: [{ name: mqtt, bind: "127.0.0.1:0", pool: brokers }]
 pools: { brokers: { backends: ["127.0.0.1:${target.port}"] } }
 access_log: { path: "off" }
+admin: off
 `;
   const tidegate = await start(parseConfig(yaml, 'bench.yaml'));
   context.after(() => tidegate.stop({ now: true }));

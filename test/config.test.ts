@@ -104,9 +104,9 @@ test('reads every key of the example', () => {
       },
     ],
     accessLog: { path: '-', format: 'text' },
-    admin: { host: '127.0.0.1', port: 9883 },
+    admin: { bind: { host: '127.0.0.1', port: 9883 }, token: '', tokenFile: '', isDefault: false },
     shutdownTimeoutMs: 30_000,
-    notices: ['admin: the API is not in this version; nothing listens on 127.0.0.1:9883'],
+    notices: [],
   } satisfies Config);
 });
 
@@ -139,7 +139,7 @@ test('needs no key but the addresses', () => {
   assert.deepEqual(config.pools[0]?.balance, example.pools[0]?.balance);
   assert.deepEqual(
     { ...config, listeners: [], pools: [] },
-    { ...example, listeners: [], pools: [], admin: null, notices: [] },
+    { ...example, listeners: [], pools: [], admin: { ...example.admin, isDefault: true }, notices: [] },
   );
 });
 
@@ -331,8 +331,35 @@ test('a ConfigError carries its first fault for programs', () => {
 
 test('lists the known keys when an unknown one is like none of them', () => {
   assertFaults(`${LISTENERS}${POOLS}admin: { port: 1 }\n`, [
-    'test.yaml:3:1: admin.bind: expected an IP address and port such as 0.0.0.0:1883 or "[::]:1883", found nothing',
-    'test.yaml:3:10: admin.port: unknown key; known here are bind',
+    'test.yaml:3:10: admin.port: unknown key; known here are bind, token, token_file',
+  ]);
+});
+
+test('the admin API is on by default, off when told so, and never open to a network without a token', () => {
+  const adminOf = (text: string) => parseConfig(LISTENERS + POOLS + text, 'test.yaml').admin;
+  assert.deepEqual(adminOf('admin: off\n'), null);
+  assert.deepEqual(adminOf('admin: null\n'), null);
+  assert.equal(adminOf('')?.isDefault, true);
+  const bind = { host: '127.0.0.1', port: 9883 };
+  assert.deepEqual(adminOf('admin: { token: x }\n'), { bind, token: 'x', tokenFile: '', isDefault: false });
+  for (const bind of ['127.9.9.9:1', '"[::1]:1"', '"[0:0::1]:1"']) assert.ok(adminOf(`admin: { bind: ${bind} }\n`));
+  assert.ok(adminOf('admin: { bind: 0.0.0.0:9883, token_file: package.json }\n'));
+  for (const bind of ['0.0.0.0:9883', '192.0.2.1:9883', '[::]:9883', '[::ffff:127.0.0.1]:9883']) {
+    assertFaults(`${LISTENERS}${POOLS}admin: { bind: "${bind}" }\n`, [
+      `test.yaml:3:16: admin.bind: expected a loopback address such as 127.0.0.1:9883, or a token (or token_file) beside it, found "${bind}"`,
+    ]);
+  }
+});
+
+test('refuses two tokens, a token that no header can carry, and an address that a listener has', () => {
+  assertFaults(`${LISTENERS}${POOLS}admin: { token: a, token_file: b }\n`, [
+    'test.yaml:3:20: admin.token_file: expected token or token_file, found both',
+  ]);
+  assertFaults(`${LISTENERS}${POOLS}admin: { token: "not to be shown" }\n`, [
+    'test.yaml:3:17: admin.token: expected a text of 1 to 256 visible ASCII characters, found a string',
+  ]);
+  assertFaults(`${LISTENERS}${POOLS}admin: { bind: 127.0.0.1:1883 }\n`, [
+    'test.yaml:3:16: admin.bind: expected an address of its own, found 127.0.0.1:1883, which is taken at test.yaml:1:21',
   ]);
 });
 
@@ -393,7 +420,7 @@ test('refuses a file that is no mapping, and sections of a wrong type', () => {
     'test.yaml:1:11: listeners: expected a list of 1 to 64 listeners, found nothing',
     'test.yaml:2:8: pools: expected a mapping from names to pools, found a list of 0',
     'test.yaml:3:13: access_log: expected a mapping with path and format, found "stdout"',
-    'test.yaml:4:8: admin: expected a mapping with bind, found 9883',
+    'test.yaml:4:8: admin: expected off or a mapping with bind, token and token_file, found 9883',
   ]);
 });
 
@@ -705,7 +732,7 @@ test('the JSON Schema asks for listeners and pools, and in them only for the add
   const text = JSON.stringify(schema());
   assert.deepEqual(
     [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
-    ['["bind"]', '["address"]', '["backends"]', '["bind"]', '["listeners","pools"]'],
+    ['["bind"]', '["address"]', '["backends"]', '["listeners","pools"]'],
   );
 });
 

@@ -288,6 +288,7 @@ testEveryEngine('a start that fails says why in one line and leaves nothing behi
     listeners: [{ name: 'mqtt', bind: `127.0.0.1:${taken.port}` }],
     pools: { brokers: { backends: [backend.address] } },
     access_log: { path: 'off' },
+    admin: 'off',
   };
   const startWith = (change: object) => start(parseConfig(JSON.stringify({ ...settings, ...change }), 'test.yaml'));
   const fails = (pattern: RegExp) => (error: TidegateError) => {

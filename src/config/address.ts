@@ -36,6 +36,12 @@ export function canonicalAddress({ host, port }: Address): string {
   return `[${zone === undefined ? canonical : `${canonical}%${zone}`}]:${port}`;
 }
 
+/** Of this machine alone. */
+export function isLoopback({ host }: Pick<Address, 'host'>): boolean {
+  if (isIP(host) === 4) return host.startsWith('127.');
+  return isIP(host) === 6 && canonicalAddress({ host, port: 0 }) === '[::1]:0';
+}
+
 export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

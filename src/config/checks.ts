@@ -1,6 +1,6 @@
 // What must hold between keys, within a file and over all files of a folder. It reads the plain values, so that it
 // finds its faults also while others are left; whatever has a wrong type is passed over here and reported by the schema.
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { BACKENDS_MAX, LISTENERS_MAX, POOLS_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_HALF_BYTES } from '../../assembly/layout.ts';
@@ -10,9 +10,10 @@ import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
 import { nearestName } from '../nearest-name.ts';
 import { blockBytesOf } from '../pool-table.ts';
-import { type Address, canonicalAddress, isWildcard, parseAddress } from './address.ts';
+import { type Address, canonicalAddress, isLoopback, isWildcard, parseAddress } from './address.ts';
 import type { Path, SourceDocument } from './document.ts';
 import { found, isMapping } from './faults.ts';
+import { ADMIN_BIND_DEFAULT } from './schema.ts';
 
 /** Of a pool's block in the snapshot. */
 const BLOCK_ALIGNMENT = 16;
@@ -32,7 +33,8 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkPresence(documents, 'listeners', 'at least one listener'),
     ...checkPresence(documents, 'pools', 'at least one pool'),
     ...checkListenerNames(listeners),
-    ...checkBinds(listeners),
+    ...checkBinds([...listeners, ...documents.flatMap(adminOf)]),
+    ...documents.flatMap(adminOf).flatMap(checkAdmin),
     ...checkConnectionsMax(documents, listeners),
     ...checkPoolReferences(listeners, pools),
     ...checkPoolNames(pools),
@@ -68,20 +70,44 @@ const NO_ROOM =
   `expected the hash tables of all pools to fit into ${SNAPSHOT_HALF_BYTES >> 20} MiB; with this pool they need more: ` +
   'lower rows, for ketama the weights, or the number of pools';
 
-/** What must be there in the file system: the log's file is made when it is needed, its folder is not. */
-export function checkFolders(documents: readonly SourceDocument[]): Fault[] {
-  return documents.flatMap((document) => {
-    const { path } = mapping(mapping(document.value).access_log);
-    if (typeof path !== 'string' || path === '-' || path === 'off' || existsSync(dirname(resolve(path)))) return [];
-    const expected = found('expected a file in a folder that exists', path, ['path']);
-    return [document.fault(['access_log', 'path'], expected)];
-  });
+/** What must be there in the file system. */
+export function checkFiles(documents: readonly SourceDocument[]): Fault[] {
+  return documents.flatMap((document) => [...checkLogFolder(document), ...checkTokenFile(document)]);
+}
+
+/** The log's file is made when it is needed, its folder is not. */
+function checkLogFolder(document: SourceDocument): Fault[] {
+  const { path } = mapping(mapping(document.value).access_log);
+  if (typeof path !== 'string' || path === '-' || path === 'off' || existsSync(dirname(resolve(path)))) return [];
+  const expected = found('expected a file in a folder that exists', path, ['path']);
+  return [document.fault(['access_log', 'path'], expected)];
+}
+
+function checkTokenFile(document: SourceDocument): Fault[] {
+  const file = mapping(mapping(document.value).admin).token_file;
+  if (typeof file !== 'string' || isReadable(file)) return [];
+  return [document.fault(['admin', 'token_file'], found('expected a file that can be read', file, ['token_file']))];
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function listenersOf(document: SourceDocument): Entry[] {
   return list(mapping(document.value).listeners).flatMap((value, index) =>
     isMapping(value) ? [{ document, path: ['listeners', index], value }] : [],
   );
+}
+
+function adminOf(document: SourceDocument): Entry[] {
+  const { admin } = mapping(document.value);
+  if (!isMapping(admin)) return [];
+  return [{ document, path: ['admin'], value: { bind: ADMIN_BIND_DEFAULT, ...admin } }];
 }
 
 function poolsOf(document: SourceDocument): Entry[] {
@@ -207,6 +233,20 @@ function checkBackendCount(pools: readonly Entry[]): Fault[] {
   });
   if (over === undefined) return [];
   return [over.document.fault(over.path, `expected at most ${BACKENDS_MAX} backends in all pools, found more`, 'key')];
+}
+
+// ---- The admin API ---------------------------------------------------------------------------------------------------
+
+/** Whoever reaches it can see every device and steer every connection. */
+function checkAdmin({ document, path, value: { bind, token, token_file } }: Entry): Fault[] {
+  if (token !== undefined && token_file !== undefined) {
+    return [document.fault([...path, 'token_file'], 'expected token or token_file, found both', 'key')];
+  }
+  const address = parseAddress(String(bind));
+  if (address === null || isIP(address.host) === 0 || isLoopback(address)) return [];
+  if (token !== undefined || token_file !== undefined) return [];
+  const expected = `expected a loopback address such as ${ADMIN_BIND_DEFAULT}, or a token (or token_file) beside it`;
+  return [document.fault([...path, 'bind'], found(expected, bind, ['bind']))];
 }
 
 // ---- Within a pool ---------------------------------------------------------------------------------------------------

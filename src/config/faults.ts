@@ -8,7 +8,7 @@ import { configSchema, KNOWN_KEYS } from './schema.ts';
 type Issue = z.core.$ZodIssue;
 
 /** Keys whose values no message may show. */
-const SECRETS: readonly unknown[] = ['secret', 'password'];
+const SECRETS: readonly unknown[] = ['secret', 'password', 'token'];
 
 /** zod's own, for a union without a message of ours: a short form first, a mapping last. */
 const UNION_MESSAGE = 'Invalid input';

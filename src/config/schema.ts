@@ -29,6 +29,11 @@ const SIZE_PATTERN = /^(\d{1,9})(KiB|MiB)?$/;
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_EXPECTED = 'expected a name of up to 64 letters, digits, ".", "_" or "-"';
 const SECRET_BYTES_MAX = 256;
+/** What a header carries as it stands. */
+const TOKEN_PATTERN = /^[\x21-\x7e]{1,256}$/;
+const TOKEN_EXPECTED = 'expected a text of 1 to 256 visible ASCII characters';
+const ADMIN_WHAT = 'off or a mapping with bind, token and token_file';
+export const ADMIN_BIND_DEFAULT = '127.0.0.1:9883';
 const WORKERS_MAX = 256;
 const KEEP_ALIVE_FACTOR_MAX = 100;
 const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIVE_FACTOR_MAX}`;
@@ -346,10 +351,24 @@ const accessLog = mapping(
   'a mapping with path and format',
 );
 
-const admin = mapping(
-  { bind: bindAddress().describe('IP address and port of the admin API.') },
-  'a mapping with bind',
-).describe(`The admin API. Validated, but ${NOT_IN_THIS_VERSION}.`);
+const adminMapping = mapping(
+  {
+    bind: bindAddress()
+      .default(ADMIN_BIND_DEFAULT)
+      .describe('IP address and port of the admin API. One that is not a loopback address needs a token.'),
+    token: z
+      .string({ error: TOKEN_EXPECTED })
+      .regex(TOKEN_PATTERN, { error: TOKEN_EXPECTED })
+      .optional()
+      .describe('What callers must send as "Authorization: Bearer TOKEN". Default: none.'),
+    token_file: text('a file path', 4096).optional().describe('A file that holds the token instead, read at start.'),
+  },
+  ADMIN_WHAT,
+);
+
+const admin = z
+  .union([z.literal(['off', null], { error: `expected ${ADMIN_WHAT}` }), adminMapping])
+  .describe(`The admin API: off, or where it listens. Default: ${ADMIN_BIND_DEFAULT}, unless that port is taken.`);
 
 export const configSchema = mapping(
   {

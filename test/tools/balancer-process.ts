@@ -11,6 +11,7 @@ const settings = {
   listeners: [{ name: 'mqtt', bind: '127.0.0.1:0' }],
   pools: { brokers: { backends: ['127.0.0.1:1'] } },
   access_log: { path: 'off' },
+  admin: { bind: '127.0.0.1:0' },
 };
 const tidegate = await start(parseConfig(JSON.stringify(settings), 'test.yaml'));
 if (way === 'exit') process.exit(7);

@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { AdminServerKind } from '../../src/admin/server.ts';
 import { parseConfig } from '../../src/config.ts';
 import { type EngineName, type Logger, start, type Tidegate } from '../../src/index.ts';
 import { waitFor } from './wait.ts';
@@ -31,6 +32,9 @@ export interface BalancerOptions {
   connectionsMax?: number;
   method?: 'hash' | 'round_robin';
   sourceAddresses?: readonly string[];
+  /** As in the configuration; off by default. */
+  admin?: 'off' | { bind?: string; token?: string; token_file?: string };
+  adminServer?: AdminServerKind;
   /** Workers die on purpose; else it is a failure when one has. */
   mayDie?: boolean;
 }
@@ -72,7 +76,7 @@ export async function startBalancer(context: TestContext, options: BalancerOptio
   const messages: string[] = [];
   const note = (_fields: object, message: string) => void messages.push(message);
   const log: Logger = { info: note, warn: note, error: note };
-  const tidegate = await start({ ...config, connectMaxBytes }, { log });
+  const tidegate = await start({ ...config, connectMaxBytes }, { log, adminServer: options.adminServer });
   const stop = async () => {
     const deaths = tidegate.status().workers.filter(({ restarts }) => restarts > 0);
     await tidegate.stop({ now: true });
@@ -130,6 +134,7 @@ function settings(options: BalancerOptions, path: string): object {
       },
     },
     access_log: { path, format: 'json' },
+    admin: options.admin ?? 'off',
     shutdown_timeout: options.shutdownTimeout ?? '30s',
   };
 }

@@ -1,0 +1,71 @@
+// The admin API's server where uWebSockets.js loads. Its rules, each of which ends the process or a stranger's request
+// when broken: a request is readable only until its handler returns; a response is gone once it was aborted or ended;
+// a chunk's memory is the library's own and gone when the callback returns.
+//
+// Who is slow it closes by itself: ten seconds for a head, then at least 16 KB of a body each second on average.
+import type { Address } from '../config/address.ts';
+import { bindFailure } from '../system/bind-failure.ts';
+import {
+  type Answer,
+  type Application,
+  addHeader,
+  Body,
+  type HttpServer,
+  type RequestHead,
+  statusLine,
+  tooLarge,
+} from './http.ts';
+import type { Uws, UwsRequest, UwsResponse } from './uwebsockets.ts';
+
+export async function openUwsServer(uws: Uws, { host, port }: Address, application: Application): Promise<HttpServer> {
+  const app = uws.App();
+  app.any('/*', (response, request) => serve(response, readHead(request), application));
+  const socket = await new Promise<unknown>((done) => {
+    app.listen(host, port, uws.LIBUS_LISTEN_EXCLUSIVE_PORT, done);
+  });
+  if (!socket) {
+    app.close();
+    throw bindFailure({ host, port });
+  }
+  return { port: uws.us_socket_local_port(socket), close: async () => void app.close() };
+}
+
+function readHead(request: UwsRequest): RequestHead {
+  const headers = new Map<string, string>();
+  request.forEach((name, value) => void addHeader(headers, name, value));
+  return {
+    method: request.getMethod().toUpperCase(),
+    path: request.getUrl(),
+    query: request.getQuery() ?? '',
+    headers,
+  };
+}
+
+function serve(response: UwsResponse, head: RequestHead, application: Application): void {
+  const body = new Body();
+  const refusal = application.admit(head);
+  let isOver = false;
+  response.onAborted(() => {
+    isOver = true;
+  });
+  const send = (answer: Answer, isLast: boolean) => {
+    if (isOver) return;
+    isOver = true;
+    response.cork(() => write(response, head.method, answer, isLast));
+  };
+  response.onData((chunk, isLast) => {
+    if (isOver) return;
+    body.add(new Uint8Array(chunk.slice(0)));
+    if (body.isEndless) return send(refusal ?? tooLarge(), true);
+    if (!isLast) return;
+    if (refusal !== undefined || body.isTooLarge) return send(refusal ?? tooLarge(), false);
+    application.answer(head, body.bytes()).then((answer) => send(answer, false));
+  });
+}
+
+function write(response: UwsResponse, method: string, { status, headers, body }: Answer, closes: boolean): void {
+  response.writeStatus(statusLine(status));
+  for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
+  if (method === 'HEAD') response.endWithoutBody(Buffer.byteLength(body), closes);
+  else response.end(body, closes);
+}

@@ -1,0 +1,216 @@
+// GET /metrics: what is shown to Prometheus, and under which names. Units are seconds and bytes; what only grows ends in
+// _total. Each number is summed when it is asked for: nothing is counted twice, and nobody pays while nobody asks.
+import { formatAddress } from '../config/address.ts';
+import { type Balancer, whyNotReady } from '../control/balancer.ts';
+import type { HealthState } from '../control/health/trial.ts';
+import type { ProcessFigures } from '../control/process-figures.ts';
+import type { Backend } from '../control/snapshot.ts';
+import type { WorkerState } from '../control/supervisor.ts';
+import { reasons } from '../reasons.ts';
+import { version } from '../version.ts';
+import { counter, type Family, gauge, histogram } from './exposition.ts';
+
+const HEALTHS: readonly HealthState[] = ['up', 'suspect', 'down', 'drain'];
+const WORKER_STATES: readonly WorkerState[] = ['starting', 'running', 'waiting', 'stopped'];
+
+export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Family[] {
+  return [
+    ...instanceFamilies(balancer),
+    ...workerFamilies(balancer),
+    ...connectionFamilies(balancer),
+    ...endedFamilies(balancer),
+    ...backendFamilies(balancer),
+    ...loopFamilies(balancer),
+    ...processFamilies(figures),
+  ];
+}
+
+function instanceFamilies(balancer: Balancer): Family[] {
+  const { engine, groups, config } = balancer;
+  const poolOf = new Map(config.listeners.map(({ name, pool }) => [name, pool]));
+  const listeners = groups.map(({ name, host, port }) => ({
+    labels: { listener: name, address: formatAddress({ host, port }), pool: poolOf.get(name) ?? '' },
+    value: 1,
+  }));
+  const build = { labels: { version: version(), node: process.version, engine }, value: 1 };
+  return [
+    gauge('tidegate_build_info', 'What runs, in the labels; always 1.', build),
+    gauge('tidegate_listener_info', 'The listeners, in the labels; always 1.', ...listeners),
+    gauge('tidegate_ready', 'Whether /readyz answers 200.', { value: Number(whyNotReady(balancer) === undefined) }),
+  ];
+}
+
+function workerFamilies({ supervisor, capacity }: Balancer): Family[] {
+  const workers = supervisor.statuses();
+  const states = workers.flatMap(({ index, state }) =>
+    WORKER_STATES.map((name) => ({ labels: { worker: index, state: name }, value: Number(name === state) })),
+  );
+  const each = (value: (worker: (typeof workers)[number]) => number) =>
+    workers.map((worker) => ({ labels: { worker: worker.index }, value: value(worker) }));
+  return [
+    gauge('tidegate_worker_state', "Each worker's state: 1 for the one that it is in.", ...states),
+    counter('tidegate_worker_restarts_total', 'Workers that died and were started again.', ...each((w) => w.restarts)),
+    gauge('tidegate_worker_connections', 'Client connections open in each worker.', ...each((w) => w.connections)),
+    gauge(
+      'tidegate_worker_connections_limit',
+      'Client connections that each worker can hold.',
+      ...each(() => capacity.connectionsMax),
+    ),
+  ];
+}
+
+function connectionFamilies({ supervisor: { totals }, accessLog }: Balancer): Family[] {
+  const { accepted, acceptErrors, bytesFromClients, bytesToClients, recordsDropped } = totals.sums();
+  const value = (number: number) => ({ value: number });
+  return [
+    gauge('tidegate_connections', 'Client connections open now.', value(totals.connections())),
+    counter('tidegate_connections_accepted_total', 'Client connections accepted.', value(accepted)),
+    counter('tidegate_accept_errors_total', 'Accepts that failed.', value(acceptErrors)),
+    counter(
+      'tidegate_client_received_bytes_total',
+      'Bytes from clients, counted when their connection ends.',
+      value(bytesFromClients),
+    ),
+    counter(
+      'tidegate_client_sent_bytes_total',
+      'Bytes to clients, counted when their connection ends.',
+      value(bytesToClients),
+    ),
+    counter(
+      'tidegate_access_records_dropped_total',
+      'Ended connections whose access record found no room.',
+      value(recordsDropped),
+    ),
+    counter(
+      'tidegate_access_log_lines_dropped_total',
+      'Lines of the access log that could not be written.',
+      value(accessLog.linesDropped()),
+    ),
+  ];
+}
+
+function endedFamilies({ supervisor, accessLog: { tally } }: Balancer): Family[] {
+  const byReason = supervisor.totals.byReason();
+  const closed = reasons.flatMap((reason) => {
+    if (reason === undefined || byReason[reason.name] === undefined) return [];
+    const { name, side, status } = reason;
+    return [{ labels: { reason: name, side, status }, value: byReason[name]! }];
+  });
+  const protocols = tally.protocols().map(({ protocol, count }) => ({ labels: { protocol }, value: count }));
+  return [
+    counter(
+      'tidegate_connections_closed_total',
+      "Connections that ended, by why, by whose doing, and with the access log's status: refusals have another than 200.",
+      ...closed,
+    ),
+    counter(
+      'tidegate_connections_ended_total',
+      'Connections that ended, by the MQTT version of the CONNECT.',
+      ...protocols,
+    ),
+    histogram(
+      'tidegate_session_duration_seconds',
+      'How long connections that reached a backend lasted.',
+      tally.sessionSeconds(),
+    ),
+    histogram(
+      'tidegate_session_keep_alive_seconds',
+      'Keep Alive of connections that reached a backend, at their end.',
+      tally.keepAliveSeconds(),
+    ),
+  ];
+}
+
+function backendFamilies({ supervisor, judge, backends }: Balancer): Family[] {
+  const { totals } = supervisor;
+  const each = (value: (backend: Backend) => number) =>
+    backends.map((backend) => ({ labels: labelsOf(backend), value: value(backend) }));
+  const stateOf = (backend: Backend) => judge.standingOf(backend).state;
+  const states = backends.flatMap((backend) =>
+    HEALTHS.map((state) => ({ labels: { ...labelsOf(backend), state }, value: Number(stateOf(backend) === state) })),
+  );
+  const sumsOf = ({ id }: Backend) => totals.sumsOf(id);
+  return [
+    gauge('tidegate_backend_up', 'Whether the backend takes new clients.', ...each((b) => Number(stateOf(b) === 'up'))),
+    gauge('tidegate_backend_state', "Each backend's state: 1 for the one that it is in.", ...states),
+    gauge('tidegate_backend_weight', 'Share of the clients, as configured.', ...each(({ config }) => config.weight)),
+    gauge(
+      'tidegate_backend_connections',
+      'Connections open now, and those that are being made.',
+      ...each(({ id }) => totals.activeOf(id)),
+    ),
+    counter('tidegate_backend_chosen_total', 'Times that it was the choice.', ...each((b) => sumsOf(b).chosen)),
+    counter('tidegate_backend_connects_total', 'Connects that succeeded.', ...each((b) => sumsOf(b).connects)),
+    counter('tidegate_backend_connect_failures_total', 'Connects that failed.', ...each((b) => sumsOf(b).failures)),
+    counter(
+      'tidegate_backend_sent_bytes_total',
+      'Bytes to the backend, counted when their connection ends.',
+      ...each((b) => sumsOf(b).bytesTo),
+    ),
+    counter(
+      'tidegate_backend_received_bytes_total',
+      'Bytes from the backend, counted when their connection ends.',
+      ...each((b) => sumsOf(b).bytesFrom),
+    ),
+  ];
+}
+
+function labelsOf({ pool, config }: Backend): { pool: string; backend: string } {
+  return { pool, backend: config.address };
+}
+
+function loopFamilies({ supervisor: { totals } }: Balancer): Family[] {
+  const { turns, completions, buffersStarved } = totals.sums();
+  const { buffersHeld, arenaUsed } = totals.gauges();
+  return [
+    counter('tidegate_worker_turns_total', "Turns of the workers' loops; with engine uring one system call each.", {
+      value: turns,
+    }),
+    counter('tidegate_worker_completions_total', 'Events that these turns served; with engine uring.', {
+      value: completions,
+    }),
+    gauge('tidegate_buffers_held', 'Receive buffers with bytes that wait to be sent.', { value: buffersHeld }),
+    counter('tidegate_buffers_starved_total', 'Reads that found no buffer.', { value: buffersStarved }),
+    gauge('tidegate_client_id_chunks_used', 'Chunks of memory that long ClientIds take.', { value: arenaUsed }),
+  ];
+}
+
+function processFamilies(figures: ProcessFigures): Family[] {
+  const { quantiles, count, sumSeconds } = figures.loopDelay;
+  const { descriptorsOpen } = figures;
+  return [
+    {
+      name: 'tidegate_event_loop_delay_seconds',
+      type: 'summary',
+      help: "How late the main thread's timers fire; the quantiles are those since the previous scrape.",
+      samples: [
+        ...quantiles.map(({ quantile, seconds }) => ({ labels: { quantile }, value: seconds })),
+        { suffix: '_sum', value: sumSeconds },
+        { suffix: '_count', value: count },
+      ],
+    },
+    counter('tidegate_event_loop_active_seconds_total', "Time that the main thread's event loop was busy.", {
+      value: figures.loopActiveSeconds,
+    }),
+    counter('tidegate_event_loop_idle_seconds_total', "Time that the main thread's event loop waited.", {
+      value: figures.loopIdleSeconds,
+    }),
+    gauge('tidegate_process_start_time_seconds', 'When the process started, since 1970.', {
+      value: figures.startSeconds,
+    }),
+    counter(
+      'tidegate_process_cpu_seconds_total',
+      'CPU time of all threads.',
+      { labels: { mode: 'user' }, value: figures.cpuUserSeconds },
+      { labels: { mode: 'system' }, value: figures.cpuSystemSeconds },
+    ),
+    gauge('tidegate_process_resident_memory_bytes', 'Resident memory.', { value: figures.residentBytes }),
+    gauge('tidegate_process_heap_used_bytes', "The main thread's JavaScript heap.", { value: figures.heapUsedBytes }),
+    gauge(
+      'tidegate_process_open_fds',
+      "Descriptors in the process's table.",
+      ...(descriptorsOpen === undefined ? [] : [{ value: descriptorsOpen }]),
+    ),
+    gauge('tidegate_process_max_fds', 'RLIMIT_NOFILE.', { value: figures.descriptorsMax }),
+  ];
+}

@@ -1,0 +1,155 @@
+// GET /api/v1/status: its schema, and how it is made. The names are stable: scripts and dashboards read them.
+import { z } from 'zod';
+import { formatAddress } from '../config/address.ts';
+import type { PoolConfig } from '../config.ts';
+import { type Balancer, whyNotReady } from '../control/balancer.ts';
+import type { Backend } from '../control/snapshot.ts';
+import { version } from '../version.ts';
+
+const count = () => z.int().min(0);
+
+const backendSchema = z.strictObject({
+  address: z.string(),
+  state: z.enum(['up', 'suspect', 'down', 'drain']),
+  weight: count(),
+  backup: z.boolean(),
+  connections: count().describe('Open now, and those that are being made.'),
+  chosen: count().describe('Times that it was the choice.'),
+  connects: count().describe('Connects that succeeded.'),
+  connect_failures: count(),
+  bytes_to_backend: count().describe('Of connections that have ended.'),
+  bytes_from_backend: count().describe('Of connections that have ended.'),
+});
+
+const poolSchema = z.strictObject({
+  name: z.string(),
+  method: z.string(),
+  key: z.string().nullable().describe('What is hashed; null for another method.'),
+  algorithm: z.string().nullable(),
+  connections: count(),
+  backends: z.array(backendSchema),
+});
+
+const workerSchema = z.strictObject({
+  index: count(),
+  state: z.enum(['starting', 'running', 'waiting', 'stopped']),
+  restarts: count(),
+  connections: count(),
+  connections_max: count(),
+});
+
+const countersSchema = z.strictObject({
+  accepted: count(),
+  closed: count(),
+  bytes_from_clients: count().describe('Of connections that have ended.'),
+  bytes_to_clients: count().describe('Of connections that have ended.'),
+  accept_errors: count(),
+  turns: count().describe("Of the workers' loops; with engine uring each is one system call."),
+  completions: count().describe('Events that the turns served; engine uring only.'),
+  buffers_held: count().describe('Now.'),
+  buffers_starved: count().describe('Reads that found no buffer.'),
+  access_records_dropped: count().describe('Connections whose record found no room.'),
+  access_log_lines_dropped: count().describe('Lines that could not be written.'),
+});
+
+export const statusSchema = z
+  .strictObject({
+    version: z.string(),
+    node: z.string(),
+    pid: count(),
+    started_at: z.iso.datetime(),
+    uptime_seconds: z.number().min(0),
+    state: z.enum(['starting', 'running', 'stopping']),
+    ready: z.boolean(),
+    not_ready_because: z.string().nullable(),
+    engine: z.enum(['uring', 'portable']),
+    engine_reason: z.string(),
+    connections: count().describe('Open now.'),
+    workers: z.array(workerSchema),
+    listeners: z.array(z.strictObject({ name: z.string(), address: z.string(), pool: z.string() })),
+    pools: z.array(poolSchema),
+    counters: countersSchema.describe('Sums over all workers since the start.'),
+    closed_by_reason: z.record(z.string(), count()).describe('Connections that have ended, by why.'),
+  })
+  .meta({ id: 'Status' });
+
+export type StatusDocument = z.output<typeof statusSchema>;
+
+export function statusDocument(balancer: Balancer): StatusDocument {
+  const { supervisor, startedAt, phase, engine, engineReason, config, groups, capacity } = balancer;
+  const problem = whyNotReady(balancer);
+  const poolOf = new Map(config.listeners.map(({ name, pool }) => [name, pool]));
+  return {
+    version: version(),
+    node: process.version,
+    pid: process.pid,
+    started_at: startedAt.toISOString(),
+    uptime_seconds: Math.max(0, Date.now() - startedAt.getTime()) / 1000, // the clock may be set back
+    state: phase,
+    ready: problem === undefined,
+    not_ready_because: problem ?? null,
+    engine,
+    engine_reason: engineReason,
+    connections: supervisor.totals.connections(),
+    workers: supervisor.statuses().map((worker) => ({ ...worker, connections_max: capacity.connectionsMax })),
+    listeners: groups.map(({ name, host, port }) => ({
+      name,
+      address: formatAddress({ host, port }),
+      pool: poolOf.get(name) ?? '',
+    })),
+    pools: config.pools.map((pool) => poolDocument(pool, balancer)),
+    counters: countersDocument(balancer),
+    closed_by_reason: supervisor.totals.byReason(),
+  };
+}
+
+function poolDocument({ name, balance }: PoolConfig, balancer: Balancer): StatusDocument['pools'][number] {
+  const members = balancer.backends
+    .filter(({ pool }) => pool === name)
+    .map((backend) => backendDocument(backend, balancer));
+  const isHash = balance.method === 'hash';
+  return {
+    name,
+    method: balance.method,
+    key: isHash ? balance.key : null,
+    algorithm: isHash ? balance.algorithm : null,
+    connections: members.reduce((sum, { connections }) => sum + connections, 0),
+    backends: members,
+  };
+}
+
+type BackendDocument = StatusDocument['pools'][number]['backends'][number];
+
+function backendDocument(backend: Backend, { supervisor, judge }: Balancer): BackendDocument {
+  const { id, config } = backend;
+  const { chosen, connects, failures, bytesTo, bytesFrom } = supervisor.totals.sumsOf(id);
+  return {
+    address: config.address,
+    state: judge.standingOf(backend).state,
+    weight: config.weight,
+    backup: config.backup,
+    connections: supervisor.totals.activeOf(id),
+    chosen,
+    connects,
+    connect_failures: failures,
+    bytes_to_backend: bytesTo,
+    bytes_from_backend: bytesFrom,
+  };
+}
+
+function countersDocument({ supervisor, accessLog }: Balancer): StatusDocument['counters'] {
+  const sums = supervisor.totals.sums();
+  return {
+    accepted: sums.accepted,
+    closed: sums.closed,
+    bytes_from_clients: sums.bytesFromClients,
+    bytes_to_clients: sums.bytesToClients,
+    accept_errors: sums.acceptErrors,
+    turns: sums.turns,
+    completions: sums.completions,
+    buffers_held: supervisor.totals.gauges().buffersHeld,
+    buffers_starved: sums.buffersStarved,
+    access_records_dropped: sums.recordsDropped,
+    access_log_lines_dropped: accessLog.linesDropped(),
+  };
+}

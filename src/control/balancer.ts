@@ -1,0 +1,33 @@
+// The parts of one running balancer, for what looks at all of it: the library's own object and the admin API.
+import type { Config } from '../config.ts';
+import type { EngineName } from '../engine/engine.ts';
+import type { Logger } from '../logger.ts';
+import type { AccessLog } from './access-log.ts';
+import type { Capacity } from './capacity.ts';
+import type { Judge } from './health/judge.ts';
+import type { ListenerGroup } from './listeners.ts';
+import type { Backend } from './snapshot.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface Balancer {
+  phase: 'starting' | 'running' | 'stopping';
+  readonly startedAt: Date;
+  readonly engine: EngineName;
+  /** Why it is this engine. */
+  readonly engineReason: string;
+  readonly capacity: Capacity;
+  readonly config: Config;
+  readonly backends: readonly Backend[];
+  readonly groups: readonly ListenerGroup[];
+  readonly accessLog: AccessLog;
+  readonly supervisor: Supervisor;
+  readonly judge: Judge;
+  readonly log: Logger;
+}
+
+/** undefined when clients are served as they should be, else what is amiss. */
+export function whyNotReady({ phase, supervisor }: Balancer): string | undefined {
+  if (phase !== 'running') return phase;
+  const away = supervisor.statuses().find(({ state }) => state !== 'running');
+  return away === undefined ? undefined : `worker ${away.index} is ${away.state}`;
+}
