@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import type { StatusDocument } from './admin/status-document.ts';
 import { formatAddress } from './config/address.ts';
 import type { Config, PoolConfig } from './config.ts';
 import { EXIT_ASKED_TO_STOP, EXIT_COULD_NOT_START, EXIT_CRASHED, TidegateError, UsageError } from './errors.ts';
@@ -20,11 +21,18 @@ interface Command {
   run(values: Record<string, string>, words: readonly string[]): Promise<void>;
 }
 
-const OPTION_HELP: Record<string, string> = {
-  config: '--config FILE   a YAML file, or a folder whose *.yaml and *.yml are read as one',
-  pool: '--pool NAME     a pool of the configuration whose method is hash',
-  help: '--help          this text',
+/** What is written, and what it means. */
+const OPTION_HELP: Record<string, readonly [string, string]> = {
+  config: ['--config FILE', 'a YAML file, or a folder whose *.yaml and *.yml are read as one'],
+  pool: ['--pool NAME', 'a pool of the configuration whose method is hash'],
+  admin: ['--admin URL', 'where the admin API is; default: what --config says, else http://127.0.0.1:9883'],
+  'token-file': ['--token-file FILE', 'holds the token of the admin API'],
+  json: ['--json', 'as the admin API answered it, for programs'],
+  help: ['--help', 'this text'],
 };
+
+/** Those that take no value. */
+const FLAGS: readonly string[] = ['json'];
 
 const COMMANDS: Record<string, Command> = {
   run: {
@@ -56,6 +64,13 @@ keys are read from standard input, one per line. An empty key is never hashed: i
 dash come after "--".`,
     run: async ({ config, pool }, keys) =>
       route(required('route', 'config', config), required('route', 'pool', pool), keys),
+  },
+  status: {
+    summary: 'show what a running balancer does',
+    usage: 'status [--config FILE] [--admin URL] [--token-file FILE] [--json]',
+    options: ['config', 'admin', 'token-file', 'json'],
+    details: 'Asks the admin API. Exits with 2 and one line when it can not be reached.',
+    run: async (values) => status(values),
   },
   schema: {
     summary: 'print the JSON Schema of the configuration, for editors',
@@ -115,7 +130,8 @@ function report(error: unknown): number {
 // ---- Arguments and help ----------------------------------------------------------------------------------------------
 
 function readArguments(name: string, command: Command, args: readonly string[]) {
-  const options = Object.fromEntries(command.options.map((option) => [option, { type: 'string' as const }]));
+  const typeOf = (option: string) => ({ type: FLAGS.includes(option) ? ('boolean' as const) : ('string' as const) });
+  const options = Object.fromEntries(command.options.map((option) => [option, typeOf(option)]));
   try {
     const { values, positionals, tokens } = parseArgs({
       args: [...args],
@@ -173,7 +189,9 @@ tidegate COMMAND --help tells more.
 }
 
 function commandHelp({ summary, usage, options, details }: Command): string {
-  const optionLines = [...options, 'help'].map((option) => `  ${OPTION_HELP[option]}`);
+  const optionHelp = [...options, 'help'].map((option) => OPTION_HELP[option]!);
+  const width = Math.max(...optionHelp.map(([syntax]) => syntax.length));
+  const optionLines = optionHelp.map(([syntax, meaning]) => `  ${syntax.padEnd(width)}  ${meaning}`);
   return `Usage: tidegate ${usage}
 
 ${summary.charAt(0).toUpperCase()}${summary.slice(1)}.
@@ -252,4 +270,14 @@ async function* inputLines(): AsyncGenerator<string[]> {
     yield lines;
   }
   if (rest !== '') yield [rest];
+}
+
+// ---- status ----------------------------------------------------------------------------------------------------------
+
+async function status({ config, admin, 'token-file': tokenFile, json }: Record<string, string>): Promise<void> {
+  const { findAdmin, getJson } = await import('./admin/client.ts');
+  const document = await getJson(await findAdmin({ config, admin, tokenFile }), '/api/v1/status', ['version', 'pools']);
+  if (json !== undefined) return print(`${JSON.stringify(document)}\n`);
+  const { statusText } = await import('./status-text.ts');
+  await print(statusText(document as StatusDocument));
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +63,7 @@ describe('the commands', { concurrency: 4 }, () => {
       assert.deepEqual([help.code, help.stderr], [0, '']);
       assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
     };
-    await Promise.all(['run', 'check', 'route', 'schema', 'version'].map(assertHelp));
+    await Promise.all(['run', 'check', 'route', 'status', 'schema', 'version'].map(assertHelp));
   });
 
   test('a wrong command line is answered by one line and a hint', async () => {
@@ -267,6 +268,64 @@ describe('run', { concurrency: 4 }, () => {
     const { code, stderr, stdout } = await program.ended();
     assert.deepEqual([code, stdout], [0, '']);
     assert.equal(messages(stderr).at(-1), 'stopped');
+  });
+
+  test('status shows a running balancer, to people and to programs', async (t) => {
+    const { program, client } = await runningWithClient(t);
+    const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    const { code, stdout, stderr } = await tidegate('status', '--admin', admin);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /^Tidegate \S+, engine \w+, up \d+ s, running, ready, 1 connections\n/);
+    assert.match(stdout, /^mqtt +127\.0\.0\.1:\d+ +brokers$/m);
+    assert.match(
+      stdout,
+      /^Pool brokers: hash of client_id by rendezvous\nBACKEND .*\n127\.0\.0\.1:\d+ +up +1 +1 +1 +0$/m,
+    );
+    const json = await tidegate('status', '--admin', `http://${admin}/`, '--json');
+    assert.equal(JSON.parse(json.stdout).connections, 1);
+    client.destroy();
+  });
+
+  test('status finds address and token in the configuration', async (t) => {
+    const tokenFile = join(folder, 'token');
+    await writeFile(tokenFile, 'open-sesame\n');
+    const server = await listening(t);
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    const file = join(folder, 'token.yaml');
+    await writeFile(file, CONFIG.replace(/^admin:.*/m, `admin: { bind: 0.0.0.0:${port}, token_file: ${tokenFile} }`));
+    await running(t, { file });
+    assert.equal((await tidegate('status', '--config', file)).code, 0);
+    assert.equal((await tidegate('status', '--admin', `127.0.0.1:${port}`, '--token-file', tokenFile)).code, 0);
+    const { code, stdout, stderr } = await tidegate('status', '--admin', `127.0.0.1:${port}`);
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(stderr, /^tidegate: the admin API at \S+ expects a token; .*\n$/);
+  });
+
+  test('status says in one line why nothing answers', async (t) => {
+    const strange = createHttpServer((_request, response) => response.end('{"a":1}')).listen(0, '127.0.0.1');
+    await once(strange, 'listening');
+    t.after(() => strange.close());
+    const addressOf = (server: Server) => `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const gone = await listening(t);
+    const goneAddress = addressOf(gone);
+    gone.close();
+    for (const [address, why] of [
+      [goneAddress, /^tidegate: no admin API at \S+ \(ECONNREFUSED\): is Tidegate running there\?.*\n$/],
+      [addressOf(strange), /^tidegate: the admin API at \S+ answers, but not as Tidegate's.*\n$/],
+    ] as const) {
+      const { code, stdout, stderr } = await tidegate('status', '--admin', address);
+      assert.deepEqual([code, stdout], [2, '']);
+      assert.match(stderr, why);
+    }
+    await assertRefused(
+      ['status', '--config', config],
+      `admin.bind of ${config} takes any port: --admin URL says which one it became`,
+    );
+    await assertRefused(
+      ['status', '--admin', 'ftp://x'],
+      '--admin takes a URL such as http://127.0.0.1:9883, not "ftp://x"',
+    );
   });
 
   test('run survives SIGHUP, SIGUSR1 and SIGUSR2, and says what it did', async (t) => {
