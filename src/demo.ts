@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { parseArgs } from 'node:util';
+import { formatAddress } from './config/address.ts';
 import { type Config, parseConfig } from './config.ts';
 import { type BrokerKind, type DemoBrokers, startBrokers } from './demo-brokers.ts';
 import { EXIT_ASKED_TO_STOP, EXIT_CRASHED, TidegateError, UsageError } from './errors.ts';
@@ -153,9 +154,15 @@ or with MQTT.js, which this checkout brings along:
 Each connection leaves one line of access log here when it ends. The address after the two byte counts is the broker
 that was chosen, then comes the ClientId: foo, bar and baz each come back to their own broker, however often.
 
-Ctrl-C stops everything. The access log follows.
+${statusHint(tidegate)}Ctrl-C stops everything. The access log follows.
 
 `;
+}
+
+function statusHint({ admin }: Tidegate): string {
+  if (admin === undefined) return '';
+  const address = formatAddress(admin);
+  return `Its state is shown by  npm run tidegate -- status  and at http://${address}/api/v1/status and /metrics.\n\n`;
 }
 
 function report(error: unknown): number {
