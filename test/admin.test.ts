@@ -365,6 +365,16 @@ testEveryServer("names that stand for 127.0.0.1 by an attacker's doing are refus
   }
 });
 
+testEveryServer('a second Host does not hide the first', async (adminServer, context) => {
+  const balancer = await startAdministered(context, { adminServer });
+  for (const hosts of ['host: localhost\r\nhost: evil.example', 'host: evil.example\r\nhost: localhost']) {
+    const socket = connect(balancer.tidegate.admin!.port, '127.0.0.1');
+    const request = Buffer.from(`GET /api/v1/status HTTP/1.1\r\n${hosts}\r\nconnection: close\r\n\r\n`);
+    const { bytes } = await exchange(socket, [request]);
+    assert.match(bytes.toString(), /^HTTP\/1\.1 40[03] /);
+  }
+});
+
 testEveryServer('pages of another origin change nothing, nor does a form', async (adminServer, context) => {
   const balancer = await startAdministered(context, { adminServer });
   const host = `127.0.0.1:${balancer.tidegate.admin!.port}`;
@@ -375,13 +385,13 @@ testEveryServer('pages of another origin change nothing, nor does a form', async
     { 'content-type': 'Application/JSON; charset=utf-8' },
     { ...JSON_TYPE, origin: `http://${host}`, 'sec-fetch-site': 'same-origin' },
     { ...JSON_TYPE, 'sec-fetch-site': 'none' },
+    { ...JSON_TYPE, origin: `https://${host}` },
   ];
   for (const headers of allowed) assert.equal(await statusOf(headers), 202, JSON.stringify(headers));
   const foreign: Record<string, string>[] = [
     { origin: 'https://evil.example' },
     { origin: 'null' },
     { origin: 'http://127.0.0.1:1' },
-    { origin: `https://${host}` },
     { 'sec-fetch-site': 'cross-site' },
     { 'sec-fetch-site': 'same-site' },
   ];

@@ -41,7 +41,8 @@ export class Guard {
 }
 
 /** DNS rebinding: a name of the attacker's that has just begun to stand for 127.0.0.1 still shows in Host. */
-function namesThisMachine(host = ''): boolean {
+function namesThisMachine(host: string | undefined): boolean {
+  if (host === undefined) return true; // no browser: a probe that speaks HTTP/1.0
   const name = host.replace(/:\d*$/, '').toLowerCase();
   if (name === 'localhost') return true;
   const address = name.replace(/^\[(.*)\]$/, '$1');
@@ -57,12 +58,17 @@ function checkWrite({ headers }: RequestHead): Answer | undefined {
   const origin = headers.get('origin');
   const site = headers.get('sec-fetch-site');
   const isForeign = site !== undefined && site !== 'same-origin' && site !== 'none';
-  if (isForeign || (origin !== undefined && origin !== `http://${headers.get('host')}`)) {
+  if (isForeign || (origin !== undefined && hostOf(origin) !== headers.get('host'))) {
     return failure(403, 'requests that change something are not taken from pages of another origin');
   }
   const [type = ''] = (headers.get('content-type') ?? '').split(';');
   if (type.trim().toLowerCase() === 'application/json') return undefined;
   return failure(415, 'content-type: application/json is expected of requests that change something');
+}
+
+/** Its scheme may be that of a TLS proxy before us. */
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
 function digest(token: string): Buffer {
