@@ -212,12 +212,11 @@ async function check(path: string): Promise<void> {
   await print(`${summary(path, await loadConfig(path)).join('\n')}\n`);
 }
 
-function summary(path: string, { listeners, pools, notices }: Config): string[] {
+function summary(path: string, { listeners, pools }: Config): string[] {
   return [
     `${path}: valid`,
     ...listeners.map(({ name, bind, pool }) => `listener ${name}: ${formatAddress(bind)} to pool ${pool}`),
     ...pools.map((pool) => `pool ${pool.name}: ${methodText(pool)}, ${backendsText(pool)}`),
-    ...notices,
   ];
 }
 

@@ -35,8 +35,6 @@ export interface Config {
   /** null: off. */
   admin: AdminConfig | null;
   shutdownTimeoutMs: number;
-  /** A line for each key that is accepted but does nothing in this version. */
-  notices: string[];
 }
 
 export interface AdminConfig {
@@ -208,7 +206,6 @@ function normalise(settings: Settings): Config {
     accessLog: settings.access_log,
     admin: normaliseAdmin(settings.admin),
     shutdownTimeoutMs: settings.shutdown_timeout,
-    notices: [],
   };
 }
 

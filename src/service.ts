@@ -12,7 +12,6 @@ export async function serve(configPath: string): Promise<void> {
   const signals = watchSignals(log);
   const config = await loadConfig(configPath);
   log.info({ version: version(), node: process.version, config: configPath }, 'starting');
-  for (const notice of config.notices) log.warn(notice);
 
   const { start } = await import('./index.ts');
   const starting = start(config, { log });

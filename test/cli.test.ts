@@ -260,7 +260,7 @@ function messages(stderr: string): string[] {
 }
 
 describe('run', { concurrency: 4 }, () => {
-  test('run logs JSON lines with its notices and addresses, and leaves with 0 on SIGTERM', async (t) => {
+  test('run logs JSON lines with its addresses, and leaves with 0 on SIGTERM', async (t) => {
     const program = await running(t);
     const { listeners, admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
     for (const address of [listeners.mqtt, admin]) assert.match(address, /^127\.0\.0\.1:[1-9]\d*$/);

@@ -106,7 +106,6 @@ test('reads every key of the example', () => {
     accessLog: { path: '-', format: 'text' },
     admin: { bind: { host: '127.0.0.1', port: 9883 }, token: '', tokenFile: '', isDefault: false },
     shutdownTimeoutMs: 30_000,
-    notices: [],
   } satisfies Config);
 });
 
@@ -139,7 +138,7 @@ test('needs no key but the addresses', () => {
   assert.deepEqual(config.pools[0]?.balance, example.pools[0]?.balance);
   assert.deepEqual(
     { ...config, listeners: [], pools: [] },
-    { ...example, listeners: [], pools: [], admin: { ...example.admin, isDefault: true }, notices: [] },
+    { ...example, listeners: [], pools: [], admin: { ...example.admin, isDefault: true } },
   );
 });
 
