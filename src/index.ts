@@ -7,6 +7,7 @@ import { type AccessLog, startAccessLog } from './control/access-log.ts';
 import type { Balancer } from './control/balancer.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
 import { startFullnessWatch } from './control/fullness.ts';
+import type { Verdict } from './control/health/finding.ts';
 import { logChanges } from './control/health/health-log.ts';
 import { Judge } from './control/health/judge.ts';
 import type { ProbeResult } from './control/health/prober.ts';
@@ -19,6 +20,7 @@ import { Supervisor, type WorkerStatus } from './control/supervisor.ts';
 import { compileDataPlane } from './data-plane.ts';
 import { chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
+import { isoTime } from './iso-time.ts';
 import { type Logger, silentLogger } from './logger.ts';
 import { allowedCores, steerByCore } from './system/cores.ts';
 
@@ -64,7 +66,7 @@ export interface BackendStatus {
 
 export interface ProbeStatus {
   /** none: it could not be sent. */
-  verdict: 'pass' | 'drain' | 'fail' | 'none';
+  verdict: Verdict;
   reason: string;
   at: string;
   durationMs: number;
@@ -281,9 +283,4 @@ export class Tidegate {
 
 function probeStatus({ verdict, reason, startedMs, durationMs }: ProbeResult): ProbeStatus {
   return { verdict, reason, at: isoTime(startedMs), durationMs };
-}
-
-/** Of a time by performance.now. */
-function isoTime(ms: number): string {
-  return new Date(performance.timeOrigin + ms).toISOString();
 }

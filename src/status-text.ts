@@ -1,9 +1,17 @@
 // `tidegate status`: the admin API's status, for people.
+import type { BackendDocument } from './admin/backend-document.ts';
 import type { StatusDocument } from './admin/status-document.ts';
 import { durationText, textTable } from './text-table.ts';
 
 export function statusText(status: StatusDocument): string {
-  return [summary(status), listeners(status), workers(status), ...status.pools.map(pool), ends(status)]
+  const nowMs = Date.parse(status.started_at) + status.uptime_seconds * 1000; // by the clock of its machine
+  return [
+    summary(status),
+    listeners(status),
+    workers(status),
+    ...status.pools.map((each) => pool(each, nowMs)),
+    ends(status),
+  ]
     .filter((section) => section !== '')
     .join('\n');
 }
@@ -28,18 +36,44 @@ function workers({ workers }: StatusDocument): string {
   );
 }
 
-function pool({ name, method, key, algorithm, backends }: StatusDocument['pools'][number]): string {
+type PoolDocument = StatusDocument['pools'][number];
+
+function pool({ name, method, key, algorithm, backends }: PoolDocument, nowMs: number): string {
   const rows = backends.map((backend) => [
     backend.address,
-    backend.backup ? `${backend.state} (backup)` : backend.state,
+    stateText(backend),
+    durationText(Math.max(0, nowMs - Date.parse(backend.since)) / 1000),
     backend.weight,
     backend.connections,
     backend.connects,
     backend.connect_failures,
+    probeText(backend),
+    backend.reason,
   ]);
   const how = key === null ? method : `${method} of ${key} by ${algorithm}`;
-  const table = textTable(['BACKEND', 'STATE', 'WEIGHT', 'CONNECTIONS', 'CONNECTS', 'FAILURES'], rows);
-  return `Pool ${name}: ${how}\n${table}`;
+  const headings = ['BACKEND', 'STATE', 'FOR', 'WEIGHT', 'CONNECTIONS', 'CONNECTS', 'FAILURES', 'PROBE', 'REASON'];
+  return `Pool ${name}: ${how}\n${textTable(headings, rows)}${sources(backends)}`;
+}
+
+/** "up 40 %" while it starts slowly. */
+function stateText({ state, share, backup }: BackendDocument): string {
+  const part = state === 'up' && share < 1 ? ` ${Math.floor(share * 100)} %` : '';
+  return `${state}${part}${backup ? ' (backup)' : ''}`;
+}
+
+function probeText({ probe }: BackendDocument): string {
+  return probe === null ? '-' : `${probe.verdict}, ${(probe.duration_seconds * 1000).toFixed(1)} ms`;
+}
+
+/** Nothing where the system chooses them and has always found a port. */
+function sources(backends: readonly BackendDocument[]): string {
+  const rows = backends.flatMap(({ address, sources }) =>
+    sources
+      .filter((source) => source.address !== null || source.exhausted > 0)
+      .map((source) => [address, source.address ?? 'any', source.connections, source.ports_free, source.exhausted]),
+  );
+  if (rows.length === 0) return '';
+  return textTable(['BACKEND', 'SOURCE', 'CONNECTIONS', 'PORTS LEFT', 'RAN OUT'], rows);
 }
 
 /** Why connections ended, most frequent first. */

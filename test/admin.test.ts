@@ -20,8 +20,8 @@ import { loadUws } from '../src/admin/uwebsockets.ts';
 import { parseConfig } from '../src/config.ts';
 import { start, type TidegateError } from '../src/index.ts';
 import { type Asked, type AskOptions, ask } from './tools/ask.ts';
-import { echo, hello, startBackend } from './tools/backends.ts';
-import { type Balancer, type BalancerOptions, startBalancer } from './tools/balancer.ts';
+import { echo, hello, refusingBackend, startBackend } from './tools/backends.ts';
+import { type Balancer, type BalancerOptions, startBalancer, untilHealth } from './tools/balancer.ts';
 import { connectClient } from './tools/client.ts';
 import { testEveryEngine } from './tools/engines.ts';
 import { exchange } from './tools/exchange.ts';
@@ -166,6 +166,74 @@ testEveryEngine('status tells what happened', async (engine, context) => {
   assert.equal(ends, 20);
 });
 
+test('status and metrics say why a backend is in its state, since when, and what the last probe found', async (context) => {
+  const alive = await startBackend(context, echo);
+  const { address: gone } = refusingBackend(context);
+  const balancer = await startAdministered(context, {
+    backends: [alive.address, gone],
+    health: { type: 'tcp', interval: '50ms', timeout: '500ms', rise: 1, fall: 1 },
+  });
+  await untilHealth(balancer, gone, 'down');
+  await waitFor('probe', async () => (await balancer.status()).pools[0]!.backends[0]!.probe !== null);
+  const [up, down] = statusSchema.parse(await balancer.status()).pools[0]!.backends;
+  assert.deepEqual([up?.state, up?.share, up?.probe?.verdict], ['up', 1, 'pass']);
+  assert.deepEqual([down?.state, down?.share, down?.probe?.verdict], ['down', 0, 'fail']);
+  assert.equal(down?.reason, 'connect failed: ECONNREFUSED');
+  assert.ok(up!.probe!.duration_seconds < 0.5 && Date.parse(up!.probe!.at) <= Date.now());
+  const agoMs = Date.now() - Date.parse(down!.since);
+  assert.ok(agoMs >= 0 && agoMs < 10_000, `${agoMs} ms`);
+
+  const value = await metricsOf(balancer);
+  const of = (name: string, address: string, more = '') =>
+    value(`tidegate_backend_${name}{pool="brokers",backend="${address}"${more}}`);
+  for (const [address, state, isUp, verdict] of [
+    [alive.address, 'up', 1, 'pass'],
+    [gone, 'down', 0, 'fail'],
+  ] as const) {
+    assert.deepEqual([of('up', address), of('share', address)], [isUp, isUp]);
+    assert.equal(of('state', address, `,state="${state}"`), 1);
+    assert.ok(of('probes_total', address, `,verdict="${verdict}"`) > 0);
+    assert.ok(of('probe_duration_seconds', address) < 0.5);
+    assert.ok(Math.abs(of('state_since_timestamp_seconds', address) - Date.now() / 1000) < 10);
+  }
+});
+
+testEveryEngine('status and metrics count for each source address', async (engine, context) => {
+  const backend = await startBackend(context, echo);
+  const sourceAddresses = ['127.0.0.11', '127.0.0.12'];
+  const balancer = await startAdministered(context, { engine, backends: [backend.address], sourceAddresses });
+  const clients = await Promise.all(Array.from({ length: 6 }, () => connectClient(balancer.port)));
+  const { sources } = statusSchema.parse(await balancer.status()).pools[0]!.backends[0]!;
+  assert.deepEqual(
+    sources.map(({ address, connections, exhausted }) => [address, connections, exhausted]),
+    sourceAddresses.map((address) => [address, 3, 0]),
+  );
+  const value = await metricsOf(balancer);
+  for (const { address, ports_free } of sources) {
+    const labels = `{pool="brokers",backend="${backend.address}",source="${address}"}`;
+    const names = ['connections', 'ports_free', 'exhausted_total'];
+    assert.deepEqual(
+      names.map((name) => value(`tidegate_source_${name}${labels}`)),
+      [3, ports_free, 0],
+    );
+  }
+  for (const { socket } of clients) socket.destroy();
+});
+
+test('the source that the system chooses is shown as any', async (context) => {
+  const balancer = await startAdministered(context);
+  const { sources } = (await balancer.status()).pools[0]!.backends[0]!;
+  assert.deepEqual(
+    sources.map(({ address, connections, exhausted }) => [address, connections, exhausted]),
+    [[null, 0, 0]],
+  );
+  const value = await metricsOf(balancer);
+  assert.equal(
+    value('tidegate_source_ports_free{pool="brokers",backend="127.0.0.1:1",source="any"}'),
+    sources[0]!.ports_free,
+  );
+});
+
 // ---- The description -------------------------------------------------------------------------------------------------
 
 interface Described {
@@ -210,7 +278,8 @@ test('promtool finds nothing to complain about', async (context) => {
   const promtool = requireProgram(context, 'promtool');
   if (promtool === undefined) return;
   const backend = await startBackend(context, hello);
-  const balancer = await startAdministered(context, { backends: [backend.address, '127.0.0.1:1'] });
+  const balancer = await startAdministered(context, { backends: [backend.address, '127.0.0.1:1'], health: 'tcp' });
+  await waitFor('probe', async () => (await balancer.status()).pools[0]!.backends[0]!.probe !== null);
   const client = await connectClient(balancer.port);
   client.socket.destroy();
   await balancer.records(1);

@@ -279,7 +279,7 @@ describe('run', { concurrency: 4 }, () => {
     assert.match(stdout, /^mqtt +127\.0\.0\.1:\d+ +brokers$/m);
     assert.match(
       stdout,
-      /^Pool brokers: hash of client_id by rendezvous\nBACKEND .*\n127\.0\.0\.1:\d+ +up +1 +1 +1 +0$/m,
+      /^Pool brokers: hash of client_id by rendezvous\nBACKEND .*\n127\.0\.0\.1:\d+ +up +\d+ s +1 +1 +1 +0 +- +held for up at start$/m,
     );
     const json = await tidegate('status', '--admin', `http://${admin}/`, '--json');
     assert.equal(JSON.parse(json.stdout).connections, 1);

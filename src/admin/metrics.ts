@@ -5,6 +5,7 @@ import { type Balancer, whyNotReady } from '../control/balancer.ts';
 import type { HealthState } from '../control/health/trial.ts';
 import type { ProcessFigures } from '../control/process-figures.ts';
 import type { Backend } from '../control/snapshot.ts';
+import { sourceStatuses } from '../control/sources.ts';
 import type { WorkerState } from '../control/supervisor.ts';
 import { reasons } from '../reasons.ts';
 import { version } from '../version.ts';
@@ -19,7 +20,9 @@ export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Fam
     ...workerFamilies(balancer),
     ...connectionFamilies(balancer),
     ...endedFamilies(balancer),
+    ...healthFamilies(balancer),
     ...backendFamilies(balancer),
+    ...sourceFamilies(balancer),
     ...loopFamilies(balancer),
     ...processFamilies(figures),
   ];
@@ -121,18 +124,39 @@ function endedFamilies({ supervisor, accessLog: { tally } }: Balancer): Family[]
   ];
 }
 
-function backendFamilies({ supervisor, judge, backends }: Balancer): Family[] {
-  const { totals } = supervisor;
+function healthFamilies({ judge, backends }: Balancer): Family[] {
+  const standings = backends.map((backend) => ({ backend, labels: labelsOf(backend), ...judge.standingOf(backend) }));
+  const each = (value: (standing: (typeof standings)[number]) => number) =>
+    standings.map((standing) => ({ labels: standing.labels, value: value(standing) }));
+  const states = standings.flatMap(({ labels, state }) =>
+    HEALTHS.map((name) => ({ labels: { ...labels, state: name }, value: Number(state === name) })),
+  );
+  const probed = standings.filter(({ backend }) => backend.config.health !== null);
+  const probes = probed.flatMap(({ labels, probes }) =>
+    Object.entries(probes).map(([verdict, value]) => ({ labels: { ...labels, verdict }, value })),
+  );
+  const durations = probed.flatMap(({ labels, lastProbe }) =>
+    lastProbe === null ? [] : [{ labels, value: lastProbe.durationMs / 1000 }],
+  );
+  return [
+    gauge('tidegate_backend_up', 'Whether the backend takes new clients.', ...each((s) => Number(s.state === 'up'))),
+    gauge('tidegate_backend_state', "Each backend's state: 1 for the one that it is in.", ...states),
+    gauge(
+      'tidegate_backend_state_since_timestamp_seconds',
+      'When it came into this state, since 1970.',
+      ...each(({ sinceMs }) => (performance.timeOrigin + sinceMs) / 1000),
+    ),
+    gauge('tidegate_backend_share', 'The part of its clients that it gets, 0 to 1.', ...each(({ share }) => share)),
+    counter('tidegate_backend_probes_total', 'Health probes, by what they found.', ...probes),
+    gauge('tidegate_backend_probe_duration_seconds', 'How long the last health probe took.', ...durations),
+  ];
+}
+
+function backendFamilies({ supervisor: { totals }, backends }: Balancer): Family[] {
   const each = (value: (backend: Backend) => number) =>
     backends.map((backend) => ({ labels: labelsOf(backend), value: value(backend) }));
-  const stateOf = (backend: Backend) => judge.standingOf(backend).state;
-  const states = backends.flatMap((backend) =>
-    HEALTHS.map((state) => ({ labels: { ...labelsOf(backend), state }, value: Number(stateOf(backend) === state) })),
-  );
   const sumsOf = ({ id }: Backend) => totals.sumsOf(id);
   return [
-    gauge('tidegate_backend_up', 'Whether the backend takes new clients.', ...each((b) => Number(stateOf(b) === 'up'))),
-    gauge('tidegate_backend_state', "Each backend's state: 1 for the one that it is in.", ...states),
     gauge('tidegate_backend_weight', 'Share of the clients, as configured.', ...each(({ config }) => config.weight)),
     gauge(
       'tidegate_backend_connections',
@@ -152,6 +176,23 @@ function backendFamilies({ supervisor, judge, backends }: Balancer): Family[] {
       'Bytes from the backend, counted when their connection ends.',
       ...each((b) => sumsOf(b).bytesFrom),
     ),
+  ];
+}
+
+function sourceFamilies({ supervisor, backends }: Balancer): Family[] {
+  const statuses = sourceStatuses(backends, supervisor.totals);
+  const sources = backends.flatMap((backend, index) =>
+    statuses[index]!.map((status) => ({
+      labels: { ...labelsOf(backend), source: status.address ?? 'any' },
+      ...status,
+    })),
+  );
+  const each = (value: (source: (typeof sources)[number]) => number) =>
+    sources.map((source) => ({ labels: source.labels, value: value(source) }));
+  return [
+    gauge('tidegate_source_connections', 'Connections open from a source to a backend.', ...each((s) => s.active)),
+    gauge('tidegate_source_ports_free', 'Ports left for more, as far as this process knows.', ...each((s) => s.free)),
+    counter('tidegate_source_exhausted_total', 'Connects that found no port left.', ...each((s) => s.exhausted)),
   ];
 }
 

@@ -3,23 +3,10 @@ import { z } from 'zod';
 import { formatAddress } from '../config/address.ts';
 import type { PoolConfig } from '../config.ts';
 import { type Balancer, whyNotReady } from '../control/balancer.ts';
-import type { Backend } from '../control/snapshot.ts';
 import { version } from '../version.ts';
+import { type BackendDocument, backendDocuments, backendSchema } from './backend-document.ts';
 
 const count = () => z.int().min(0);
-
-const backendSchema = z.strictObject({
-  address: z.string(),
-  state: z.enum(['up', 'suspect', 'down', 'drain']),
-  weight: count(),
-  backup: z.boolean(),
-  connections: count().describe('Open now, and those that are being made.'),
-  chosen: count().describe('Times that it was the choice.'),
-  connects: count().describe('Connects that succeeded.'),
-  connect_failures: count(),
-  bytes_to_backend: count().describe('Of connections that have ended.'),
-  bytes_from_backend: count().describe('Of connections that have ended.'),
-});
 
 const poolSchema = z.strictObject({
   name: z.string(),
@@ -78,6 +65,8 @@ export type StatusDocument = z.output<typeof statusSchema>;
 export function statusDocument(balancer: Balancer): StatusDocument {
   const { supervisor, startedAt, phase, engine, engineReason, config, groups, capacity } = balancer;
   const problem = whyNotReady(balancer);
+  const documents = [...backendDocuments(balancer)];
+  const membersOf = (name: string) => documents.flatMap(([{ pool }, document]) => (pool === name ? [document] : []));
   const poolOf = new Map(config.listeners.map(({ name, pool }) => [name, pool]));
   return {
     version: version(),
@@ -97,16 +86,13 @@ export function statusDocument(balancer: Balancer): StatusDocument {
       address: formatAddress({ host, port }),
       pool: poolOf.get(name) ?? '',
     })),
-    pools: config.pools.map((pool) => poolDocument(pool, balancer)),
+    pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name))),
     counters: countersDocument(balancer),
     closed_by_reason: supervisor.totals.byReason(),
   };
 }
 
-function poolDocument({ name, balance }: PoolConfig, balancer: Balancer): StatusDocument['pools'][number] {
-  const members = balancer.backends
-    .filter(({ pool }) => pool === name)
-    .map((backend) => backendDocument(backend, balancer));
+function poolDocument({ name, balance }: PoolConfig, members: BackendDocument[]): StatusDocument['pools'][number] {
   const isHash = balance.method === 'hash';
   return {
     name,
@@ -115,25 +101,6 @@ function poolDocument({ name, balance }: PoolConfig, balancer: Balancer): Status
     algorithm: isHash ? balance.algorithm : null,
     connections: members.reduce((sum, { connections }) => sum + connections, 0),
     backends: members,
-  };
-}
-
-type BackendDocument = StatusDocument['pools'][number]['backends'][number];
-
-function backendDocument(backend: Backend, { supervisor, judge }: Balancer): BackendDocument {
-  const { id, config } = backend;
-  const { chosen, connects, failures, bytesTo, bytesFrom } = supervisor.totals.sumsOf(id);
-  return {
-    address: config.address,
-    state: judge.standingOf(backend).state,
-    weight: config.weight,
-    backup: config.backup,
-    connections: supervisor.totals.activeOf(id),
-    chosen,
-    connects,
-    connect_failures: failures,
-    bytes_to_backend: bytesTo,
-    bytes_from_backend: bytesFrom,
   };
 }
 

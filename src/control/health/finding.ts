@@ -1,8 +1,10 @@
 // What one probe found, and what a probe is to the one who sent it.
 
+/** drain: the backend is alive and wants nobody new. none: the fault was ours, and nothing was learned of the backend. */
+export type Verdict = 'pass' | 'drain' | 'fail' | 'none';
+
 export interface Finding {
-  /** drain: the backend is alive and wants nobody new. none: the fault was ours, and nothing was learned of the backend. */
-  verdict: 'pass' | 'drain' | 'fail' | 'none';
+  verdict: Verdict;
   /** For people: "CONNECT refused with code 3 (server unavailable)". */
   reason: string;
   /** Nobody listens there any more, or its host can't be reached: it is more than silent or unwilling. */

@@ -2,6 +2,7 @@
 // backend's word in every worker. How a verdict comes about is in trial.ts.
 import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '../snapshot.ts';
+import type { Verdict } from './finding.ts';
 import { startProbe } from './probe.ts';
 import { type ProbeResult, Prober } from './prober.ts';
 import { type ConnectCounts, type HealthState, Trial } from './trial.ts';
@@ -35,6 +36,8 @@ export interface Standing {
   share: number;
   /** null: there was none yet. */
   lastProbe: ProbeResult | null;
+  /** How many there were. */
+  probes: Readonly<Record<Verdict, number>>;
 }
 
 export interface JudgeOptions {
@@ -52,6 +55,7 @@ interface Docket {
   trial: Trial;
   prober: Prober | null;
   lastProbe: ProbeResult | null;
+  probes: Record<Verdict, number>;
   word: number | null;
 }
 
@@ -88,9 +92,9 @@ export class Judge {
   }
 
   standingOf({ id }: Backend): Standing {
-    const { trial, lastProbe } = this.#dockets.get(id)!;
+    const { trial, lastProbe, probes } = this.#dockets.get(id)!;
     const { state, reason, sinceMs } = trial;
-    return { state, reason, sinceMs, share: trial.shareAt(performance.now()), lastProbe };
+    return { state, reason, sinceMs, share: trial.shareAt(performance.now()), lastProbe, probes };
   }
 
   /** Resolves when the last probe's connection is closed. */
@@ -101,7 +105,7 @@ export class Judge {
 
   #open(backend: Backend): Docket {
     const trial = new Trial(backend.config, performance.now());
-    const docket: Docket = { backend, trial, prober: null, lastProbe: null, word: null };
+    const docket: Docket = { backend, trial, prober: null, lastProbe: null, probes: noProbes(), word: null };
     this.#dockets.set(backend.id, docket);
     this.#tellWorkers(docket);
     return docket;
@@ -129,6 +133,7 @@ export class Judge {
         const isGone = found.isGone && health.port === docket.backend.config.port;
         const result = { ...found, isGone };
         docket.lastProbe = result;
+        docket.probes[result.verdict] += 1;
         this.#hear(docket, (nowMs) => docket.trial.onFinding(nowMs, result), isGone);
         prober.plan(jittered(docket.trial.isSettled ? health.intervalMs : Math.min(health.intervalMs, RETRY_MS)));
       },
@@ -164,6 +169,10 @@ export class Judge {
     docket.word = word;
     this.#options.setHealth(docket.backend, word);
   }
+}
+
+function noProbes(): Record<Verdict, number> {
+  return { pass: 0, drain: 0, fail: 0, none: 0 };
 }
 
 function jittered(ms: number): number {

@@ -1,0 +1,85 @@
+// One backend, as the admin API shows it.
+import { z } from 'zod';
+import type { Balancer } from '../control/balancer.ts';
+import type { ProbeResult } from '../control/health/prober.ts';
+import type { Backend } from '../control/snapshot.ts';
+import { type SourceStatus, sourceStatuses } from '../control/sources.ts';
+import { isoTime } from '../iso-time.ts';
+
+const count = () => z.int().min(0);
+
+const probeSchema = z.strictObject({
+  verdict: z.enum(['pass', 'drain', 'fail', 'none']).describe('none: it could not be sent.'),
+  reason: z.string(),
+  at: z.iso.datetime(),
+  duration_seconds: z.number().min(0),
+});
+
+const sourceSchema = z.strictObject({
+  address: z.string().nullable().describe('null: the one that the system chooses.'),
+  connections: count().describe('Open now, from there to the backend.'),
+  ports_free: count().describe('Left for more, as far as this process knows.'),
+  exhausted: count().describe('Connects that found no port left.'),
+});
+
+export const backendSchema = z.strictObject({
+  address: z.string(),
+  state: z.enum(['up', 'suspect', 'down', 'drain']),
+  reason: z.string().describe('Why it is in this state, for people.'),
+  since: z.iso.datetime(),
+  share: z.number().min(0).max(1).describe('The part of its clients that it gets; between 0 and 1 it starts slowly.'),
+  probe: probeSchema.nullable().describe('The last one; null: there was none yet, or none is wanted.'),
+  weight: count(),
+  backup: z.boolean(),
+  connections: count().describe('Open now, and those that are being made.'),
+  chosen: count().describe('Times that it was the choice.'),
+  connects: count().describe('Connects that succeeded.'),
+  connect_failures: count(),
+  bytes_to_backend: count().describe('Of connections that have ended.'),
+  bytes_from_backend: count().describe('Of connections that have ended.'),
+  sources: z.array(sourceSchema).describe('Where it is dialled from.'),
+});
+
+export type BackendDocument = z.output<typeof backendSchema>;
+
+/** Of every backend, in the order of the configuration. */
+export function backendDocuments(balancer: Balancer): Map<Backend, BackendDocument> {
+  const { backends, supervisor } = balancer;
+  const sources = sourceStatuses(backends, supervisor.totals);
+  return new Map(backends.map((backend, index) => [backend, backendDocument(backend, sources[index]!, balancer)]));
+}
+
+function backendDocument(
+  backend: Backend,
+  sources: readonly SourceStatus[],
+  { supervisor, judge }: Balancer,
+): BackendDocument {
+  const { id, config } = backend;
+  const { state, reason, sinceMs, share, lastProbe } = judge.standingOf(backend);
+  const { chosen, connects, failures, bytesTo, bytesFrom } = supervisor.totals.sumsOf(id);
+  return {
+    address: config.address,
+    state,
+    reason,
+    since: isoTime(sinceMs),
+    share,
+    probe: lastProbe && probeDocument(lastProbe),
+    weight: config.weight,
+    backup: config.backup,
+    connections: supervisor.totals.activeOf(id),
+    chosen,
+    connects,
+    connect_failures: failures,
+    bytes_to_backend: bytesTo,
+    bytes_from_backend: bytesFrom,
+    sources: sources.map(sourceDocument),
+  };
+}
+
+function probeDocument({ verdict, reason, startedMs, durationMs }: ProbeResult): BackendDocument['probe'] {
+  return { verdict, reason, at: isoTime(startedMs), duration_seconds: durationMs / 1000 };
+}
+
+function sourceDocument({ address, active, free, exhausted }: SourceStatus): BackendDocument['sources'][number] {
+  return { address, connections: active, ports_free: free, exhausted };
+}
