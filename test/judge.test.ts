@@ -248,6 +248,7 @@ test('other backends take the place of others; who stays keeps its standing unde
   await waitFor('return', () => court.judge.standingOf(next[0]!).state === 'up');
   const changes = court.changes.length;
   court.judge.setBackends(await backendsOf([gone.address, answering.address], { health: 'none' }, ids));
+  await sleep(100); // a probe may have been on its way
   const probed = answering.connections;
   await sleep(300);
   assert.equal(answering.connections, probed, 'nobody is probed any more');
