@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { type AdminServer, type AdminServerKind, startAdmin } from './admin/server.ts';
 import type { Config } from './config.ts';
 import { type AccessLog, startAccessLog } from './control/access-log.ts';
-import type { Balancer } from './control/balancer.ts';
+import { type Balancer, standingOf } from './control/balancer.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
 import { startFullnessWatch } from './control/fullness.ts';
 import type { Verdict } from './control/health/finding.ts';
@@ -14,6 +14,7 @@ import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
 import { closeListeners, openListeners } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
+import { Operator, type OperatorState } from './control/operator.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
 import { Supervisor, type WorkerStatus } from './control/supervisor.ts';
@@ -47,6 +48,7 @@ export interface Listener {
 export interface BackendStatus {
   pool: string;
   address: string;
+  /** The judge's, unless an operator has said otherwise. */
   health: HealthState;
   /** Why it is in this state, for people. */
   reason: string;
@@ -56,6 +58,9 @@ export interface BackendStatus {
   share: number;
   /** The last one; null: there was none yet, or none is wanted. */
   probe: ProbeStatus | null;
+  operator: OperatorState;
+  /** Whatever the operator says. */
+  judged: HealthState;
   /** Connections that chose it and are still open. */
   active: number;
   connects: number;
@@ -128,11 +133,16 @@ async function startWith(
       log,
     });
     accessLog.names(namesOf(supervisor.epoch, config, backends));
+    const operator = new Operator({
+      setWord: ({ id }, word) => supervisor.setOperator(id, word),
+      onReturn: (backend) => judge.onReturn(backend),
+      log,
+    });
     const judge = new Judge({
       backends,
       countsOf: ({ id }) => supervisor.totals.connectCounts(id),
-      setHealth: ({ id }, word) => supervisor.setHealth(id, word),
-      onChange: [logChanges(log)],
+      setHealth: ({ id }, word) => supervisor.setJudged(id, word),
+      onChange: [logChanges(log, operator)],
     });
     const balancer: Balancer = {
       phase: 'starting',
@@ -146,6 +156,7 @@ async function startWith(
       accessLog,
       supervisor,
       judge,
+      operator,
       log,
     };
     admin = await startAdmin(config.admin, balancer, adminServer);
@@ -251,8 +262,8 @@ export class Tidegate {
   }
 
   #backendStatus(backend: Backend): Omit<BackendStatus, 'sources'> {
-    const { judge, supervisor } = this.#parts;
-    const { state, reason, sinceMs, share, lastProbe } = judge.standingOf(backend);
+    const { judge, operator, supervisor } = this.#parts;
+    const { state, reason, sinceMs, share, lastProbe } = standingOf(this.#parts, backend);
     return {
       pool: backend.pool,
       address: backend.config.address,
@@ -261,6 +272,8 @@ export class Tidegate {
       since: isoTime(sinceMs),
       share,
       probe: lastProbe && probeStatus(lastProbe),
+      operator: operator.stateOf(backend),
+      judged: judge.standingOf(backend).state,
       active: supervisor.totals.activeOf(backend.id),
       ...supervisor.totals.connectCounts(backend.id),
     };

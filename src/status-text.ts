@@ -56,9 +56,10 @@ function pool({ name, method, key, algorithm, backends }: PoolDocument, nowMs: n
 }
 
 /** "up 40 %" while it starts slowly. */
-function stateText({ state, share, backup }: BackendDocument): string {
+function stateText({ state, share, backup, operator, judged }: BackendDocument): string {
   const part = state === 'up' && share < 1 ? ` ${Math.floor(share * 100)} %` : '';
-  return `${state}${part}${backup ? ' (backup)' : ''}`;
+  const health = operator === 'up' || judged.state === state ? '' : `, health ${judged.state}`;
+  return `${state}${part}${health}${backup ? ' (backup)' : ''}`;
 }
 
 function probeText({ probe }: BackendDocument): string {

@@ -15,20 +15,20 @@ import { BODY_BYTES_MAX } from '../src/admin/http.ts';
 import { openapiDocument } from '../src/admin/openapi.ts';
 import type { AdminContext, Route } from '../src/admin/route.ts';
 import { routes } from '../src/admin/routes.ts';
-import { type StatusDocument, statusSchema } from '../src/admin/status-document.ts';
+import { statusSchema } from '../src/admin/status-document.ts';
 import { loadUws } from '../src/admin/uwebsockets.ts';
 import { parseConfig } from '../src/config.ts';
 import { start, type TidegateError } from '../src/index.ts';
-import { type Asked, type AskOptions, ask } from './tools/ask.ts';
+import { type Administered, JSON_TYPE, startAdministered } from './tools/administered.ts';
+import { ask } from './tools/ask.ts';
 import { echo, hello, refusingBackend, startBackend } from './tools/backends.ts';
-import { type Balancer, type BalancerOptions, startBalancer, untilHealth } from './tools/balancer.ts';
+import { untilHealth } from './tools/balancer.ts';
 import { connectClient } from './tools/client.ts';
 import { testEveryEngine } from './tools/engines.ts';
 import { exchange } from './tools/exchange.ts';
 import { requireProgram, requires } from './tools/requirements.ts';
 import { waitFor } from './tools/wait.ts';
 
-const JSON_TYPE = { 'content-type': 'application/json' };
 const REOPEN = '/api/v1/access-log/reopen';
 
 const SERVERS = ['uwebsockets', 'node'] as const;
@@ -50,26 +50,6 @@ function whyNoUws(): string | undefined {
   } catch (error) {
     return `uWebSockets.js does not load: ${(error as Error).message}`;
   }
-}
-
-interface Administered extends Balancer {
-  ask(path: string, options?: AskOptions): Promise<Asked>;
-  status(): Promise<StatusDocument>;
-}
-
-async function startAdministered(context: TestContext, options: Partial<BalancerOptions> = {}): Promise<Administered> {
-  const balancer = await startBalancer(context, {
-    engine: 'portable',
-    backends: ['127.0.0.1:1'],
-    admin: { bind: '127.0.0.1:0' },
-    ...options,
-  });
-  const { port } = balancer.tidegate.admin!;
-  return {
-    ...balancer,
-    ask: (path, asked) => ask(port, path, asked),
-    status: async () => JSON.parse((await ask(port, '/api/v1/status')).text),
-  };
 }
 
 // ---- What is there ---------------------------------------------------------------------------------------------------
@@ -192,10 +172,27 @@ test('status and metrics say why a backend is in its state, since when, and what
   ] as const) {
     assert.deepEqual([of('up', address), of('share', address)], [isUp, isUp]);
     assert.equal(of('state', address, `,state="${state}"`), 1);
+    assert.equal(of('judged_state', address, `,state="${state}"`), 1);
+    assert.equal(of('operator_state', address, ',state="up"'), 1);
     assert.ok(of('probes_total', address, `,verdict="${verdict}"`) > 0);
     assert.ok(of('probe_duration_seconds', address) < 0.5);
     assert.ok(Math.abs(of('state_since_timestamp_seconds', address) - Date.now() / 1000) < 10);
   }
+});
+
+test('metrics show what an operator has said beside the health', async (context) => {
+  const balancer = await startAdministered(context);
+  await balancer.setState('127.0.0.1:1', 'drain');
+  const value = await metricsOf(balancer);
+  const of = (name: string, state: string) =>
+    value(`tidegate_backend_${name}{pool="brokers",backend="127.0.0.1:1",state="${state}"}`);
+  assert.deepEqual([of('state', 'drain'), of('state', 'up')], [1, 0]);
+  assert.deepEqual([of('judged_state', 'drain'), of('judged_state', 'up')], [0, 1]);
+  assert.deepEqual(
+    [of('operator_state', 'drain'), of('operator_state', 'up'), of('operator_state', 'down')],
+    [1, 0, 0],
+  );
+  assert.equal(value('tidegate_backend_up{pool="brokers",backend="127.0.0.1:1"}'), 0);
 });
 
 testEveryEngine('status and metrics count for each source address', async (engine, context) => {
@@ -234,6 +231,29 @@ test('the source that the system chooses is shown as any', async (context) => {
   );
 });
 
+testEveryServer('what cannot be set is refused, and changes nothing', async (adminServer, context) => {
+  const balancer = await startAdministered(context, { adminServer, backends: ['127.0.0.1:1', '[::1]:1'] });
+  const path = '/api/v1/pools/brokers/backends/127.0.0.1:1';
+  const patch = async (path: string, body: string) =>
+    (await balancer.ask(path, { method: 'PATCH', headers: JSON_TYPE, body })).status;
+  const drain = '{"state":"drain"}';
+  for (const other of ['127.0.0.1:2', '127.0.0.1', '', '%5B::2%5D:1']) {
+    assert.equal(await patch(`/api/v1/pools/brokers/backends/${other}`, drain), 404, other);
+  }
+  assert.equal(await patch('/api/v1/pools/others/backends/127.0.0.1:1', drain), 404);
+  for (const body of ['', '{}', '{"state":"suspect"}', '{"state":null}', '{"state":"drain","force":true}', '"drain"']) {
+    assert.equal(await patch(path, body), 400, body);
+  }
+  assert.equal((await balancer.ask(path)).status, 405);
+  const operators = async () => (await balancer.status()).pools[0]!.backends.map(({ operator }) => operator);
+  assert.deepEqual(await operators(), ['up', 'up']);
+  assert.equal(await patch('/api/v1/pools/brokers/backends/%5B::1%5D:1', drain), 200);
+  assert.equal(await patch('/api/v1/pools/brokers/backends/%5B%3A%3A1%5D%3A1', drain), 200);
+  assert.deepEqual(await operators(), ['up', 'drain']);
+  const said = balancer.messages.filter((message) => message.includes('operator'));
+  assert.deepEqual(said, ['backend [::1]:1 takes nobody new, by an operator'], 'once');
+});
+
 // ---- The description -------------------------------------------------------------------------------------------------
 
 interface Described {
@@ -256,8 +276,13 @@ test('answers are as the OpenAPI file describes them, refusals too', async (cont
   const backend = await startBackend(context, hello);
   const balancer = await startAdministered(context, { backends: [backend.address] });
   const { paths }: Described = JSON.parse((await balancer.ask('/api/v1/openapi.json')).text);
-  const assertDescribed = async (method: string, path: string, headers: Record<string, string> = {}) => {
-    const { status, headers: answered, text } = await balancer.ask(path, { method, headers });
+  const assertDescribed = async (
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+    asked: { path?: string; body?: string } = {},
+  ) => {
+    const { status, headers: answered, text } = await balancer.ask(asked.path ?? path, { ...asked, method, headers });
     const response = paths[path]?.[method.toLowerCase()]?.responses[status];
     assert.ok(response, `${method} ${path} ${status}`);
     const type = String(answered['content-type']).split(';', 1)[0]!;
@@ -265,6 +290,10 @@ test('answers are as the OpenAPI file describes them, refusals too', async (cont
     const { error } = schema.safeParse(type === 'application/json' ? JSON.parse(text) : text);
     assert.equal(error, undefined, `${method} ${path} ${status}: ${error?.message}`);
   };
+  const setState = '/api/v1/pools/{pool}/backends/{address}';
+  const own = `/api/v1/pools/brokers/backends/${backend.address}`;
+  await assertDescribed('PATCH', setState, JSON_TYPE, { path: own, body: '{"state":"down"}' });
+  await assertDescribed('PATCH', setState, JSON_TYPE, { body: '{"state":"down"}' });
   for (const { method, path } of routes) {
     await assertDescribed(method, path, method === 'GET' ? {} : JSON_TYPE);
     await assertDescribed(method, path, { host: 'evil.example' });

@@ -260,6 +260,18 @@ describe('slow start', () => {
     assert.equal(withheldAt(one, 1450), 0.5);
   });
 
+  it('follows a return from what another has said, at once or when the backend is up', () => {
+    const up = new Case({ slowStartMs: 1000, health: null });
+    up.trial.onReturn(100);
+    assert.equal(withheldAt(up, 600), 0.5);
+    const silent = new Case({ slowStartMs: 1000 });
+    silent.probe(0, FINDINGS.f!);
+    silent.trial.onReturn(50);
+    silent.probe(80, FINDINGS.p!);
+    silent.probe(100, FINDINGS.p!);
+    assert.equal(withheldAt(silent, 600), 0.5);
+  });
+
   it('goes on behind a moment of suspicion', () => {
     const one = returned('fffpp');
     one.probe(200, FINDINGS.f!);

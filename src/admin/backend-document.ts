@@ -1,12 +1,14 @@
 // One backend, as the admin API shows it.
 import { z } from 'zod';
-import type { Balancer } from '../control/balancer.ts';
+import { type Balancer, standingOf } from '../control/balancer.ts';
 import type { ProbeResult } from '../control/health/prober.ts';
+import { OPERATOR_STATES } from '../control/operator.ts';
 import type { Backend } from '../control/snapshot.ts';
 import { type SourceStatus, sourceStatuses } from '../control/sources.ts';
 import { isoTime } from '../iso-time.ts';
 
 const count = () => z.int().min(0);
+const healthState = () => z.enum(['up', 'suspect', 'down', 'drain']);
 
 const probeSchema = z.strictObject({
   verdict: z.enum(['pass', 'drain', 'fail', 'none']).describe('none: it could not be sent.'),
@@ -24,10 +26,14 @@ const sourceSchema = z.strictObject({
 
 export const backendSchema = z.strictObject({
   address: z.string(),
-  state: z.enum(['up', 'suspect', 'down', 'drain']),
+  state: healthState().describe('For clients: its health, unless an operator has said otherwise.'),
   reason: z.string().describe('Why it is in this state, for people.'),
   since: z.iso.datetime(),
   share: z.number().min(0).max(1).describe('The part of its clients that it gets; between 0 and 1 it starts slowly.'),
+  operator: z.enum(OPERATOR_STATES).describe('What an operator has said of it; up leaves it to its health.'),
+  judged: z
+    .strictObject({ state: healthState(), reason: z.string(), since: z.iso.datetime() })
+    .describe('Its health, whatever the operator says.'),
   probe: probeSchema.nullable().describe('The last one; null: there was none yet, or none is wanted.'),
   weight: count(),
   backup: z.boolean(),
@@ -49,13 +55,11 @@ export function backendDocuments(balancer: Balancer): Map<Backend, BackendDocume
   return new Map(backends.map((backend, index) => [backend, backendDocument(backend, sources[index]!, balancer)]));
 }
 
-function backendDocument(
-  backend: Backend,
-  sources: readonly SourceStatus[],
-  { supervisor, judge }: Balancer,
-): BackendDocument {
+function backendDocument(backend: Backend, sources: readonly SourceStatus[], balancer: Balancer): BackendDocument {
   const { id, config } = backend;
-  const { state, reason, sinceMs, share, lastProbe } = judge.standingOf(backend);
+  const { supervisor, judge, operator } = balancer;
+  const { state, reason, sinceMs, share, lastProbe } = standingOf(balancer, backend);
+  const judged = judge.standingOf(backend);
   const { chosen, connects, failures, bytesTo, bytesFrom } = supervisor.totals.sumsOf(id);
   return {
     address: config.address,
@@ -63,6 +67,8 @@ function backendDocument(
     reason,
     since: isoTime(sinceMs),
     share,
+    operator: operator.stateOf(backend),
+    judged: { state: judged.state, reason: judged.reason, since: isoTime(judged.sinceMs) },
     probe: lastProbe && probeDocument(lastProbe),
     weight: config.weight,
     backup: config.backup,

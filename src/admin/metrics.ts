@@ -1,8 +1,9 @@
 // GET /metrics: what is shown to Prometheus, and under which names. Units are seconds and bytes; what only grows ends in
 // _total. Each number is summed when it is asked for: nothing is counted twice, and nobody pays while nobody asks.
 import { formatAddress } from '../config/address.ts';
-import { type Balancer, whyNotReady } from '../control/balancer.ts';
+import { type Balancer, standingOf, whyNotReady } from '../control/balancer.ts';
 import type { HealthState } from '../control/health/trial.ts';
+import { OPERATOR_STATES } from '../control/operator.ts';
 import type { ProcessFigures } from '../control/process-figures.ts';
 import type { Backend } from '../control/snapshot.ts';
 import { sourceStatuses } from '../control/sources.ts';
@@ -124,13 +125,20 @@ function endedFamilies({ supervisor, accessLog: { tally } }: Balancer): Family[]
   ];
 }
 
-function healthFamilies({ judge, backends }: Balancer): Family[] {
-  const standings = backends.map((backend) => ({ backend, labels: labelsOf(backend), ...judge.standingOf(backend) }));
+function healthFamilies(balancer: Balancer): Family[] {
+  const { backends, judge, operator } = balancer;
+  const standings = backends.map((backend) => ({
+    backend,
+    labels: labelsOf(backend),
+    ...standingOf(balancer, backend),
+  }));
   const each = (value: (standing: (typeof standings)[number]) => number) =>
     standings.map((standing) => ({ labels: standing.labels, value: value(standing) }));
-  const states = standings.flatMap(({ labels, state }) =>
-    HEALTHS.map((name) => ({ labels: { ...labels, state: name }, value: Number(state === name) })),
-  );
+  const states = (names: readonly string[], stateOf: (standing: (typeof standings)[number]) => string) =>
+    standings.flatMap((standing) => {
+      const state = stateOf(standing);
+      return names.map((name) => ({ labels: { ...standing.labels, state: name }, value: Number(state === name) }));
+    });
   const probed = standings.filter(({ backend }) => backend.config.health !== null);
   const probes = probed.flatMap(({ labels, probes }) =>
     Object.entries(probes).map(([verdict, value]) => ({ labels: { ...labels, verdict }, value })),
@@ -140,7 +148,21 @@ function healthFamilies({ judge, backends }: Balancer): Family[] {
   );
   return [
     gauge('tidegate_backend_up', 'Whether the backend takes new clients.', ...each((s) => Number(s.state === 'up'))),
-    gauge('tidegate_backend_state', "Each backend's state: 1 for the one that it is in.", ...states),
+    gauge(
+      'tidegate_backend_state',
+      "Each backend's state for clients: 1 for the one that it is in.",
+      ...states(HEALTHS, ({ state }) => state),
+    ),
+    gauge(
+      'tidegate_backend_judged_state',
+      'Its health, whatever an operator says: 1 for the state that it is in.',
+      ...states(HEALTHS, ({ backend }) => judge.standingOf(backend).state),
+    ),
+    gauge(
+      'tidegate_backend_operator_state',
+      'What an operator has said of it: 1 for that, up where nothing.',
+      ...states(OPERATOR_STATES, ({ backend }) => operator.stateOf(backend)),
+    ),
     gauge(
       'tidegate_backend_state_since_timestamp_seconds',
       'When it came into this state, since 1970.',

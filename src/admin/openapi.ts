@@ -43,12 +43,16 @@ function operation({ method, path, summary, isOpen, body, responses }: Route): o
     ...(isOpen ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(body === undefined ? {} : { requestBody: { required: true, ...contentOf('application/json', body) } }),
-    responses: { ...failures(method, isOpen === true), ...mapResponses(responses) },
+    responses: { ...failures(method, isOpen === true, parameters.length > 0), ...mapResponses(responses) },
   };
 }
 
-function failures(method: Route['method'], isOpen: boolean): Record<string, object> {
-  const described = { ...COMMON_FAILURES, ...(method === 'GET' ? {} : WRITE_FAILURES) };
+function failures(method: Route['method'], isOpen: boolean, isNamed: boolean): Record<string, object> {
+  const described = {
+    ...COMMON_FAILURES,
+    ...(method === 'GET' ? {} : WRITE_FAILURES),
+    ...(isNamed ? { 404: 'There is nothing of this name.' } : {}),
+  };
   return Object.fromEntries(
     Object.entries(described)
       .filter(([status]) => !(isOpen && status === '401'))

@@ -1,9 +1,18 @@
 // Everything that the admin API answers. A new part of it is one more file in routes/ and one more line here.
 import type { Route } from './route.ts';
 import { reopenAccessLog } from './routes/access-log.ts';
+import { changeBackend } from './routes/backends.ts';
 import { metrics } from './routes/metrics.ts';
 import { openapi } from './routes/openapi.ts';
 import { healthz, readyz } from './routes/probes.ts';
 import { status } from './routes/status.ts';
 
-export const routes: readonly Route[] = [healthz, readyz, metrics, status, reopenAccessLog, openapi(() => routes)];
+export const routes: readonly Route[] = [
+  healthz,
+  readyz,
+  metrics,
+  status,
+  changeBackend,
+  reopenAccessLog,
+  openapi(() => routes),
+];

@@ -4,8 +4,9 @@ import type { EngineName } from '../engine/engine.ts';
 import type { Logger } from '../logger.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Capacity } from './capacity.ts';
-import type { Judge } from './health/judge.ts';
+import type { Judge, Standing } from './health/judge.ts';
 import type { ListenerGroup } from './listeners.ts';
+import type { Operator } from './operator.ts';
 import type { Backend } from './snapshot.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -22,7 +23,13 @@ export interface Balancer {
   readonly accessLog: AccessLog;
   readonly supervisor: Supervisor;
   readonly judge: Judge;
+  readonly operator: Operator;
   readonly log: Logger;
+}
+
+/** Where a backend stands for clients: before the judge, unless an operator has said otherwise. */
+export function standingOf({ judge, operator }: Balancer, backend: Backend): Standing {
+  return operator.overrule(backend, judge.standingOf(backend));
 }
 
 /** undefined when clients are served as they should be, else what is amiss. */

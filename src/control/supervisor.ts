@@ -23,6 +23,7 @@ import {
   HEADER_STATE,
   HEADER_THREAD_ID,
   HEADER_WALL_MS,
+  HEALTH_UP,
   NONE,
   REASON_WORKER_DIED,
   STATE_RUNNING,
@@ -98,7 +99,9 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #threads: Piscina<WorkerStart, void>;
   readonly #workers: Worker[];
-  readonly #health = new Uint32Array(BACKENDS_MAX);
+  /** Health words by backend id: what the judge found, and what an operator said, HEALTH_UP where nothing. */
+  readonly #judged = new Uint32Array(BACKENDS_MAX);
+  readonly #operator = new Uint32Array(BACKENDS_MAX);
   /** A process that exits without waiting joins its threads, and one that is blocked in the kernel would hold it. */
   readonly #release = (): void => this.#command(CONTROL_STOP);
   /** Ends every pause. */
@@ -151,10 +154,16 @@ export class Supervisor {
     }
   }
 
-  /** A health word, as layout.ts has it, for every worker that lives or will. */
-  setHealth(backend: number, word: number): void {
-    this.#health[backend] = word;
-    for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, word);
+  /** The judge's health word, as layout.ts has it, for every worker that lives or will. */
+  setJudged(backend: number, word: number): void {
+    this.#judged[backend] = word;
+    this.#tellHealth(backend);
+  }
+
+  /** An operator's, which goes before the judge's unless it is HEALTH_UP. */
+  setOperator(backend: number, word: number): void {
+    this.#operator[backend] = word;
+    this.#tellHealth(backend);
   }
 
   statuses(): WorkerStatus[] {
@@ -248,7 +257,7 @@ export class Supervisor {
     const header = headerWords(memory);
     header.set(listenerFds[worker.index]!, HEADER_LISTENER_FDS / 4);
     header[HEADER_CONTROL / 4] = this.#control;
-    healthWords(memory).set(this.#health);
+    healthWords(memory).set(this.#judged.map((_, backend) => this.#healthOf(backend)));
     publishSnapshot(memory, this.#snapshot, this.#epoch);
     accessLog.attach(memory, worker.index);
     const life = { memory, header, counters: new WorkerCounters(memory), wakeFd, startedMs: performance.now() };
@@ -301,6 +310,16 @@ export class Supervisor {
     const { settings, workerCount } = this.#options;
     if (/\bENOMEM\b/.test(message)) return memlockError(settings, workerCount, failure);
     return new TidegateError('WORKER', `a worker could not start: ${message}`, undefined, { cause: failure });
+  }
+
+  #tellHealth(backend: number): void {
+    const word = this.#healthOf(backend);
+    for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, word);
+  }
+
+  #healthOf(backend: number): number {
+    const operator = this.#operator[backend]!;
+    return operator === HEALTH_UP ? this.#judged[backend]! : operator;
   }
 
   #command(control: number): void {

@@ -1,5 +1,6 @@
 // Changes of health as lines of the operational log.
 import type { Logger } from '../../logger.ts';
+import type { Operator } from '../operator.ts';
 import type { HealthChange } from './judge.ts';
 import type { HealthState } from './trial.ts';
 
@@ -10,10 +11,13 @@ const SAID: Record<HealthState, string> = {
   drain: 'takes nobody new',
 };
 
-export function logChanges(log: Logger): (change: HealthChange) => void {
-  return ({ backend: { pool, config }, state, reason }) => {
+export function logChanges(log: Logger, operator: Operator): (change: HealthChange) => void {
+  return ({ backend, state, reason }) => {
+    const { pool, config } = backend;
+    const said = operator.stateOf(backend);
+    const overruled = said === 'up' ? '' : `; an operator keeps it in ${said}`;
     const fields = { pool, backend: config.address, health: state, reason };
-    const message = `backend ${config.address} ${SAID[state]}: ${reason}`;
+    const message = `backend ${config.address} ${SAID[state]}: ${reason}${overruled}`;
     if (state === 'suspect' || state === 'down') log.warn(fields, message);
     else log.info(fields, message);
   };

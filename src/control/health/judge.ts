@@ -97,6 +97,13 @@ export class Judge {
     return { state, reason, sinceMs, share: trial.shareAt(performance.now()), lastProbe, probes };
   }
 
+  /** It was down by another's word, and is so no more. */
+  onReturn({ id }: Backend): void {
+    const docket = this.#dockets.get(id)!;
+    docket.trial.onReturn(performance.now());
+    this.#tellWorkers(docket);
+  }
+
   /** Resolves when the last probe's connection is closed. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);

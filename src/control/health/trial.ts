@@ -109,6 +109,12 @@ export class Trial {
     return this.#onProbePassed(nowMs, reason);
   }
 
+  /** It was down by another's word: its clients come back by and by. */
+  onReturn(nowMs: number): void {
+    if (this.state === 'up') this.#slowStart.begin(nowMs);
+    else this.#wasLost = true;
+  }
+
   /** Other settings, the same past. */
   reconfigure(nowMs: number, settings: TrialSettings): boolean {
     this.#settings = settings;

@@ -1,0 +1,66 @@
+// What an operator has said of backends. It stands beside what the judge finds: neither changes the other, and the
+// workers, like everybody who looks on, see both as one.
+import { HEALTH_DOWN, HEALTH_DRAIN, HEALTH_UP } from '../../assembly/layout.ts';
+import type { Logger } from '../logger.ts';
+import type { Standing } from './health/judge.ts';
+import type { Backend } from './snapshot.ts';
+
+/** up leaves the backend to the judge. */
+export const OPERATOR_STATES = ['up', 'drain', 'down'] as const;
+export type OperatorState = (typeof OPERATOR_STATES)[number];
+
+const WORDS: Record<OperatorState, number> = { up: HEALTH_UP, drain: HEALTH_DRAIN, down: HEALTH_DOWN };
+const SAID: Record<OperatorState, string> = {
+  up: 'is left to its health again, by an operator',
+  drain: 'takes nobody new, by an operator',
+  down: 'is down, by an operator',
+};
+
+export interface OperatorOptions {
+  /** What the workers shall know of it. */
+  setWord(backend: Backend, word: number): void;
+  /** It was down by an operator's word and is so no more: what it had of clients it may have lost. Before setWord. */
+  onReturn(backend: Backend): void;
+  log: Logger;
+}
+
+/** A word against a backend. */
+interface Objection {
+  state: 'drain' | 'down';
+  /** By performance.now. */
+  sinceMs: number;
+}
+
+export class Operator {
+  readonly #options: OperatorOptions;
+  /** By backend id, which outlives a backend's settings. */
+  readonly #objections = new Map<number, Objection>();
+
+  constructor(options: OperatorOptions) {
+    this.#options = options;
+  }
+
+  stateOf({ id }: Backend): OperatorState {
+    return this.#objections.get(id)?.state ?? 'up';
+  }
+
+  /** False when it is so already. */
+  set(backend: Backend, state: OperatorState): boolean {
+    const { setWord, onReturn, log } = this.#options;
+    const before = this.stateOf(backend);
+    if (state === before) return false;
+    if (state === 'up') this.#objections.delete(backend.id);
+    else this.#objections.set(backend.id, { state, sinceMs: performance.now() });
+    if (state === 'up' && before === 'down') onReturn(backend);
+    setWord(backend, WORDS[state]);
+    const { pool, config } = backend;
+    log.info({ pool, backend: config.address, operator: state }, `backend ${config.address} ${SAID[state]}`);
+    return true;
+  }
+
+  /** Where the backend stands for clients, when it stands so before the judge. */
+  overrule({ id }: Backend, judged: Standing): Standing {
+    const objection = this.#objections.get(id);
+    return objection === undefined ? judged : { ...judged, ...objection, reason: 'set by an operator', share: 0 };
+  }
+}

@@ -1,0 +1,38 @@
+// A balancer with an admin API, and what that answers.
+import type { TestContext } from 'node:test';
+import type { StatusDocument } from '../../src/admin/status-document.ts';
+import { type Asked, type AskOptions, ask } from './ask.ts';
+import { type Balancer, type BalancerOptions, startBalancer } from './balancer.ts';
+
+export const JSON_TYPE = { 'content-type': 'application/json' };
+
+export interface Administered extends Balancer {
+  ask(path: string, options?: AskOptions): Promise<Asked>;
+  status(): Promise<StatusDocument>;
+  /** What an operator says of a backend of the pool "brokers". */
+  setState(address: string, state: string): Promise<Asked>;
+}
+
+export async function startAdministered(
+  context: TestContext,
+  options: Partial<BalancerOptions> = {},
+): Promise<Administered> {
+  const balancer = await startBalancer(context, {
+    engine: 'portable',
+    backends: ['127.0.0.1:1'],
+    admin: { bind: '127.0.0.1:0' },
+    ...options,
+  });
+  const { port } = balancer.tidegate.admin!;
+  return {
+    ...balancer,
+    ask: (path, asked) => ask(port, path, asked),
+    status: async () => JSON.parse((await ask(port, '/api/v1/status')).text),
+    setState: (address, state) =>
+      ask(port, `/api/v1/pools/brokers/backends/${encodeURIComponent(address)}`, {
+        method: 'PATCH',
+        headers: JSON_TYPE,
+        body: JSON.stringify({ state }),
+      }),
+  };
+}
