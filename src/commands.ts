@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import type { EventsDocument } from './admin/routes/events.ts';
 import type { StatusDocument } from './admin/status-document.ts';
 import { formatAddress } from './config/address.ts';
 import type { Config, PoolConfig } from './config.ts';
@@ -71,6 +72,13 @@ dash come after "--".`,
     options: ['config', 'admin', 'token-file', 'json'],
     details: 'Asks the admin API. Exits with 2 and one line when it can not be reached.',
     run: async (values) => status(values),
+  },
+  events: {
+    summary: 'show what happened to a running balancer in the last hour',
+    usage: 'events [--config FILE] [--admin URL] [--token-file FILE] [--json]',
+    options: ['config', 'admin', 'token-file', 'json'],
+    details: 'Asks the admin API. Times are UTC. Exits with 2 and one line when it can not be reached.',
+    run: async (values) => events(values),
   },
   schema: {
     summary: 'print the JSON Schema of the configuration, for editors',
@@ -271,12 +279,27 @@ async function* inputLines(): AsyncGenerator<string[]> {
   if (rest !== '') yield [rest];
 }
 
-// ---- status ----------------------------------------------------------------------------------------------------------
+// ---- status, events -------------------------------------------------------------------------------------------------
 
-async function status({ config, admin, 'token-file': tokenFile, json }: Record<string, string>): Promise<void> {
-  const { findAdmin, getJson } = await import('./admin/client.ts');
-  const document = await getJson(await findAdmin({ config, admin, tokenFile }), '/api/v1/status', ['version', 'pools']);
-  if (json !== undefined) return print(`${JSON.stringify(document)}\n`);
+async function status(values: Record<string, string>): Promise<void> {
   const { statusText } = await import('./status-text.ts');
-  await print(statusText(document as StatusDocument));
+  await show(values, '/api/v1/status', ['version', 'pools'], (document) => statusText(document as StatusDocument));
+}
+
+async function events(values: Record<string, string>): Promise<void> {
+  const { eventsText } = await import('./events-text.ts');
+  const keys = ['complete_since', 'events'];
+  await show(values, '/api/v1/events', keys, (document) => eventsText(document as EventsDocument));
+}
+
+/** Asks the admin API, and prints its answer as it came or as `textOf` writes it. */
+async function show(
+  { config, admin, 'token-file': tokenFile, json }: Record<string, string>,
+  path: string,
+  keys: readonly string[],
+  textOf: (document: unknown) => string,
+): Promise<void> {
+  const { findAdmin, getJson } = await import('./admin/client.ts');
+  const document = await getJson(await findAdmin({ config, admin, tokenFile }), path, keys);
+  await print(json === undefined ? textOf(document) : `${JSON.stringify(document)}\n`);
 }

@@ -6,6 +6,7 @@ import type { Config } from './config.ts';
 import { type AccessLog, startAccessLog } from './control/access-log.ts';
 import { type Balancer, standingOf } from './control/balancer.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
+import { type Event, EventList, keepEvents } from './control/events.ts';
 import { startFullnessWatch } from './control/fullness.ts';
 import type { Verdict } from './control/health/finding.ts';
 import { logChanges } from './control/health/health-log.ts';
@@ -26,6 +27,7 @@ import { type Logger, silentLogger } from './logger.ts';
 import { allowedCores, steerByCore } from './system/cores.ts';
 
 export type { Config } from './config.ts';
+export type { Event } from './control/events.ts';
 export type { SourceStatus } from './control/sources.ts';
 export type { EngineName } from './engine/engine.ts';
 export { ConfigError, TidegateError } from './errors.ts';
@@ -88,23 +90,29 @@ export interface Status {
 
 /** Starts everything, or throws a TidegateError that says what to do, and then leaves nothing behind. */
 export async function start(config: Config, options: StartOptions = {}): Promise<Tidegate> {
-  const log = options.log ?? silentLogger;
+  const events = new EventList(performance.now());
+  const log = keepEvents(options.log ?? silentLogger, events);
   const choice = await chooseEngine(config.engine);
   const { adminServer = 'auto' } = options;
   try {
-    return await startWith(choice, config, log, adminServer);
+    return await startWith(choice, config, { log, events, adminServer });
   } catch (error) {
     const memlock = error instanceof TidegateError && error.code === 'RLIMIT_MEMLOCK';
     if (config.engine !== 'auto' || !memlock) throw error;
-    return startWith({ engine: 'portable', why: error.message }, config, log, adminServer);
+    return startWith({ engine: 'portable', why: error.message }, config, { log, events, adminServer });
   }
+}
+
+interface Surroundings {
+  log: Logger;
+  events: EventList;
+  adminServer: AdminServerKind;
 }
 
 async function startWith(
   choice: EngineChoice,
   config: Config,
-  log: Logger,
-  adminServer: AdminServerKind,
+  { log, events, adminServer }: Surroundings,
 ): Promise<Tidegate> {
   const { engine } = choice;
   const workerCount = config.workers === 'auto' ? availableParallelism() : config.workers;
@@ -157,6 +165,7 @@ async function startWith(
       supervisor,
       judge,
       operator,
+      events,
       log,
     };
     admin = await startAdmin(config.admin, balancer, adminServer);
@@ -190,7 +199,7 @@ function coresFor(affinity: Config['cpuAffinity'], workerCount: number): number[
 /** Said when everything stands: an engine that had to be given up is no news. */
 function announce({ engine, why }: EngineChoice, workers: number, capacity: Capacity, log: Logger): void {
   const { connectionsMax, limit } = capacity;
-  log.info({ engine }, `engine ${engine}: ${why}`);
+  log.info({ event: 'started', engine, workers }, `engine ${engine}: ${why}`);
   log.info(
     { workers, connectionsMax },
     `capacity: ${connectionsMax} connections in each of ${workers} workers, bounded by ${limit}`,
@@ -248,6 +257,7 @@ export class Tidegate {
 
   reopenLogs(): void {
     this.#parts.accessLog.reopen();
+    this.#parts.log.info({ event: 'access_log_reopened' }, 'access log reopened');
   }
 
   status(): Status {
@@ -259,6 +269,11 @@ export class Tidegate {
       connections: supervisor.totals.connections(),
       backends: backends.map((backend, index) => ({ ...this.#backendStatus(backend), sources: sources[index]! })),
     };
+  }
+
+  /** Of the last hour, oldest first. */
+  events(): Event[] {
+    return this.#parts.events.list(performance.now());
   }
 
   #backendStatus(backend: Backend): Omit<BackendStatus, 'sources'> {
@@ -280,10 +295,14 @@ export class Tidegate {
   }
 
   async #stop(): Promise<void> {
-    const { supervisor, accessLog, groups, config, judge } = this.#parts;
+    const { supervisor, accessLog, groups, config, judge, log } = this.#parts;
     const { signal } = this.#hasten;
     this.#parts.phase = 'stopping';
-    if (!signal.aborted) await supervisor.drain(config.shutdownTimeoutMs, signal, () => closeListeners(groups));
+    const { shutdownTimeoutMs } = config;
+    if (!signal.aborted) {
+      log.info({ event: 'stopping', shutdownTimeoutMs }, 'stopping: connections may end by themselves until then');
+      await supervisor.drain(shutdownTimeoutMs, signal, () => closeListeners(groups));
+    }
     await supervisor.stop();
     await judge.stop();
     this.#stopFullnessWatch();

@@ -1,7 +1,7 @@
 // The life of `tidegate run`: from the configuration to the last connection, steered by signals.
 import { type Logger as PinoLogger, pino } from 'pino';
 import { formatAddress } from './config/address.ts';
-import { type Config, loadConfig } from './config.ts';
+import { loadConfig } from './config.ts';
 import { EXIT_CRASHED } from './errors.ts';
 import type { Tidegate } from './index.ts';
 import { version } from './version.ts';
@@ -17,11 +17,11 @@ export async function serve(configPath: string): Promise<void> {
   const starting = start(config, { log });
   const tidegate = await Promise.race([starting, signals.stopNow]);
   if (tidegate === undefined) return; // asked twice before it stood
-  process.on('SIGUSR1', () => reopen(tidegate, log));
+  process.on('SIGUSR1', () => tidegate.reopenLogs());
   logReady(tidegate, log);
 
   await signals.stop;
-  await stop(tidegate, config, signals.stopNow, log);
+  await stop(tidegate, signals.stopNow, log);
 }
 
 function logReady({ listeners, engine, admin }: Tidegate, log: PinoLogger): void {
@@ -30,13 +30,7 @@ function logReady({ listeners, engine, admin }: Tidegate, log: PinoLogger): void
   log.info({ engine, listeners: addresses, admin: adminAddress }, 'ready');
 }
 
-function reopen(tidegate: Tidegate, log: PinoLogger): void {
-  tidegate.reopenLogs();
-  log.info('access log reopened');
-}
-
-async function stop(tidegate: Tidegate, config: Config, stopNow: Promise<void>, log: PinoLogger): Promise<void> {
-  log.info({ shutdownTimeoutMs: config.shutdownTimeoutMs }, 'stopping: connections may end by themselves until then');
+async function stop(tidegate: Tidegate, stopNow: Promise<void>, log: PinoLogger): Promise<void> {
   const drained = tidegate.stop();
   const cut = stopNow.then(() => tidegate.stop({ now: true }));
   await Promise.race([drained, cut]);

@@ -14,6 +14,7 @@ import { Guard } from '../src/admin/guard.ts';
 import { BODY_BYTES_MAX } from '../src/admin/http.ts';
 import { openapiDocument } from '../src/admin/openapi.ts';
 import type { AdminContext, Route } from '../src/admin/route.ts';
+import { eventsSchema } from '../src/admin/routes/events.ts';
 import { routes } from '../src/admin/routes.ts';
 import { statusSchema } from '../src/admin/status-document.ts';
 import { loadUws } from '../src/admin/uwebsockets.ts';
@@ -229,6 +230,40 @@ test('the source that the system chooses is shown as any', async (context) => {
     value('tidegate_source_ports_free{pool="brokers",backend="127.0.0.1:1",source="any"}'),
     sources[0]!.ports_free,
   );
+});
+
+testEveryEngine('events tell what happened to backends and workers', async (engine, context) => {
+  const alive = await startBackend(context, echo);
+  const { address: gone } = refusingBackend(context);
+  const health = { type: 'tcp', interval: '50ms', timeout: '500ms', rise: 1, fall: 1 };
+  const backends = [alive.address, gone];
+  const balancer = await startAdministered(context, { engine, backends, health, mayDie: true });
+  const eventsNow = async () => eventsSchema.parse(JSON.parse((await balancer.ask('/api/v1/events')).text));
+  await untilHealth(balancer, gone, 'down');
+  await balancer.setState(alive.address, 'drain');
+  await balancer.setState(alive.address, 'drain');
+  await balancer.tidegate.supervisor.terminate(0);
+  await waitFor('event', async () => (await eventsNow()).events.some(({ event }) => event === 'worker_died'));
+  await balancer.ask(REOPEN, { method: 'POST', headers: JSON_TYPE });
+  const { complete_since, events } = await eventsNow();
+  assert.ok(Date.parse(complete_since) <= Date.parse(events[0]!.at));
+  const labels = (address: string) => ({ pool: 'brokers', backend: address });
+  const reason = 'connect failed: ECONNREFUSED';
+  assert.deepEqual(
+    events.map(({ id, level, event }) => [id, level, event]),
+    [
+      [1, 'info', 'started'],
+      [2, 'warn', 'backend_state'],
+      [3, 'info', 'backend_operator'],
+      [4, 'error', 'worker_died'],
+      [5, 'info', 'access_log_reopened'],
+    ],
+  );
+  assert.deepEqual(events[1]?.details, { ...labels(gone), health: 'down', reason });
+  assert.equal(events[1]?.message, `backend ${gone} is down: ${reason}`);
+  assert.deepEqual(events[2]?.details, { ...labels(alive.address), operator: 'drain' });
+  assert.deepEqual([events[3]?.details.worker, events[3]?.details.restarts], [0, 1]);
+  assert.deepEqual(balancer.tidegate.events(), events, 'the library has the same');
 });
 
 testEveryServer('what cannot be set is refused, and changes nothing', async (adminServer, context) => {

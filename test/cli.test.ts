@@ -12,6 +12,7 @@ import { createTable } from '../src/core.ts';
 import { version } from '../src/version.ts';
 import { connectPacket } from './tools/packets.ts';
 import { type Ended, Program, runProgram } from './tools/program.ts';
+import { waitFor } from './tools/wait.ts';
 
 const CLI = 'src/cli.ts';
 const CONFIG = `
@@ -63,7 +64,7 @@ describe('the commands', { concurrency: 4 }, () => {
       assert.deepEqual([help.code, help.stderr], [0, '']);
       assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
     };
-    await Promise.all(['run', 'check', 'route', 'status', 'schema', 'version'].map(assertHelp));
+    await Promise.all(['run', 'check', 'route', 'status', 'events', 'schema', 'version'].map(assertHelp));
   });
 
   test('a wrong command line is answered by one line and a hint', async () => {
@@ -284,6 +285,21 @@ describe('run', { concurrency: 4 }, () => {
     const json = await tidegate('status', '--admin', `http://${admin}/`, '--json');
     assert.equal(JSON.parse(json.stdout).connections, 1);
     client.destroy();
+  });
+
+  test('events shows what happened, to people and to programs', async (t) => {
+    const program = await running(t);
+    const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    const { code, stdout, stderr } = await tidegate('events', '--admin', admin);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /^TIME +LEVEL +WHAT\n\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ +info +engine \w+: .*\n$/);
+    program.child.kill('SIGUSR1');
+    await waitFor('event', async () => (await tidegate('events', '--admin', admin)).stdout.includes('log reopened'));
+    const json = await tidegate('events', '--admin', admin, '--json');
+    assert.deepEqual(
+      JSON.parse(json.stdout).events.map(({ event }: { event: string }) => event),
+      ['started', 'access_log_reopened'],
+    );
   });
 
   test('status finds address and token in the configuration', async (t) => {

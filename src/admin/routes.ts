@@ -2,6 +2,7 @@
 import type { Route } from './route.ts';
 import { reopenAccessLog } from './routes/access-log.ts';
 import { changeBackend } from './routes/backends.ts';
+import { events } from './routes/events.ts';
 import { metrics } from './routes/metrics.ts';
 import { openapi } from './routes/openapi.ts';
 import { healthz, readyz } from './routes/probes.ts';
@@ -13,6 +14,7 @@ export const routes: readonly Route[] = [
   metrics,
   status,
   changeBackend,
+  events,
   reopenAccessLog,
   openapi(() => routes),
 ];

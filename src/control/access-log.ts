@@ -67,7 +67,7 @@ class ThreadedLog implements AccessLog {
     this.#ended = new Promise((ended) => thread.once('exit', () => ended()));
     thread.once('exit', () => this.#onExit());
     thread.on('message', (report: Report) => this.#onReport(report));
-    thread.on('error', (error) => log.error({ error }, 'the access log has ended, by a fault of ours'));
+    thread.on('error', (error) => this.#onError(error));
   }
 
   attach(memory: WebAssembly.Memory, workerIndex: number): void {
@@ -107,8 +107,15 @@ class ThreadedLog implements AccessLog {
     this.#thread.postMessage(command);
   }
 
+  #onError(error: unknown): void {
+    const fields = { event: 'access_log_trouble', error: String(error) } as const;
+    this.#log.error(fields, 'the access log has ended, by a fault of ours');
+  }
+
   #onReport(report: Report): void {
-    if (report.type === 'warn') this.#log.warn({ linesDropped: this.linesDropped() }, report.text);
+    if (report.type === 'warn') {
+      this.#log.warn({ event: 'access_log_trouble', linesDropped: this.linesDropped() }, report.text);
+    }
     if (report.type !== 'detached') return;
     this.#detaching.get(report.id)?.();
     this.#detaching.delete(report.id);

@@ -4,6 +4,7 @@ import type { EngineName } from '../engine/engine.ts';
 import type { Logger } from '../logger.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Capacity } from './capacity.ts';
+import type { EventList } from './events.ts';
 import type { Judge, Standing } from './health/judge.ts';
 import type { ListenerGroup } from './listeners.ts';
 import type { Operator } from './operator.ts';
@@ -24,6 +25,7 @@ export interface Balancer {
   readonly supervisor: Supervisor;
   readonly judge: Judge;
   readonly operator: Operator;
+  readonly events: EventList;
   readonly log: Logger;
 }
 

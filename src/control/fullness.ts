@@ -40,7 +40,8 @@ export function startFullnessWatch(options: FullnessOptions): () => void {
 function announce({ index, connections, turnedAway }: Occupancy, { capacity, fate, log }: FullnessOptions): void {
   const { connectionsMax, limit, remedy } = capacity;
   const count = `${connections} of ${connectionsMax} connections in worker ${index}`;
-  log.warn({ worker: index, connections, turnedAway }, `full: ${count}, bounded by ${limit}; ${remedy}; ${fate}`);
+  const fields = { event: 'worker_full', worker: index, connections, turnedAway } as const;
+  log.warn(fields, `full: ${count}, bounded by ${limit}; ${remedy}; ${fate}`);
 }
 
 /** One worker's table. Times are of any monotonic clock. */

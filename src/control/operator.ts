@@ -54,7 +54,8 @@ export class Operator {
     if (state === 'up' && before === 'down') onReturn(backend);
     setWord(backend, WORDS[state]);
     const { pool, config } = backend;
-    log.info({ pool, backend: config.address, operator: state }, `backend ${config.address} ${SAID[state]}`);
+    const fields = { event: 'backend_operator', pool, backend: config.address, operator: state } as const;
+    log.info(fields, `backend ${config.address} ${SAID[state]}`);
     return true;
   }
 

@@ -121,7 +121,7 @@ class SourceWatch {
     const fields = { pool, backend: config.address, source: source.address };
     const code = bindFault(source);
     if (code !== null) {
-      this.#log.error({ ...fields, code }, sourceError(code, source.address!, pool).message);
+      this.#log.error({ event: 'source_missing', ...fields, code }, sourceError(code, source.address!, pool).message);
       return;
     }
     const active = this.#totals.activeFrom(id, source.id);
@@ -129,7 +129,7 @@ class SourceWatch {
     const from = source.address ?? 'the address that the system chooses';
     const others = active < ports / 2 ? '; most are held by others or in TIME_WAIT: ss -tan shows them' : '';
     this.#log.error(
-      { ...fields, active, ports },
+      { event: 'ports_exhausted', ...fields, active, ports },
       `ports exhausted: pool ${pool} has none left from ${from} to backend ${config.address} ` +
         `(${active} connections open, ${ports} ports in net.ipv4.ip_local_port_range); ` +
         `add source_addresses to the pool or widen the range${others}; ${fateText(othersLeft)}`,

@@ -221,8 +221,9 @@ export class Supervisor {
       }
       worker.restarts += 1;
       const pauseMs = backoffMs(worker.crashes);
-      const fields = { worker: worker.index, restarts: worker.restarts, error: describe(failure) };
-      this.#options.log.error(fields, `worker ${worker.index} died and starts again in ${pauseMs} ms`);
+      const { index, restarts } = worker;
+      const fields = { event: 'worker_died', worker: index, restarts, error: describe(failure) } as const;
+      this.#options.log.error(fields, `worker ${index} died and starts again in ${pauseMs} ms`);
       if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => {});
     }
     worker.ended = true;

@@ -15,7 +15,7 @@ export const reopenAccessLog: Route = {
   },
   answer: ({ balancer }) => {
     balancer.accessLog.reopen();
-    balancer.log.info({}, 'access log reopened');
+    balancer.log.info({ event: 'access_log_reopened' }, 'access log reopened');
     return json({}, 202);
   },
 };

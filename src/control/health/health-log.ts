@@ -16,7 +16,7 @@ export function logChanges(log: Logger, operator: Operator): (change: HealthChan
     const { pool, config } = backend;
     const said = operator.stateOf(backend);
     const overruled = said === 'up' ? '' : `; an operator keeps it in ${said}`;
-    const fields = { pool, backend: config.address, health: state, reason };
+    const fields = { event: 'backend_state', pool, backend: config.address, health: state, reason } as const;
     const message = `backend ${config.address} ${SAID[state]}: ${reason}${overruled}`;
     if (state === 'suspect' || state === 'down') log.warn(fields, message);
     else log.info(fields, message);
