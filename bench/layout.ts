@@ -5,7 +5,7 @@
 //
 // Settings, u32 each, written by the main thread before the start; RUNNING and PAUSED at any time.
 export const LOAD_RUNNING = 0; // 0 stops
-export const LOAD_PAUSED = 4; // 1: no new messages and no new lives; those under way arrive
+export const LOAD_PAUSED = 4; // PAUSED_*: what is under way arrives, and nothing new begins
 export const LOAD_MODE = 8; // MODE_*
 export const LOAD_CLIENTS = 12; // connections to keep open
 export const LOAD_MESSAGE_BYTES = 16;
@@ -37,6 +37,10 @@ export const LOAD_MESSAGES_BYTES_MAX = 8 << 20;
 export const LOAD_ACKS = LOAD_MESSAGE + LOAD_MESSAGES_BYTES_MAX; // 2 * depth PUBACKs
 export const LOAD_DEPTH_MAX = 1024;
 export const PUBACK_BYTES = 4;
+
+export const PAUSED_NOT = 0;
+export const PAUSED_MESSAGES = 1; // clients connect, and wait
+export const PAUSED_ALL = 2;
 
 export const MODE_ECHO = 0; // clients send QoS 0, the sink sends it back
 export const MODE_FAN_IN = 1; // clients send QoS 1, the sink acknowledges

@@ -40,6 +40,9 @@ import {
   LOAD_SPIN,
   LOAD_TURNS,
   MODE_ECHO,
+  PAUSED_ALL,
+  PAUSED_MESSAGES,
+  PAUSED_NOT,
   PUBACK_BYTES,
 } from './layout.ts';
 import type { LoadThreadStart } from './load-thread.ts';
@@ -61,6 +64,8 @@ export interface RingSettings {
   rate: number;
   /** Never sleep, so that nothing is noticed late. */
   spin: boolean;
+  /** Clients connect, but nobody sends before resume(). */
+  waits: boolean;
   dialsMax: number;
   /** Number in the first ClientId. */
   firstId: number;
@@ -107,6 +112,7 @@ export class LoadRing {
 
   #write(settings: RingSettings): void {
     this.#set(LOAD_MODE, settings.mode);
+    this.#set(LOAD_PAUSED, settings.waits ? PAUSED_MESSAGES : PAUSED_NOT);
     this.#set(LOAD_CLIENTS, settings.clients);
     this.#set(LOAD_MESSAGE_BYTES, settings.messageBytes);
     this.#set(LOAD_ANSWER_BYTES, settings.mode === MODE_ECHO ? settings.messageBytes : PUBACK_BYTES);
@@ -146,11 +152,11 @@ export class LoadRing {
 
   /** No new messages and no new lives; what is under way arrives. */
   pause(): void {
-    this.#set(LOAD_PAUSED, 1);
+    this.#set(LOAD_PAUSED, PAUSED_ALL);
   }
 
   resume(): void {
-    this.#set(LOAD_PAUSED, 0);
+    this.#set(LOAD_PAUSED, PAUSED_NOT);
   }
 
   /** Throws when the thread has died. */

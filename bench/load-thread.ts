@@ -12,9 +12,9 @@ import {
   HEADER_OFFSET,
   HEADER_RING_PARAMS,
   HEADER_SUBMISSION_ENTRIES,
-  PROVIDED_ENTRIES_MAX,
 } from '../assembly/layout.ts';
 import { GETEVENTS_BYTES, IORING_ENTER_EXT_ARG } from '../assembly/uring/abi.ts';
+import { providedEntries } from '../src/engine/engine.ts';
 import { setUpRing } from '../src/engine/uring.ts';
 import { addressOf, close, ioUringEnter } from '../src/system/libc.ts';
 
@@ -65,7 +65,7 @@ const place = {
 ring = setUpRing(buffer, place, {
   submissionEntries: words[HEADER_SUBMISSION_ENTRIES / 4]!,
   completionEntries: words[HEADER_COMPLETION_ENTRIES / 4]!,
-  provided: Math.min(words[HEADER_BUFFER_COUNT / 4]!, PROVIDED_ENTRIES_MAX),
+  provided: providedEntries(words[HEADER_BUFFER_COUNT / 4]!),
   files: words[HEADER_CONNECTIONS_MAX / 4]! * 2,
 });
 load.startRing();

@@ -34,6 +34,8 @@ export interface LoadSettings {
   depth?: number;
   rate?: number;
   spin?: boolean;
+  /** Clients connect, but nobody sends before resume(). */
+  waits?: boolean;
   dialsMax?: number;
   firstId?: number;
   target: { host: string; port: number };
@@ -79,6 +81,7 @@ export class Load {
       depth: 1,
       rate: 0,
       spin: false,
+      waits: false,
       dialsMax: DIALS_MAX,
       firstId: 1,
       ...settings,

@@ -53,7 +53,7 @@ export async function measureLoad(bench: Bench, target: Target, settings: Partia
 
 /** Connects the load, which then waits for its slices. */
 export async function openPaused(bench: Bench, target: Target, settings: Partial<LoadSettings>): Promise<Load> {
-  const load = openLoad(bench, target, settings);
+  const load = openLoad(bench, target, { ...settings, waits: true });
   try {
     await connected(load, settings.clients!);
     load.pause();

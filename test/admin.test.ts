@@ -376,7 +376,7 @@ testEveryEngine('metrics count connections, their reasons, versions, keep alives
   assert.equal(value('tidegate_connections'), 1);
   assert.equal(value('tidegate_connections_accepted_total'), 6);
   assert.equal(value('tidegate_connections_closed_total{reason="http_request",side="client",status="400"}'), 1);
-  const of = (protocol: string) => value(`tidegate_connections_ended_total{protocol="${protocol}"}`);
+  const of = (protocol: string) => value(`tidegate_connections_closed_by_protocol_total{protocol="${protocol}"}`);
   assert.deepEqual(['3.1', '3.1.1', '5.0', 'unknown', 'other'].map(of), [1, 2, 1, 1, 0]);
   const keepAlives = (bound: string) => value(`tidegate_session_keep_alive_seconds_bucket{le="${bound}"}`);
   assert.deepEqual(['0', '10', '30', '60', '300', '600', '+Inf'].map(keepAlives), [1, 2, 2, 3, 3, 4, 4]);

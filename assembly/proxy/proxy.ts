@@ -136,6 +136,8 @@ const FLAG_RESET: u32 = 1 << 6; // the side is gone altogether
 const FLAG_THROTTLED: u32 = 1 << 8; // not read while the other side is slow
 const THROTTLED_OR_ENDED: u32 = FLAG_THROTTLED | FLAG_ENDED;
 const FLAG_STARVED: u32 = 1 << 10; // not read for want of a buffer
+/** Of one side: shifted by it. */
+const NOT_READ: u32 = FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED;
 const FLAG_DIRTY: u32 = 1 << 12; // bytes of this side wait for the end of the turn
 const FLAG_SHUT: u32 = 1 << 14; // the end was passed on to the other side
 const FLAG_GOODBYE: u32 = 1 << 16; // the client's last bytes were DISCONNECT: its broker will close by itself
@@ -156,7 +158,7 @@ const RELIEF_MS: f64 = 1000;
 /** After an accept that failed for want of something, such as file handles of the whole system. */
 const ACCEPT_PAUSE_MS: u32 = 100;
 /** A quiet side that brings bytes twice within this time is quiet no longer. */
-const LIVELY_MS: u32 = 1000;
+const QUIET_GAP_MS: u32 = 1000;
 
 let accepting: bool = false;
 let acceptsInFlight: u32 = 0;
@@ -169,7 +171,7 @@ let dirtyHead: u32 = NONE;
 export function startProxy(): void {
   accepting = true;
   acceptsInFlight = 0;
-  acceptPauseEndMs = 0;
+  acceptPauseEndMs = reliefEndMs = 0;
   starvedHead = starvedTail = dirtyHead = NONE;
   prepWake(header().wakeFd);
 }
@@ -251,7 +253,7 @@ function acceptCount(listener: u32): usize {
 function armReceive(slot: u32, side: u32): void {
   const line = hot(slot);
   if (line.pending & (1 << (OP_RECEIVE + side))) return;
-  if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
+  if (line.flags & (NOT_READ << side)) return;
   if (line.flags & (FLAG_QUIET << side)) return armPoll(slot, side);
   // A multishot receive can take dozens of buffers before it is stopped: only for a side that flows, one that has at most
   // the bytes that have just come still to be sent.
@@ -274,8 +276,8 @@ function onPolled(slot: u32, side: u32, result: i32): void {
   line.flags &= ~(FLAG_POLLED << side);
   if (line.phase == PHASE_CLOSING) return join(slot);
   if (result == -ECANCELED) return armReceive(slot, side);
-  if (line.flags & ((FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED) << side)) return;
-  if (quietForMs(slot, side) > LIVELY_MS)
+  if (line.flags & (NOT_READ << side)) return;
+  if (quietForMs(slot, side) > QUIET_GAP_MS)
     return prepReceive(slot, side, false, false, awaited(slot, OP_RECEIVE + side));
   line.flags &= ~(FLAG_QUIET << side);
   setTimerAtMost(slot, header().quietMs);
@@ -283,7 +285,7 @@ function onPolled(slot: u32, side: u32, result: i32): void {
 }
 
 /** Whoever has brought nothing for a while is polled from now on. */
-function calm(slot: u32, side: u32): void {
+function pollIfQuiet(slot: u32, side: u32): void {
   const line = hot(slot);
   if (line.flags & (FLAG_QUIET << side) || quietForMs(slot, side) < header().quietMs) return;
   line.flags |= FLAG_QUIET << side;
@@ -296,7 +298,7 @@ function quietForMs(slot: u32, side: u32): u32 {
   return (currentTick() - last) * WHEEL_TICK_MS;
 }
 
-function isCalm(slot: u32): bool {
+function bothQuiet(slot: u32): bool {
   const both = FLAG_QUIET | (FLAG_QUIET << 1);
   return (hot(slot).flags & both) == both;
 }
@@ -694,8 +696,8 @@ function onOpenTimer(slot: u32): void {
   const side = stalledSide(slot);
   if (side != NONE) return giveUp(slot, side);
   if (isDoneWith(slot)) return closeConnection(slot, cold(slot).reason);
-  calm(slot, CLIENT);
-  calm(slot, BACKEND);
+  pollIfQuiet(slot, CLIENT);
+  pollIfQuiet(slot, BACKEND);
   setOpenTimer(slot);
 }
 
@@ -730,7 +732,7 @@ function setOpenTimer(slot: u32): void {
   const left = silenceLeftMs(slot);
   if (left != NONE) setTimerAtMost(slot, left);
   if (isWaitedFor(slot)) setTimerAtMost(slot, STALL_MS);
-  if (!isCalm(slot)) setTimerAtMost(slot, header().quietMs);
+  if (!bothQuiet(slot)) setTimerAtMost(slot, header().quietMs);
 }
 
 function isWaitedFor(slot: u32): bool {
@@ -776,7 +778,7 @@ function sentTick(slot: u32, side: u32): usize {
 /** For how long the client may go on being silent, in ms. NONE: for ever, as when it has ended or isn't being read. */
 function silenceLeftMs(slot: u32): u32 {
   const limit = idleLimitMs(slot);
-  if (limit == 0 || hot(slot).flags & (FLAG_ENDED | FLAG_THROTTLED | FLAG_STARVED)) return NONE;
+  if (limit == 0 || hot(slot).flags & NOT_READ) return NONE;
   // Whole ticks, less the one that had begun before: rather late than early.
   const silent = <u32>max<i32>(currentTick() - cold(slot).clientTick - 1, 0) * WHEEL_TICK_MS;
   return silent >= limit ? 0 : limit - silent;

@@ -65,14 +65,12 @@ function placeRecord(): usize {
   const base = <usize>header().records;
   const written = observe(WRITTEN);
   const free = ringBytes - (written - observe(READ));
-  const untilEnd = ringBytes - (written & (ringBytes - 1));
-  const isFar = ringBytes - untilEnd >= max(ringBytes / REWIND_SHARE, RECORD_BYTES_MAX);
-  const rewinds = free == ringBytes && isFar;
-  if (untilEnd >= RECORD_BYTES_MAX && !rewinds) {
-    return free >= RECORD_BYTES_MAX ? base + (written & (ringBytes - 1)) : 0;
-  }
+  const offset = written & (ringBytes - 1);
+  const untilEnd = ringBytes - offset;
+  const rewinds = free == ringBytes && offset >= max(ringBytes / REWIND_SHARE, RECORD_BYTES_MAX);
+  if (untilEnd >= RECORD_BYTES_MAX && !rewinds) return free >= RECORD_BYTES_MAX ? base + offset : 0;
   if (free < untilEnd + RECORD_BYTES_MAX) return 0;
-  store<u32>(base + (written & (ringBytes - 1)), RECORD_SKIP | untilEnd);
+  store<u32>(base + offset, RECORD_SKIP | untilEnd);
   publish(WRITTEN, written + untilEnd);
   return base;
 }

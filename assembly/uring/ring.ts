@@ -57,11 +57,11 @@ const REFUSALS_MAX = 1000000;
 /** The ring of provided buffers grows when all of it was missed so many times between two trims. */
 const STARVED_TIMES: u32 = 4;
 /** So few idle buffers are not worth the call. */
-const TRIM_MIN: u32 = 16;
+const IDLE_BUFFERS_MIN: u32 = 16;
 // Every call makes all cores that run workers look up their pages anew: no more at once than a turn can bear.
-const TRIM_CALLS_MAX = 64;
+const RELEASES_MAX = 64;
 /** Buffers that one call releases. */
-const TRIM_CALL_MAX: u32 = 64;
+const RELEASE_BUFFERS_MAX: u32 = 64;
 const STATE_IDLE: u32 = 2;
 const STATE_RELEASED: u32 = 3;
 const WAIT_FLAGS: u32 = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
@@ -136,7 +136,7 @@ export function ringProvided(): usize {
   return provided;
 }
 
-/** After the kernel has filled the parameters: finds the heads, and provides every buffer. */
+/** After the kernel has filled the parameters: finds the heads, and provides the first buffers. */
 export function startRing(): void {
   submissionHead = heads + load<u32>(PARAMS + PARAMS_SQ_HEAD);
   submissionTailAt = heads + load<u32>(PARAMS + PARAMS_SQ_TAIL);
@@ -260,17 +260,17 @@ export function trimBuffers(): void {
   const idle = spareLeast;
   spareLeast = spareCount;
   starved = 0;
-  if (idle < TRIM_MIN) return;
+  if (idle < IDLE_BUFFERS_MIN) return;
   let buffer = spareHead;
   for (let used = spareCount - idle; used > 0; used--) buffer = load<u32>(noteOf(buffer));
   for (; buffer != NONE; buffer = load<u32>(noteOf(buffer))) {
     if (stateOf(buffer) != STATE_RELEASED) setState(buffer, STATE_IDLE);
   }
   let calls = 0;
-  for (buffer = 0; buffer < buffersTouched && calls < TRIM_CALLS_MAX; buffer++) {
+  for (buffer = 0; buffer < buffersTouched && calls < RELEASES_MAX; buffer++) {
     if (stateOf(buffer) != STATE_IDLE) continue;
     const first = buffer;
-    const last = min<u32>(buffersTouched, first + TRIM_CALL_MAX);
+    const last = min<u32>(buffersTouched, first + RELEASE_BUFFERS_MAX);
     for (; buffer < last && stateOf(buffer) == STATE_IDLE; buffer++) setState(buffer, STATE_RELEASED);
     release(bufferAddress(first), <usize>(buffer - first) * header().bufferBytes);
     calls++;
@@ -338,7 +338,7 @@ export function kernelAddress(offset: usize, length: u32): u64 {
   return addressWithin(HEADER_OFFSET, end, offset, length);
 }
 
-/** The same for what the kernel writes: a receive buffer, or a connection's cold line. */
+/** The same for a piece of a cold line, where the kernel writes. (Receive buffers are checked in writeProvided.) */
 export function coldAddressForKernel(offset: usize, length: u32): u64 {
   return addressWithin(header().cold, coldEnd, offset, length);
 }

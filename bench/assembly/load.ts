@@ -99,6 +99,7 @@ import {
   MODE_FAN_IN,
   MODE_FAN_OUT,
   MODE_IDLE,
+  PAUSED_ALL,
   PUBACK_BYTES,
 } from '../layout';
 
@@ -248,15 +249,17 @@ function onConnect(slot: u32): void {
   hot(slot).phase = PHASE_OPEN;
   peer(slot).partialBytes -= CONNECT_BYTES;
   prepSend(slot, CLIENT, packet, CONNACK_BYTES, pend(slot, OP_SEND + CLIENT));
-  if (setting(LOAD_MODE) == MODE_FAN_OUT) sendMessages(slot, setting(LOAD_DEPTH), nowUs());
+  const begins = setting(LOAD_MODE) == MODE_FAN_OUT && !setting(LOAD_PAUSED);
+  if (begins) sendMessages(slot, setting(LOAD_DEPTH), nowUs());
 }
 
 // ---- Beginnings: the clients' ----------------------------------------------------------------------------------------
 
 function armDials(): void {
   const paced = setting(LOAD_MODE) == MODE_CHURN && setting(LOAD_RATE) != 0;
-  if (clients == setting(LOAD_CLIENTS) || setting(LOAD_PAUSED)) {
-    if (paced && setting(LOAD_PAUSED)) nextDueUs = nowUs();
+  const mayDial = setting(LOAD_PAUSED) != PAUSED_ALL;
+  if (clients == setting(LOAD_CLIENTS) || !mayDial) {
+    if (paced && !mayDial) nextDueUs = nowUs();
     return;
   }
   while (clients < setting(LOAD_CLIENTS) && dials < setting(LOAD_DIALS_MAX) && slotAvailable()) {
@@ -304,7 +307,7 @@ function onConnack(slot: u32): void {
   if (load<u64>(base + LOAD_CONNECTED) == setting(LOAD_CLIENTS)) onComplete();
   hot(slot).phase = PHASE_OPEN;
   line.partialBytes -= CONNACK_BYTES;
-  if (clientsSend() && !setting(LOAD_RATE)) sendMessages(slot, setting(LOAD_DEPTH), nowUs());
+  if (clientsSend() && !setting(LOAD_RATE) && !setting(LOAD_PAUSED)) sendMessages(slot, setting(LOAD_DEPTH), nowUs());
 }
 
 function onComplete(): void {

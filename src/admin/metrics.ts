@@ -20,7 +20,7 @@ export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Fam
     ...instanceFamilies(balancer),
     ...workerFamilies(balancer),
     ...connectionFamilies(balancer),
-    ...endedFamilies(balancer),
+    ...protocolFamilies(balancer),
     ...healthFamilies(balancer),
     ...backendFamilies(balancer),
     ...sourceFamilies(balancer),
@@ -93,7 +93,7 @@ function connectionFamilies({ supervisor: { totals }, accessLog }: Balancer): Fa
   ];
 }
 
-function endedFamilies({ supervisor, accessLog: { tally } }: Balancer): Family[] {
+function protocolFamilies({ supervisor, accessLog: { tally } }: Balancer): Family[] {
   const byReason = supervisor.totals.byReason();
   const closed = reasons.flatMap((reason) => {
     if (reason === undefined || byReason[reason.name] === undefined) return [];
@@ -108,7 +108,7 @@ function endedFamilies({ supervisor, accessLog: { tally } }: Balancer): Family[]
       ...closed,
     ),
     counter(
-      'tidegate_connections_ended_total',
+      'tidegate_connections_closed_by_protocol_total',
       'Connections that ended, by the MQTT version of the CONNECT.',
       ...protocols,
     ),
@@ -226,7 +226,7 @@ function loopFamilies({ supervisor: { totals } }: Balancer): Family[] {
   const { turns, completions, buffersStarved } = totals.sums();
   const { buffersHeld, arenaUsed } = totals.gauges();
   return [
-    counter('tidegate_worker_turns_total', "Turns of the workers' loops; with engine uring one system call each.", {
+    counter('tidegate_worker_turns_total', "Turns of the workers' loops.", {
       value: turns,
     }),
     counter('tidegate_worker_completions_total', 'Events that these turns served; with engine uring.', {

@@ -45,7 +45,6 @@ import {
   NONE,
   PAGE_BYTES,
   PROVIDED_BUFFER_BYTES,
-  PROVIDED_ENTRIES_MAX,
   REGIONS_OFFSET,
   RING_HEADS_BYTES,
   SCRATCH_BYTES,
@@ -55,6 +54,7 @@ import {
   SUBMISSION_BYTES,
   WHEEL_BYTES,
 } from '../../assembly/layout.ts';
+import { providedEntries } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords } from '../header.ts';
 import { WASM_PAGE_BYTES } from '../wasm.ts';
@@ -182,7 +182,7 @@ export function lockedBytes(settings: MemorySettings): number {
   return (
     pageAligned(settings.completionEntries * COMPLETION_BYTES + RING_HEADS_BYTES) +
     pageAligned(settings.submissionEntries * SUBMISSION_BYTES) +
-    pageAligned(Math.min(settings.bufferCount, PROVIDED_ENTRIES_MAX) * PROVIDED_BUFFER_BYTES)
+    pageAligned(providedEntries(settings.bufferCount) * PROVIDED_BUFFER_BYTES)
   );
 }
 

@@ -29,6 +29,8 @@ interface Objection {
   state: 'drain' | 'down';
   /** By performance.now. */
   sinceMs: number;
+  /** It was down at some time since it was up: its clients have gone. */
+  wasDown: boolean;
 }
 
 export class Operator {
@@ -47,11 +49,11 @@ export class Operator {
   /** False when it is so already. */
   set(backend: Backend, state: OperatorState): boolean {
     const { setWord, onReturn, log } = this.#options;
-    const before = this.stateOf(backend);
-    if (state === before) return false;
+    if (state === this.stateOf(backend)) return false;
+    const wasDown = state === 'down' || this.#objections.get(backend.id)?.wasDown === true;
     if (state === 'up') this.#objections.delete(backend.id);
-    else this.#objections.set(backend.id, { state, sinceMs: performance.now() });
-    if (state === 'up' && before === 'down') onReturn(backend);
+    else this.#objections.set(backend.id, { state, sinceMs: performance.now(), wasDown });
+    if (state === 'up' && wasDown) onReturn(backend);
     setWord(backend, WORDS[state]);
     const { pool, config } = backend;
     const fields = { event: 'backend_operator', pool, backend: config.address, operator: state } as const;
@@ -62,6 +64,8 @@ export class Operator {
   /** Where the backend stands for clients, when it stands so before the judge. */
   overrule({ id }: Backend, judged: Standing): Standing {
     const objection = this.#objections.get(id);
-    return objection === undefined ? judged : { ...judged, ...objection, reason: 'set by an operator', share: 0 };
+    if (objection === undefined) return judged;
+    const { state, sinceMs } = objection;
+    return { ...judged, state, sinceMs, reason: 'set by an operator', share: 0 };
   }
 }

@@ -1,4 +1,5 @@
 // The two engines, and which one carries the connections.
+import { PROVIDED_ENTRIES_MAX } from '../../assembly/layout.ts';
 import type { Config } from '../config.ts';
 import { TidegateError } from '../errors.ts';
 
@@ -9,6 +10,11 @@ export const DESCRIPTORS_PER_CONNECTION = 2;
  * given, with 511 when it isn't told: a storm that overflows the queue then waits a second for every SYN lost.
  */
 export const BACKLOG = 65535;
+
+/** Entries of the ring of provided buffers; assembly/uring/ring.ts computes the same. */
+export function providedEntries(bufferCount: number): number {
+  return Math.min(bufferCount, PROVIDED_ENTRIES_MAX);
+}
 
 export type EngineName = 'uring' | 'portable';
 

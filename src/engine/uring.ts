@@ -18,7 +18,6 @@ import {
   HEADER_SUBMISSION_ENTRIES,
   NONE,
   PAGE_BYTES,
-  PROVIDED_ENTRIES_MAX,
 } from '../../assembly/layout.ts';
 import {
   BUF_REG_BYTES,
@@ -58,7 +57,7 @@ import {
   madvise,
   pageBytes,
 } from '../system/libc.ts';
-import { DESCRIPTORS_PER_CONNECTION, type Probe, type WorkerStart } from './engine.ts';
+import { DESCRIPTORS_PER_CONNECTION, type Probe, providedEntries, type WorkerStart } from './engine.ts';
 
 // The rings lie in memory that we bring (NO_MMAP); one thread submits and reaps (SINGLE_ISSUER), and the kernel does
 // its share of the work inside our call instead of interrupting us (DEFER_TASKRUN); the completion ring has its own,
@@ -147,7 +146,7 @@ function sizesOf(header: Uint32Array): RingSizes {
   return {
     submissionEntries: header[HEADER_SUBMISSION_ENTRIES / 4]!,
     completionEntries: header[HEADER_COMPLETION_ENTRIES / 4]!,
-    provided: Math.min(header[HEADER_BUFFER_COUNT / 4]!, PROVIDED_ENTRIES_MAX),
+    provided: providedEntries(header[HEADER_BUFFER_COUNT / 4]!),
     files: header[HEADER_CONNECTIONS_MAX / 4]! * DESCRIPTORS_PER_CONNECTION,
   };
 }

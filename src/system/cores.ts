@@ -22,7 +22,7 @@ export function allowedCores(): number[] {
 
 /** The calling thread runs on this core only. */
 export function keepToCore(core: number): void {
-  const mask = new Uint8Array((core >> 3) + 8);
+  const mask = new Uint8Array((core >> 3) + 1);
   mask[core >> 3] = 1 << (core & 7);
   schedSetaffinity(mask);
 }

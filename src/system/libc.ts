@@ -102,6 +102,9 @@ export function setsockoptBytes(fd: number, level: number, name: number, value: 
   check('setsockopt', libc.setsockopt(fd, level, name, value, value.length));
 }
 
+/** More than any kernel is built for. */
+const CORES_MAX = 16384;
+
 /** sched_getaffinity(2) of the calling thread: a bit for each core. */
 export function schedGetaffinity(): Uint8Array {
   getAffinity ??= library.func('int sched_getaffinity(int thread, size_t bytes, void *mask)') as unknown as Affinity;
@@ -115,9 +118,6 @@ export function schedSetaffinity(mask: Uint8Array): void {
   setAffinity ??= library.func('int sched_setaffinity(int thread, size_t bytes, void *mask)') as unknown as Affinity;
   check('sched_setaffinity', setAffinity(0, mask.length, mask));
 }
-/** More than any kernel is built for. */
-const CORES_MAX = 16384;
-
 /** The address that the socket is bound to, for decodeSockaddr. */
 export function getsockname(fd: number): Uint8Array {
   const address = new Uint8Array(128);

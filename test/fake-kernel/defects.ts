@@ -44,8 +44,8 @@ export const defects: readonly Defect[] = [
   ),
   defect('a quiet side is polled again and not read', [
     PROXY,
-    'if (quietForMs(slot, side) > LIVELY_MS) return prepReceive(slot, side, false, false, awaited(slot, OP_RECEIVE + side));',
-    'if (quietForMs(slot, side) > LIVELY_MS) return armPoll(slot, side);',
+    'if (quietForMs(slot, side) > QUIET_GAP_MS) return prepReceive(slot, side, false, false, awaited(slot, OP_RECEIVE + side));',
+    'if (quietForMs(slot, side) > QUIET_GAP_MS) return armPoll(slot, side);',
   ]),
   defect('a side that has become quiet is not polled', [
     PROXY,

@@ -115,7 +115,7 @@ export class Trial {
     else this.#wasLost = true;
   }
 
-  /** Other settings, the same past. */
+  /** Other settings. State and probes in a row stay; failures counted and a slow start under way begin anew. */
   reconfigure(nowMs: number, settings: TrialSettings): boolean {
     this.#settings = settings;
     this.#failures = new ConnectFailures(settings.maxFails, settings.failTimeoutMs);
