@@ -41,9 +41,10 @@ interface Moment {
 
 /** Opens the load, waits until it runs evenly, measures, closes it. */
 export async function measureLoad(bench: Bench, target: Target, settings: Partial<LoadSettings>): Promise<Sample> {
-  const load = openLoad(bench, target, settings);
+  const load = openLoad(bench, target, { ...settings, waits: true });
   try {
     await connected(load, settings.clients!);
+    load.resume();
     await sleep(WARM_MS);
     return await measureBetween(bench, target, load);
   } finally {

@@ -193,10 +193,19 @@ export class ProxyProcess {
   }
 
   /** Its own counters by name, where it has some. */
-  async counters(): Promise<Record<string, number> | undefined> {
+  counters(): Promise<Record<string, number> | undefined> {
+    return this.#ask('counters');
+  }
+
+  /** Lets it collect its garbage, where it has any. */
+  async collect(): Promise<void> {
+    await this.#ask('collect');
+  }
+
+  async #ask(question: 'counters' | 'collect'): Promise<Record<string, number> | undefined> {
     if (!this.kind.counts) return undefined;
     const answered = once(this.#child, 'message');
-    this.#child.send('counters');
+    this.#child.send(question);
     return (await answered)[0];
   }
 
