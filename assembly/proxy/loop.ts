@@ -31,10 +31,10 @@ import { expireTimers, sleepMs, startTimers } from './timers';
 /** With nothing to do at all, a worker looks up this often. */
 const IDLE_MS: u32 = 1000;
 
-// How a turn waits. A worker that found several completions at its last turn is under load: it asks for many and gives
+// How a turn waits. A worker that found many completions at its last turn is under load: it asks for many and gives
 // them a few microseconds to come together, for every wake-up saved is work saved, and asking for many also lifts the
 // kernel's bound of 20 completions for a call. A quiet worker takes the first that comes and adds no latency.
-const BUSY_COMPLETIONS: u32 = 4;
+const BUSY_COMPLETIONS: u32 = 16;
 const GATHERED_COMPLETIONS: u32 = 32;
 const GATHER_MICROSECONDS: u32 = 20;
 
