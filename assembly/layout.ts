@@ -8,7 +8,7 @@
 //   64 KiB     Header: control words, clock, settings, and where the regions below lie
 //   then       regions, page-aligned, placed by src/control/memory-map.ts and checked by the data plane at start:
 //              counters | backend counters | backend health | snapshot halves | records | connections | arena |
-//              timer wheel | rings | buffers | scratch | source counters
+//              timer wheel | rings | buffers | scratch | source counters | evictions
 //
 export const PAGE_BYTES = 4096;
 export const HEADER_OFFSET = 65536;
@@ -32,6 +32,7 @@ export const HEADER_CLOCK_MS = 32; // f64, monotonic milliseconds, written by th
 export const HEADER_WALL_MS = 40; // f64, what to add to the clock for milliseconds since 1970
 export const HEADER_MEMORY_BASE = 48; // u64, address of this memory in the process, 0 for the portable engine
 export const HEADER_THREAD_ID = 56; // Node's id of the thread that runs on this memory; written by the worker
+export const HEADER_SLOTS_END = 60; // how many slots were ever used: as far as a walk over the table goes; written by the worker
 export const HEADER_SETTINGS = 64; // u32 each, written by the main thread before start:
 export const HEADER_CONNECTIONS_MAX = HEADER_SETTINGS;
 export const HEADER_BUFFER_COUNT = HEADER_SETTINGS + 4; // a power of two, at most 32,768
@@ -62,7 +63,10 @@ export const HEADER_REGION_RINGS = HEADER_REGIONS + 36;
 export const HEADER_REGION_BUFFERS = HEADER_REGIONS + 40;
 export const HEADER_REGION_SCRATCH = HEADER_REGIONS + 44;
 export const HEADER_REGION_SOURCE_COUNTERS = HEADER_REGIONS + 48;
-export const HEADER_REGION_END = HEADER_REGIONS + 52;
+export const HEADER_REGION_EVICTIONS = HEADER_REGIONS + 52;
+export const HEADER_REGION_END = HEADER_REGIONS + 56;
+export const HEADER_EVICTIONS_WRITTEN = 192; // entries, monotonic modulo 2^32; written by the main thread
+export const HEADER_EVICTIONS_READ = 196; // entries, monotonic modulo 2^32; written by the worker
 export const HEADER_LISTENER_FDS = 256; // u32 each, LISTENERS_MAX of them
 export const HEADER_RING_PARAMS = 512; // struct io_uring_params, as the kernel filled it
 export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, written before every wait
@@ -339,6 +343,10 @@ export const REASON_CLIENT_STALLED = 44; // stopped reading
 export const REASON_BACKEND_STALLED = 45;
 export const REASON_KEEP_ALIVE_TIMEOUT = 46; // nothing from the client for longer than its Keep Alive allows
 export const REASON_IDLE_TIMEOUT = 47; // the same of a client without Keep Alive
+export const REASON_DRAINED = 48; // moved away: its backend is being emptied
+export const REASON_REBALANCED = 49; // moved away: another backend is its owner now
+export const REASON_KICKED = 50; // by an operator
+export const REASON_BACKEND_DOWN = 51; // its backend was found dead
 
 /** Longest refusal: a v5 CONNACK with no properties. */
 export const REFUSAL_BYTES_MAX = 5;
@@ -358,22 +366,39 @@ export const COLD_KEY_HASH = 24; // u64
 export const COLD_TRIED = 32; // u64, a bit for each member already dialled
 export const COLD_PEER = 40; // sockaddr as accept wrote it
 export const COLD_PEER_BYTES = COLD_PEER + SOCKADDR_BYTES_MAX; // u32
-export const COLD_LISTENER = 72; // u16
-export const COLD_POOL = 74; // u16
-export const COLD_MEMBER = 76; // u8
-export const COLD_SOURCE = 77; // u8, id: of the backend's counters
-export const COLD_REASON = 78; // u16
+export const COLD_LISTENER = 72; // u8
+export const COLD_POOL = 73; // u8
+export const COLD_MEMBER = 74; // u8
+export const COLD_SOURCE = 75; // u8, id: of the backend's counters
+export const COLD_REASON = 76; // u16
+export const COLD_CLIENT_ID_BYTES = 78; // u16
 export const COLD_BACKEND = 80; // id, or NONE
 export const COLD_SENT_TICKS = 84; // u32 for each direction: when it last got rid of bytes, or began to have some
 export const COLD_KEEP_ALIVE = 92; // u16, seconds: the one in force
 export const COLD_VERSION = 94; // u8
 export const COLD_CLIENT_TICK = 96; // when the client's last bytes came, in ticks of the timer wheel
-export const COLD_CLIENT_ID_BYTES = 100;
-export const COLD_CLIENT_ID = 104; // the id itself up to CLIENT_ID_INLINE_BYTES, else the first arena chunk (u32)
-export const CLIENT_ID_INLINE_BYTES = 24;
+export const COLD_FRAMING = 100; // u32 for each direction: where in an MQTT packet its bytes stand
+export const COLD_STAMP_US = 108; // microseconds modulo 2^32: when what is being waited for was asked for
+export const COLD_CLIENT_ID = 112; // the id itself up to CLIENT_ID_INLINE_BYTES, else the first arena chunk (u32)
+export const CLIENT_ID_INLINE_BYTES = 16;
 /** A longer ClientId is routed whole but logged cut off at this length. */
 export const CLIENT_ID_KEPT_BYTES_MAX = 1020;
 export const ARENA_CHUNK_BYTES = 64; // u32 next, then 60 bytes
+
+// ---- Evictions: connections that the main thread wants ended, a ring of entries ------------------------------------------
+// The main thread writes entries, then the header's count of those written, and wakes the worker.
+export const EVICTIONS_MAX = 1024; // a power of two
+export const EVICTION_BYTES = 16;
+export const EVICTION_SLOT = 0;
+export const EVICTION_GENERATION = 4; // Hot.generation of the life that is meant; of another life the entry is void
+export const EVICTION_REASON = 8; // u16, REASON_*
+export const EVICTION_CODE = 10; // u8, reason code of the DISCONNECT that an MQTT 5.0 client gets; 0: none
+export const EVICTION_FLAGS = 11; // u8, EVICTION_* below
+export const EVICTION_REFERENCE = 12; // u32, 1: the DISCONNECT carries the pool's server reference
+/** The backend gets a DISCONNECT in the client's name, so that it publishes no will for a client that only moves. */
+export const EVICTION_GOODBYE = 1;
+/** At once, wherever in a packet its bytes stand: its backend is gone. */
+export const EVICTION_ABRUPT = 2;
 
 // ---- Access record: written by a worker, read by the log thread --------------------------------------------------------
 // Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose

@@ -18,6 +18,7 @@ import {
   COLD_CLIENT_ID,
   COLD_CLIENT_ID_BYTES,
   COLD_CLIENT_TICK,
+  COLD_FRAMING,
   COLD_KEEP_ALIVE,
   COLD_KEY_HASH,
   COLD_LISTENER,
@@ -29,6 +30,7 @@ import {
   COLD_REASON,
   COLD_SENT_TICKS,
   COLD_SOURCE,
+  COLD_STAMP_US,
   COLD_TRIED,
   COLD_VERSION,
   CONNECT_BYTES,
@@ -68,6 +70,13 @@ import {
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
   COUNTERS_TURNS,
+  EVICTION_BYTES,
+  EVICTION_CODE,
+  EVICTION_FLAGS,
+  EVICTION_GENERATION,
+  EVICTION_REASON,
+  EVICTION_REFERENCE,
+  EVICTION_SLOT,
   HEADER_ACCEPTING,
   HEADER_ACCEPTS_IN_FLIGHT,
   HEADER_ARENA_CHUNKS,
@@ -83,6 +92,8 @@ import {
   HEADER_ENTER_ARGUMENT,
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
+  HEADER_EVICTIONS_READ,
+  HEADER_EVICTIONS_WRITTEN,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_COUNT,
   HEADER_LISTENER_FDS,
@@ -100,6 +111,7 @@ import {
   HEADER_REGION_COLD,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_END,
+  HEADER_REGION_EVICTIONS,
   HEADER_REGION_HEALTH,
   HEADER_REGION_HOT,
   HEADER_REGION_RECORDS,
@@ -110,6 +122,7 @@ import {
   HEADER_REGION_WHEEL,
   HEADER_RING_FD,
   HEADER_RING_PARAMS,
+  HEADER_SLOTS_END,
   HEADER_STATE,
   HEADER_SUBMISSION_ENTRIES,
   HEADER_THREAD_ID,
@@ -145,6 +158,7 @@ import {
   POOL_SOURCE_COUNT,
   POOL_SOURCES,
   POOL_TABLE,
+  POOLS_MAX,
   RECORD_ATTEMPTS,
   RECORD_BACKEND,
   RECORD_BYTES_FROM_CLIENT,
@@ -192,7 +206,7 @@ export class Header {
   wallMs: f64;
   memoryBase: u64;
   threadId: u32;
-  _pad60: u32;
+  slotsEnd: u32;
   connectionsMax: u32;
   bufferCount: u32;
   bufferBytes: u32;
@@ -222,8 +236,16 @@ export class Header {
   buffers: u32;
   scratch: u32;
   sourceCounters: u32;
+  evictions: u32;
   end: u32;
+  _pad188: u32;
+  evictionsWritten: u32;
+  evictionsRead: u32;
 }
+if (offsetof<Header>('slotsEnd') != HEADER_SLOTS_END) ERROR('Header.slotsEnd moved');
+if (offsetof<Header>('evictions') != HEADER_REGION_EVICTIONS) ERROR('Header.evictions moved');
+if (offsetof<Header>('evictionsWritten') != HEADER_EVICTIONS_WRITTEN) ERROR('Header.evictionsWritten moved');
+if (offsetof<Header>('evictionsRead') != HEADER_EVICTIONS_READ) ERROR('Header.evictionsRead moved');
 if (offsetof<Header>('workerIndex') != HEADER_WORKER_INDEX) ERROR('Header.workerIndex moved');
 if (offsetof<Header>('wallMs') != HEADER_WALL_MS) ERROR('Header.wallMs moved');
 if (offsetof<Header>('wakeFd') != HEADER_WAKE_FD) ERROR('Header.wakeFd moved');
@@ -507,11 +529,12 @@ export class Cold {
   _peer16: u64;
   _peer24: u32;
   peerBytes: u32;
-  listener: u16;
-  pool: u16;
+  listener: u8;
+  pool: u8;
   member: u8;
   source: u8;
   reason: u16;
+  clientIdBytes: u16;
   backend: u32;
   sentTickToBackend: u32;
   sentTickToClient: u32;
@@ -520,11 +543,12 @@ export class Cold {
   /** Last byte of the snapshot's epoch that pool, member and tried speak of. */
   epoch: u8;
   clientTick: u32;
-  clientIdBytes: u32;
+  framingFromClient: u32;
+  framingFromBackend: u32;
+  stampUs: u32;
   clientId: u32;
   _clientId4: u32;
   _clientId8: u64;
-  _clientId16: u64;
 }
 if (offsetof<Cold>('keyHash') != COLD_KEY_HASH) ERROR('Cold.keyHash moved');
 if (offsetof<Cold>('bytesToClient') != COLD_BYTES_TO_CLIENT) ERROR('Cold.bytesToClient moved');
@@ -539,7 +563,10 @@ if (offsetof<Cold>('backend') != COLD_BACKEND) ERROR('Cold.backend moved');
 if (offsetof<Cold>('pool') != COLD_POOL) ERROR('Cold.pool moved');
 if (offsetof<Cold>('member') != COLD_MEMBER) ERROR('Cold.member moved');
 if (offsetof<Cold>('source') != COLD_SOURCE) ERROR('Cold.source moved');
-if (MEMBERS_MAX > 256 || SOURCE_IDS_MAX > 256) ERROR('a byte of Cold is too small');
+if (MEMBERS_MAX > 256 || SOURCE_IDS_MAX > 256 || LISTENERS_MAX > 256 || POOLS_MAX > 256)
+  ERROR('a byte of Cold is too small');
+if (offsetof<Cold>('framingFromClient') != COLD_FRAMING) ERROR('Cold.framing moved');
+if (offsetof<Cold>('stampUs') != COLD_STAMP_US) ERROR('Cold.stampUs moved');
 if (offsetof<Cold>('reason') != COLD_REASON) ERROR('Cold.reason moved');
 if (offsetof<Cold>('sentTickToBackend') != COLD_SENT_TICKS) ERROR('Cold.sentTickToBackend moved');
 if (offsetof<Cold>('keepAlive') != COLD_KEEP_ALIVE) ERROR('Cold.keepAlive moved');
@@ -547,6 +574,24 @@ if (offsetof<Cold>('version') != COLD_VERSION) ERROR('Cold.version moved');
 if (offsetof<Cold>('clientTick') != COLD_CLIENT_TICK) ERROR('Cold.clientTick moved');
 if (offsetof<Cold>('clientIdBytes') != COLD_CLIENT_ID_BYTES) ERROR('Cold.clientIdBytes moved');
 if (offsetof<Cold>('clientId') != COLD_CLIENT_ID) ERROR('Cold.clientId moved');
+
+/** A connection that the main thread wants ended. */
+@unmanaged
+export class Eviction {
+  slot: u32;
+  generation: u32;
+  reason: u16;
+  code: u8;
+  flags: u8;
+  reference: u32;
+}
+if (offsetof<Eviction>('slot') != EVICTION_SLOT) ERROR('Eviction.slot moved');
+if (offsetof<Eviction>('generation') != EVICTION_GENERATION) ERROR('Eviction.generation moved');
+if (offsetof<Eviction>('reason') != EVICTION_REASON) ERROR('Eviction.reason moved');
+if (offsetof<Eviction>('code') != EVICTION_CODE) ERROR('Eviction.code moved');
+if (offsetof<Eviction>('flags') != EVICTION_FLAGS) ERROR('Eviction.flags moved');
+if (offsetof<Eviction>('reference') != EVICTION_REFERENCE) ERROR('Eviction.reference moved');
+if (offsetof<Eviction>() != EVICTION_BYTES) ERROR('Eviction changed its size');
 
 /** One end of a connection in the access log; the ClientId follows. */
 @unmanaged

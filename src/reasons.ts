@@ -1,6 +1,7 @@
 // Why connections end, as logs, metrics and the admin API name it. The names are stable: people alert by them.
 import {
   REASON_BACKEND_CLOSED,
+  REASON_BACKEND_DOWN,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
   REASON_BUFFERS_SHORT,
@@ -13,12 +14,14 @@ import {
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECT_TOO_LARGE,
   REASON_CONNECTIONS_MAX,
+  REASON_DRAINED,
   REASON_FIELD_TOO_LONG,
   REASON_FIXED_HEADER_FLAGS,
   REASON_HTTP_REQUEST,
   REASON_IDLE_TIMEOUT,
   REASON_INTERNAL,
   REASON_KEEP_ALIVE_TIMEOUT,
+  REASON_KICKED,
   REASON_NO_BACKEND,
   REASON_NONE,
   REASON_NOT_MQTT,
@@ -31,6 +34,7 @@ import {
   REASON_PROPERTY_VALUE,
   REASON_PROTOCOL_NAME,
   REASON_PROTOCOL_VERSION,
+  REASON_REBALANCED,
   REASON_REMAINING_LENGTH,
   REASON_RESERVED_FLAG,
   REASON_SHUTDOWN,
@@ -94,6 +98,10 @@ const byNumber: Record<number, Reason> = {
   [REASON_BACKEND_STALLED]: ended('backend_stalled', 'backend'),
   [REASON_KEEP_ALIVE_TIMEOUT]: ended('keep_alive_timeout', 'client'),
   [REASON_IDLE_TIMEOUT]: ended('idle_timeout', 'client'),
+  [REASON_DRAINED]: ended('drained', 'internal'),
+  [REASON_REBALANCED]: ended('rebalanced', 'internal'),
+  [REASON_KICKED]: ended('kicked', 'internal'),
+  [REASON_BACKEND_DOWN]: ended('backend_down', 'backend'),
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */

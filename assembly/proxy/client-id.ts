@@ -25,7 +25,7 @@ export function attachClientIds(): void {
 
 /** Keeps a copy; `line.clientIdBytes` becomes its whole length, what is kept may be less. */
 export function keepClientId(line: Cold, bytes: usize, length: u32): void {
-  line.clientIdBytes = length;
+  line.clientIdBytes = <u16>length; // MQTT's strings are no longer than that
   if (length <= <u32>CLIENT_ID_INLINE_BYTES) {
     memory.copy(changetype<usize>(line) + CLIENT_ID, bytes, length);
     return;

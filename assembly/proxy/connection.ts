@@ -53,7 +53,7 @@ export function beginLife(slot: u32, listener: u32): void {
   line.openedMs = header().clockMs + header().wallMs;
   line.keyHash = 0;
   line.tried = 0;
-  line.listener = <u16>listener;
+  line.listener = <u8>listener;
   line.backend = NONE;
   line.reason = <u16>REASON_NONE;
   line.keepAlive = 0;
@@ -101,7 +101,7 @@ function chooseAgain(slot: u32): u32 {
   const line = cold(slot);
   if (!isOfSnapshot(line)) {
     // Pools and members have other numbers now: begin again with those of the listener.
-    line.pool = <u16>listenerAt(line.listener).pool;
+    line.pool = <u8>listenerAt(line.listener).pool;
     line.tried = 0;
   }
   const verdict = chooseBackend(slot);

@@ -49,7 +49,7 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   hot(slot).flags |= FLAG_CONNECT_WHOLE;
   line.keepAlive = <u16>found.keepAlive;
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
-  line.pool = <u16>listenerAt(line.listener).pool;
+  line.pool = <u8>listenerAt(line.listener).pool;
   takeKey(slot, line, poolAt(line.pool), found, bytes);
   return chooseBackend(slot);
 }

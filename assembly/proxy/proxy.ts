@@ -219,7 +219,7 @@ function armAccept(listener: u32, slot: u32): void {
   store<u32>(inFlight, load<u32>(inFlight) + 1);
   acceptsInFlight++;
   setPhase(slot, PHASE_ACCEPTING);
-  cold(slot).listener = <u16>listener;
+  cold(slot).listener = <u8>listener;
   const fd = load<u32>(<usize>(HEADER_OFFSET + HEADER_LISTENER_FDS) + <usize>listener * 4);
   prepAccept(fd, slot, cold(slot), awaited(slot, OP_ACCEPT));
 }

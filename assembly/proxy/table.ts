@@ -123,6 +123,7 @@ export function attachTable(): void {
   coldBase = head.cold;
   slotsMax = head.connectionsMax;
   slotsTouched = 0;
+  head.slotsEnd = 0;
   freeHead = NONE;
 }
 
@@ -143,6 +144,7 @@ export function takeSlot(): u32 {
   } else {
     if (slotsTouched == slotsMax) return NONE;
     slot = slotsTouched++;
+    header().slotsEnd = slotsTouched;
   }
   const line = hot(slot);
   assert(line.phase == PHASE_FREE && line.pending == 0);

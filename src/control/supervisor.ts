@@ -37,6 +37,7 @@ import { close, dup, eventfd, writeEventfd } from '../system/libc.ts';
 import type { AccessLog } from './access-log.ts';
 import { memlockError } from './capacity.ts';
 import { Totals, WorkerCounters } from './counters.ts';
+import { type Eviction, writeEvictions } from './evictions.ts';
 import type { Occupancy } from './fullness.ts';
 import { createMemory, type MemorySettings } from './memory-map.ts';
 import { mayPublish, publishSnapshot } from './snapshot.ts';
@@ -164,6 +165,22 @@ export class Supervisor {
   setOperator(backend: number, word: number): void {
     this.#operator[backend] = word;
     this.#tellHealth(backend);
+  }
+
+  /** The memories in which connections live now, each with the life's number: it changes when a worker begins anew. */
+  lives(): { worker: number; life: number; memory: WebAssembly.Memory }[] {
+    return this.#workers.flatMap(({ index, life, restarts }) =>
+      life === null ? [] : { worker: index, life: restarts, memory: life.memory },
+    );
+  }
+
+  /** Asks the worker to end connections of that life; returns how many of them, from the first on, it was asked for. */
+  evict(worker: number, life: number, evictions: readonly Eviction[]): number {
+    const target = this.#workers[worker];
+    if (target?.life == null || target.restarts !== life) return evictions.length; // they have ended with it
+    const taken = writeEvictions(target.life.memory, evictions);
+    wake(target.life);
+    return taken;
   }
 
   statuses(): WorkerStatus[] {
