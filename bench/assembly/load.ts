@@ -214,7 +214,7 @@ function armAccepts(): void {
       const slot = takeSlot();
       hot(slot).phase = PHASE_ACCEPTING;
       hot(slot).flags = FLAG_SINK;
-      cold(slot).listener = <u16>listener;
+      cold(slot).listener = <u8>listener;
       setAccepting(listener, accepting(listener) + 1);
       prepAccept(
         load<u32>(HEADER_OFFSET + HEADER_LISTENER_FDS + listener * 4),
