@@ -521,6 +521,23 @@ if (offsetof<Connect>('reason') != CONNECT_REASON) ERROR('Connect.reason moved')
 export class Cold {
   bytesFromClient: u64;
   bytesToClient: u64;
+  sentTickToBackend: u32;
+  sentTickToClient: u32;
+  framingFromClient: u32;
+  framingFromBackend: u32;
+  clientTick: u32;
+  stampUs: u32;
+  backend: u32;
+  listener: u8;
+  pool: u8;
+  member: u8;
+  source: u8;
+  reason: u16;
+  keepAlive: u16;
+  clientIdBytes: u16;
+  version: u8;
+  /** Last byte of the snapshot's epoch that pool, member and tried speak of. */
+  epoch: u8;
   openedMs: f64;
   keyHash: u64;
   tried: u64;
@@ -529,23 +546,6 @@ export class Cold {
   _peer16: u64;
   _peer24: u32;
   peerBytes: u32;
-  listener: u8;
-  pool: u8;
-  member: u8;
-  source: u8;
-  reason: u16;
-  clientIdBytes: u16;
-  backend: u32;
-  sentTickToBackend: u32;
-  sentTickToClient: u32;
-  keepAlive: u16;
-  version: u8;
-  /** Last byte of the snapshot's epoch that pool, member and tried speak of. */
-  epoch: u8;
-  clientTick: u32;
-  framingFromClient: u32;
-  framingFromBackend: u32;
-  stampUs: u32;
   clientId: u32;
   _clientId4: u32;
   _clientId8: u64;

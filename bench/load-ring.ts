@@ -101,7 +101,11 @@ export class LoadRing {
     if (settings.listenerFds.length > LISTENERS_MAX) throw new RangeError(`at most ${LISTENERS_MAX} listeners`);
     const bufferCount = buffersFor(settings);
     const listeners = Math.max(1, settings.listenerFds.length);
-    this.#memory = createMemory({ ...defaultSettings(settings.slots, listeners), bufferCount }, 0, NONE);
+    this.#memory = createMemory(
+      { ...defaultSettings(settings.slots, listeners), bufferCount, buffersProvided: bufferCount },
+      0,
+      NONE,
+    );
     this.#base = regionOffset(this.#memory, HEADER_REGION_SNAPSHOTS);
     this.#view = new DataView(this.#memory.buffer, this.#base);
     this.#write(settings);
