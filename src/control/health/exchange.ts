@@ -52,14 +52,16 @@ class Exchange implements Probe {
   }
 
   abandon(): void {
-    this.#conclude(failed('abandoned'), this.#conversation.farewell);
-    if (!this.#isConnected) this.#socket.destroy();
+    const { opening, farewell } = this.#conversation;
+    // A broker that finds its new visitor gone without a word would say so in its log: it gets the whole visit at once.
+    this.#conclude(failed('abandoned'), this.#isConnected ? farewell : Buffer.concat([opening, farewell]));
     const goodbye = setTimeout(() => this.#socket.destroy(), GOODBYE_MS);
     this.#socket.once('close', () => clearTimeout(goodbye));
   }
 
   #onConnect(): void {
     this.#isConnected = true;
+    if (this.#isSettled) return;
     if (this.#conversation.opening.length > 0) this.#socket.write(this.#conversation.opening);
     this.#judge();
   }
