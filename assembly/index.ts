@@ -8,6 +8,7 @@ export * from './core';
 export {
   connectionAnswered,
   connectionClose,
+  connectionConnected,
   connectionDecide,
   connectionDialled,
   connectionMoved,

@@ -7,7 +7,7 @@
 //   0          static data of the compiled module (constant: every instance writes the same bytes again)
 //   64 KiB     Header: control words, clock, settings, and where the regions below lie
 //   then       regions, page-aligned, placed by src/control/memory-map.ts and checked by the data plane at start:
-//              counters | backend counters | backend health | snapshot halves | records | connections | arena |
+//              counters | backend counters and figures | backend health | snapshot halves | records | connections | arena |
 //              timer wheel | rings | buffers | scratch | source counters | evictions
 //
 export const PAGE_BYTES = 4096;
@@ -77,6 +77,8 @@ export const HEADER_OPTION_OFF = 700; // u32, always 0
 export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
+export const HEADER_KEEP_ALIVE_BOUNDS = 3072; // u32 each, HISTOGRAM_BOUNDS of them, seconds; written by the main thread before start
+export const HEADER_AGE_BOUNDS = HEADER_KEEP_ALIVE_BOUNDS + 48; // the same in milliseconds
 
 export const CONTROL_RUN = 0;
 export const CONTROL_DRAIN = 1; // accept nobody, let the others finish
@@ -114,6 +116,8 @@ export const POOLS_MAX = 64;
 export const MEMBERS_MAX = 64;
 /** Backends of all pools in one process life; an id is never used for another address. */
 export const BACKENDS_MAX = 1024;
+/** Pools in one process life; an id is never used for another name. */
+export const POOL_IDS_MAX = 256;
 export const WEIGHT_MAX = 1000;
 /** source_addresses of one pool. */
 export const SOURCES_MAX = 64;
@@ -135,6 +139,20 @@ export const STALL_WHEN_SHORT_MS = 5000;
 /** A source from which no port was left to a backend isn't dialled from for so long: each vain search reads every port. */
 export const SOURCE_REST_MS = 1000;
 
+// ---- Histograms -----------------------------------------------------------------------------------------------------
+// A histogram with the bounds that the header names: for each of them u64 how many values were no greater than it, but
+// greater than the one before; then those above all of them; then the sum of all values.
+export const HISTOGRAM_BOUNDS = 12;
+export const HISTOGRAM_SUM = (HISTOGRAM_BOUNDS + 1) * 8;
+export const HISTOGRAM_BYTES = HISTOGRAM_SUM + 8;
+
+// Latencies in microseconds: each power of two is split in four, so that a count's place is known within an eighth. The
+// first four counts are of 0, 1, 2 and 3 us, then follow the quarters of 4..7, of 8..15 and so on; behind them the sum.
+export const LATENCY_QUARTERS_SHIFT = 2;
+export const LATENCY_BUCKETS = 31 << LATENCY_QUARTERS_SHIFT; // all that 32 bits can hold, 71 minutes
+export const LATENCIES_SUM = LATENCY_BUCKETS * 8;
+export const LATENCIES_BYTES = LATENCIES_SUM + 8;
+
 // ---- Counters: u64 each ----------------------------------------------------------------------------------------------
 export const COUNTERS_ACCEPTED = 0;
 export const COUNTERS_CLOSED = 8;
@@ -150,7 +168,17 @@ export const COUNTERS_ARENA_USED = 80; // gauge: chunks
 export const COUNTERS_ACCEPT_ERRORS = 88;
 export const COUNTERS_REASONS = 128; // one for each REASON_*
 export const REASONS_MAX = 64;
-export const COUNTERS_BYTES = COUNTERS_REASONS + REASONS_MAX * 8;
+export const COUNTERS_PROTOCOLS = COUNTERS_REASONS + REASONS_MAX * 8; // connections that ended, PROTOCOLS_MAX of them
+/** An MQTT version's place is its protocol level: 3, 4 or 5. */
+export const PROTOCOLS_MAX = 8;
+export const PROTOCOL_UNKNOWN = 0; // never told
+export const PROTOCOL_OTHER = 1; // a level, or a level with a name, that isn't spoken
+/** CONNECTs that could be read, and under PROTOCOL_OTHER those refused for their version: PROTOCOLS_MAX for each pool id. */
+export const COUNTERS_CONNECTS = COUNTERS_PROTOCOLS + PROTOCOLS_MAX * 8;
+export const COUNTERS_KEEP_ALIVES = COUNTERS_CONNECTS + POOL_IDS_MAX * PROTOCOLS_MAX * 8; // histogram: in those CONNECTs
+export const COUNTERS_KEEP_ALIVES_LAST = COUNTERS_KEEP_ALIVES + HISTOGRAM_BYTES; // histogram: in force when a session ended
+export const COUNTERS_AGES = COUNTERS_KEEP_ALIVES_LAST + HISTOGRAM_BYTES; // histogram: of sessions when they ended
+export const COUNTERS_BYTES = COUNTERS_AGES + HISTOGRAM_BYTES;
 
 // ---- Backend counters: 64 bytes for each backend id, written by the worker -------------------------------------------
 export const BACKEND_COUNTERS_BYTES = 64;
@@ -163,6 +191,15 @@ export const BACKEND_COUNTERS_BYTES_TO = 32; // u64
 export const BACKEND_COUNTERS_BYTES_FROM = 40; // u64
 export const BACKEND_COUNTERS_EXHAUSTED = 48; // u64, dials for which the source had no port left: no failure of its own
 export const BACKEND_COUNTERS_SOURCE_TURN = 56; // u32, the pool's sources are taken in turn
+
+// ---- Backend figures: a page for each backend id, behind all of the counters; written when a connection begins ---------
+export const BACKEND_FIGURES = BACKENDS_MAX * BACKEND_COUNTERS_BYTES; // offset in the region of the counters
+export const BACKEND_FIGURES_BYTES = 4096;
+export const BACKEND_FIGURES_CONNACKS = 0; // u64 for each code that a byte can hold: those of 3.1.1 and 5.0 differ but for 0
+export const CONNACK_CODES = 256;
+export const BACKEND_FIGURES_OTHER = BACKEND_FIGURES_CONNACKS + CONNACK_CODES * 8; // u64, first bytes that tell no code
+export const BACKEND_FIGURES_CONNECT = BACKEND_FIGURES_OTHER + 8; // latencies, from a dial to its success
+export const BACKEND_FIGURES_CONNACK = BACKEND_FIGURES_CONNECT + LATENCIES_BYTES; // latencies, from there to CONNACK
 
 // ---- Source counters: SOURCE_IDS_MAX entries for each backend id, written by the worker ------------------------------
 export const SOURCE_COUNTERS_BYTES = 16;
@@ -221,6 +258,7 @@ export const POOL_SECRET = 32; // 16 bytes, key of SipHash; zeros when the opera
 export const POOL_CONNECT_TIMEOUT_MS = 48; // for one dial
 export const POOL_SOURCE_COUNT = 52; // 0: the system chooses
 export const POOL_SOURCES = 56; // offset in the block
+export const POOL_ID = 60; // index of its counters
 export const MEMBER_BYTES = 64;
 export const MEMBER_BACKEND = 0; // id: index of health and counters
 export const MEMBER_WEIGHT = 4; // 0 takes nobody

@@ -11,6 +11,8 @@ import {
   BACKEND_COUNTERS_EXHAUSTED,
   BACKEND_COUNTERS_FAILURES,
   BACKEND_COUNTERS_SOURCE_TURN,
+  BACKEND_FIGURES_BYTES,
+  BACKEND_FIGURES_CONNACK,
   COLD_BACKEND,
   COLD_BYTES,
   COLD_BYTES_FROM_CLIENT,
@@ -79,6 +81,7 @@ import {
   EVICTION_SLOT,
   HEADER_ACCEPTING,
   HEADER_ACCEPTS_IN_FLIGHT,
+  HEADER_AGE_BOUNDS,
   HEADER_ARENA_CHUNKS,
   HEADER_BUFFER_BYTES,
   HEADER_BUFFER_COUNT,
@@ -94,6 +97,7 @@ import {
   HEADER_EPOCH_SEEN,
   HEADER_EVICTIONS_READ,
   HEADER_EVICTIONS_WRITTEN,
+  HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_COUNT,
   HEADER_LISTENER_FDS,
@@ -131,6 +135,8 @@ import {
   HEADER_WAKE_VALUE,
   HEADER_WALL_MS,
   HEADER_WORKER_INDEX,
+  HISTOGRAM_BOUNDS,
+  LATENCIES_BYTES,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_IDLE_TIMEOUT_MS,
@@ -150,6 +156,7 @@ import {
   POOL_BYTES,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_ENTRY_COUNT,
+  POOL_ID,
   POOL_KEY,
   POOL_MEMBER_COUNT,
   POOL_MEMBERS,
@@ -296,7 +303,9 @@ if (HEADER_ENTER_ARGUMENT + GETEVENTS_BYTES > HEADER_TIMEOUT) ERROR('the argumen
 if (HEADER_TIMEOUT + 16 > HEADER_WAKE_VALUE) ERROR('the timeout reaches into the wake value');
 if (HEADER_RANDOM_STATE + 8 > HEADER_CONNECT) ERROR('the random state reaches into Connect');
 if (HEADER_CONNECT + CONNECT_BYTES > HEADER_ACCEPTING) ERROR('Connect reaches into the accepts');
-if (HEADER_ACCEPTING + LISTENERS_MAX * 4 > HEADER_BYTES) ERROR('the accepts reach past the header');
+if (HEADER_ACCEPTING + LISTENERS_MAX * 4 > HEADER_KEEP_ALIVE_BOUNDS) ERROR('the accepts reach into the bounds');
+if (HEADER_KEEP_ALIVE_BOUNDS + HISTOGRAM_BOUNDS * 4 != HEADER_AGE_BOUNDS) ERROR('HISTOGRAM_BOUNDS changed');
+if (HEADER_AGE_BOUNDS + HISTOGRAM_BOUNDS * 4 > HEADER_BYTES) ERROR('the bounds reach past the header');
 
 @unmanaged
 export class Counters {
@@ -350,6 +359,7 @@ if (offsetof<BackendCounters>('active') != BACKEND_COUNTERS_ACTIVE) ERROR('Backe
 if (offsetof<BackendCounters>() != BACKEND_COUNTERS_BYTES) ERROR('BackendCounters changed its size');
 if (offsetof<BackendCounters>('connects') != BACKEND_COUNTERS_CONNECTS) ERROR('BackendCounters.connects moved');
 if (offsetof<BackendCounters>('bytesFrom') != BACKEND_COUNTERS_BYTES_FROM) ERROR('BackendCounters.bytesFrom moved');
+if (BACKEND_FIGURES_CONNACK + LATENCIES_BYTES > BACKEND_FIGURES_BYTES) ERROR('figures are larger than their place');
 
 @unmanaged
 export class SnapshotHalf {
@@ -396,10 +406,11 @@ export class Pool {
   connectTimeoutMs: u32;
   sourceCount: u32;
   sources: u32;
-  _pad60: u32;
+  id: u32;
 }
 if (offsetof<Pool>('sourceCount') != POOL_SOURCE_COUNT) ERROR('Pool.sourceCount moved');
 if (offsetof<Pool>('sources') != POOL_SOURCES) ERROR('Pool.sources moved');
+if (offsetof<Pool>('id') != POOL_ID) ERROR('Pool.id moved');
 if (offsetof<Pool>('table') != POOL_TABLE) ERROR('Pool.table moved');
 if (offsetof<Pool>('method') != POOL_METHOD) ERROR('Pool.method moved');
 if (offsetof<Pool>('memberCount') != POOL_MEMBER_COUNT) ERROR('Pool.memberCount moved');

@@ -15,7 +15,9 @@ export interface DataPlane {
   connectionNext(slot: number): number;
   /** After a dial that found no port left at its source: the same. */
   connectionOutOfPorts(slot: number): number;
-  /** A dial succeeded. */
+  /** A dial succeeded, and CONNECT is about to be sent. */
+  connectionConnected(slot: number): void;
+  /** The backend has taken the CONNECT. */
   connectionDialled(slot: number): void;
   /** Address of the chosen Member, valid until the next observeSnapshot. */
   memberAddress(slot: number): number;

@@ -16,6 +16,7 @@ import type { HealthState } from './control/health/trial.ts';
 import { closeListeners, openListeners } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { Operator, type OperatorState } from './control/operator.ts';
+import { RecentLatencies } from './control/recent-latencies.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
 import { Supervisor, type WorkerStatus } from './control/supervisor.ts';
@@ -163,6 +164,7 @@ async function startWith(
       groups,
       accessLog,
       supervisor,
+      latencies: new RecentLatencies(supervisor.totals),
       judge,
       operator,
       events,
@@ -225,6 +227,7 @@ export class Tidegate {
   readonly #admin: AdminServer | undefined;
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
+  readonly #stopSampling: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
 
@@ -242,6 +245,7 @@ export class Tidegate {
       occupancies: () => supervisor.occupancies(),
       log,
     });
+    this.#stopSampling = parts.latencies.start();
     this.#stopSourceWatch = startSourceWatch({ backends, totals: supervisor.totals, log });
   }
 
@@ -307,6 +311,7 @@ export class Tidegate {
     await judge.stop();
     this.#stopFullnessWatch();
     this.#stopSourceWatch();
+    this.#stopSampling();
     await accessLog.close();
     closeListeners(groups);
     await this.#admin?.close(); // last: whoever looks on sees the end

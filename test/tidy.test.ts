@@ -74,12 +74,13 @@ const structs = {
 /** What has a struct's prefix but is no field of it: where it lies, areas behind or inside it, bits, limits. */
 const fieldless = [
   /^HEADER_(OFFSET|BYTES|SETTINGS|REGIONS|LISTENER_FDS|RING_PARAMS|ENTER_ARGUMENT|TIMEOUT|WAKE_VALUE|OPTION_ON|OPTION_OFF)$/,
-  /^HEADER_(RANDOM_STATE|CONNECT|ACCEPTING)$/,
-  /^COUNTERS_(REASONS|BYTES)$/,
+  /^HEADER_(RANDOM_STATE|CONNECT|ACCEPTING|KEEP_ALIVE_BOUNDS|AGE_BOUNDS)$/,
+  /^COUNTERS_(REASONS|PROTOCOLS|CONNECTS|KEEP_ALIVES|KEEP_ALIVES_LAST|AGES|BYTES)$/,
   /^SNAPSHOT_(HALF_BYTES|LISTENERS|POOLS|BLOCKS)$/,
   /^CONNECT_(FLAG_\w+|BYTES_LIMIT)$/,
   /^RECORD_(SKIP|KEPT_SHIFT)$/,
   /^SOURCE_(IDS_MAX|ANY|REST_MS)$/,
+  /^POOL_IDS_MAX$/,
 ];
 
 test('every offset of a shared struct is checked under its class', () => {

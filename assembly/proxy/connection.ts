@@ -14,6 +14,7 @@ import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { attachClientIds, forgetClientId } from './client-id';
 import { chooseBackend, decide, dropBackend, takeBackend } from './decide';
+import { countAnswer, countConnected, countEnd } from './figures';
 import { writeRecord } from './records';
 import { restSource, sourceOf } from './sources';
 import {
@@ -22,6 +23,7 @@ import {
   cold,
   count,
   FLAG_ANSWERED,
+  FLAG_ESTABLISHED,
   FLAG_KEEP_ALIVE_UNKNOWN,
   FLAG_OUT_OF_PORTS,
   freeSlot,
@@ -114,9 +116,18 @@ function isOfSnapshot(line: Cold): bool {
   return line.epoch == <u8>snapshot().epoch;
 }
 
-/** The backend has taken the CONNECT. */
+/** The dial succeeded, and CONNECT is about to be sent. */
+export function connectionConnected(slot: u32): void {
+  countConnected(cold(slot));
+}
+
+/** The backend has taken the CONNECT: what the client has said so far is its own. */
 export function connectionDialled(slot: u32): void {
-  backendCounters(cold(slot).backend).connects++;
+  const line = cold(slot);
+  const backend = backendCounters(line.backend);
+  backend.connects++;
+  backend.bytesTo += line.bytesFromClient;
+  hot(slot).flags |= FLAG_ESTABLISHED;
   setPhase(slot, PHASE_OPEN);
 }
 
@@ -124,6 +135,7 @@ export function connectionDialled(slot: u32): void {
 export function connectionAnswered(slot: u32, bytes: usize, length: u32): void {
   hot(slot).flags |= FLAG_ANSWERED;
   const line = cold(slot);
+  countAnswer(line, bytes, length);
   if (line.version != 5) return;
   const seconds = keepAliveInForce(bytes, length, line.keepAlive);
   if (seconds == NONE) hot(slot).flags |= FLAG_KEEP_ALIVE_UNKNOWN;
@@ -149,8 +161,26 @@ export function connectionRefusal(slot: u32, out: usize): u32 {
 }
 
 export function connectionMoved(slot: u32, fromClient: u32, toClient: u32): void {
-  cold(slot).bytesFromClient += fromClient;
-  cold(slot).bytesToClient += toClient;
+  if (fromClient > 0) countFromClient(slot, fromClient);
+  if (toClient > 0) countToClient(slot, toClient);
+}
+
+// Sums grow with each message and not at a connection's end, which may be a month away. What that touches beyond the
+// connection's own lines are the worker's first line of counters, which every message needs for its buffer, and one line
+// for each backend.
+
+export function countFromClient(slot: u32, length: u32): void {
+  const line = cold(slot);
+  line.bytesFromClient += length;
+  count().bytesFromClients += length;
+  if (hot(slot).flags & FLAG_ESTABLISHED) backendCounters(line.backend).bytesTo += length;
+}
+
+export function countToClient(slot: u32, length: u32): void {
+  const line = cold(slot);
+  line.bytesToClient += length;
+  count().bytesToClients += length;
+  if (hot(slot).flags & FLAG_ESTABLISHED) backendCounters(line.backend).bytesFrom += length;
 }
 
 /** Ends the life: one access record, then the slot is free. The first reason given stands. */
@@ -166,13 +196,7 @@ export function endLife(slot: u32): void {
   const totals = count();
   totals.closed++;
   totals.slotsUsed--;
-  totals.bytesFromClients += line.bytesFromClient;
-  totals.bytesToClients += line.bytesToClient;
-  if (line.backend != NONE) {
-    const backend = backendCounters(line.backend);
-    backend.bytesTo += line.bytesFromClient;
-    backend.bytesFrom += line.bytesToClient;
-  }
+  countEnd(slot);
   writeRecord(slot);
   dropBackend(line);
   forgetClientId(line);

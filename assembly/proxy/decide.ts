@@ -12,6 +12,7 @@ import {
   PARSE_REFUSED,
   REASON_NO_BACKEND,
   REASON_PORTS_EXHAUSTED,
+  REASON_PROTOCOL_VERSION,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_REFUSE,
@@ -23,6 +24,7 @@ import { hashKey } from '../route/table';
 import { listenerAt, poolAt, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
 import { keepClientId } from './client-id';
+import { countConnect, countStranger, stampDial } from './figures';
 import { dropSource, takeSource } from './sources';
 import {
   backendCounters,
@@ -42,15 +44,18 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   const line = cold(slot);
   line.version = <u8>found.version;
   if (state == PARSE_PARTIAL) return VERDICT_MORE;
+  line.pool = <u8>listenerAt(line.listener).pool;
+  const pool = poolAt(line.pool);
   if (state == PARSE_REFUSED) {
     line.reason = <u16>found.reason;
+    if (found.reason == REASON_PROTOCOL_VERSION) countStranger(pool);
     return VERDICT_REFUSE;
   }
+  countConnect(pool, found.version, found.keepAlive);
   hot(slot).flags |= FLAG_CONNECT_WHOLE;
   line.keepAlive = <u16>found.keepAlive;
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
-  line.pool = <u8>listenerAt(line.listener).pool;
-  takeKey(slot, line, poolAt(line.pool), found, bytes);
+  takeKey(slot, line, pool, found, bytes);
   return chooseBackend(slot);
 }
 
@@ -83,6 +88,7 @@ export function takeBackend(slot: u32, backend: u32): bool {
   if (!takeSource(slot, poolAt(line.pool), backend)) return false;
   line.epoch = <u8>snapshot().epoch;
   line.backend = backend;
+  stampDial(line);
   const chosen = backendCounters(backend);
   chosen.active++;
   chosen.chosen++;

@@ -85,12 +85,15 @@ import {
 import {
   beginLife,
   connectionAnswered,
+  connectionConnected,
   connectionDecide,
   connectionDialled,
   connectionNext,
   connectionOutOfPorts,
   connectionRefusal,
   connectTimeoutMs,
+  countFromClient,
+  countToClient,
   dialTimeoutMs,
   endLife,
   idleLimitMs,
@@ -336,7 +339,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
 function onBytes(slot: u32, side: u32, buffer: u32, length: u32): void {
   const line = hot(slot);
   if (side == CLIENT) {
-    cold(slot).bytesFromClient += length;
+    countFromClient(slot, length);
     cold(slot).clientTick = currentTick();
     noteGoodbye(slot, buffer, length);
   } else if (!(line.flags & FLAG_ANSWERED)) {
@@ -491,6 +494,7 @@ function onDial(slot: u32, result: i32): void {
   if (hot(slot).phase == PHASE_CLOSING) return join(slot);
   if (result == -EADDRNOTAVAIL || result == -EADDRINUSE) return tryAgain(slot, connectionOutOfPorts(slot));
   if (result < 0) return tryAgain(slot, connectionNext(slot));
+  connectionConnected(slot);
   setPhase(slot, PHASE_GREETING);
   armSend(slot, CLIENT);
 }
@@ -531,7 +535,7 @@ function sendRefusal(slot: u32): void {
 
 function onRefusalSent(slot: u32, result: i32): void {
   if (result <= 0) return closeConnection(slot, cold(slot).reason);
-  cold(slot).bytesToClient += result;
+  countToClient(slot, result);
   sendRefusal(slot);
 }
 
@@ -610,13 +614,13 @@ function onSend(slot: u32, from: u32, result: i32): void {
 
 // What the kernel took before the end still counts; and the buffers go back before anything else is waited for.
 function onSendClosing(slot: u32, from: u32, result: i32): void {
-  if (from == BACKEND) cold(slot).bytesToClient += max<i32>(result, 0);
+  if (from == BACKEND) countToClient(slot, max<i32>(result, 0));
   dropAll(direction(slot, from));
   join(slot);
 }
 
 function onSent(slot: u32, from: u32, length: u32): void {
-  if (from == BACKEND) cold(slot).bytesToClient += length;
+  if (from == BACKEND) countToClient(slot, length);
   const bytes = direction(slot, from);
   noteSent(slot, from);
   consume(bytes, length);

@@ -66,6 +66,8 @@ export const FLAG_CONNECT_WHOLE: u32 = 1 << 1;
 export const FLAG_ANSWERED: u32 = 1 << 2;
 /** Which keep alive is in force could not be told: the client is not judged by it. */
 export const FLAG_KEEP_ALIVE_UNKNOWN: u32 = 1 << 3;
+/** A backend has taken the CONNECT. */
+export const FLAG_ESTABLISHED: u32 = 1 << 30;
 /** A candidate was passed over since no port was left to dial it from. */
 export const FLAG_OUT_OF_PORTS: u32 = 1 << 31;
 

@@ -1,6 +1,7 @@
 // One backend, as the admin API shows it.
 import { z } from 'zod';
 import { type Balancer, standingOf } from '../control/balancer.ts';
+import { connackCounts } from '../control/figures.ts';
 import type { ProbeResult } from '../control/health/prober.ts';
 import { OPERATOR_STATES } from '../control/operator.ts';
 import type { Backend } from '../control/snapshot.ts';
@@ -9,6 +10,8 @@ import { isoTime } from '../iso-time.ts';
 
 const count = () => z.int().min(0);
 const healthState = () => z.enum(['up', 'suspect', 'down', 'drain']);
+
+const percentilesSchema = z.strictObject({ p50: z.number().min(0), p90: z.number().min(0), p99: z.number().min(0) });
 
 const probeSchema = z.strictObject({
   verdict: z.enum(['pass', 'drain', 'fail', 'none']).describe('none: it could not be sent.'),
@@ -41,8 +44,15 @@ export const backendSchema = z.strictObject({
   chosen: count().describe('Times that it was the choice.'),
   connects: count().describe('Connects that succeeded.'),
   connect_failures: count(),
-  bytes_to_backend: count().describe('Of connections that have ended.'),
-  bytes_from_backend: count().describe('Of connections that have ended.'),
+  bytes_to_backend: count().describe('From its clients, since it took their CONNECT.'),
+  bytes_from_backend: count().describe('To its clients.'),
+  connack: z
+    .record(z.string(), count())
+    .describe('Answers to CONNECT, by their code in decimal; other: first bytes that were no CONNACK.'),
+  connect_seconds: percentilesSchema
+    .nullable()
+    .describe('From the start of a connect to its success, in the last minute; null: there was none.'),
+  connack_seconds: percentilesSchema.nullable().describe('From CONNECT to CONNACK, in the same way.'),
   sources: z.array(sourceSchema).describe('Where it is dialled from.'),
 });
 
@@ -57,9 +67,10 @@ export function backendDocuments(balancer: Balancer): Map<Backend, BackendDocume
 
 function backendDocument(backend: Backend, sources: readonly SourceStatus[], balancer: Balancer): BackendDocument {
   const { id, config } = backend;
-  const { supervisor, judge, operator } = balancer;
+  const { supervisor, judge, operator, latencies } = balancer;
   const { state, reason, sinceMs, share, lastProbe } = standingOf(balancer, backend);
   const judged = judge.standingOf(backend);
+  const { connect, connack } = latencies.of(id);
   const { chosen, connects, failures, bytesTo, bytesFrom } = supervisor.totals.sumsOf(id);
   return {
     address: config.address,
@@ -78,6 +89,9 @@ function backendDocument(backend: Backend, sources: readonly SourceStatus[], bal
     connect_failures: failures,
     bytes_to_backend: bytesTo,
     bytes_from_backend: bytesFrom,
+    connack: Object.fromEntries(connackCounts(supervisor.totals.figuresOf(id))),
+    connect_seconds: connect,
+    connack_seconds: connack,
     sources: sources.map(sourceDocument),
   };
 }

@@ -1,5 +1,5 @@
 // Prometheus' text format, version 0.0.4.
-import type { HistogramReading } from '../control/record-tally.ts';
+import type { HistogramReading } from '../control/figures.ts';
 
 export const EXPOSITION_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -10,6 +10,11 @@ interface Sample {
   suffix?: string;
   labels?: Labels;
   value: number;
+}
+
+interface HistogramSeries {
+  labels?: Labels;
+  reading: HistogramReading;
 }
 
 export interface Family {
@@ -31,14 +36,17 @@ export function gauge(name: string, help: string, ...samples: readonly Sample[])
   return { name, type: 'gauge', help, samples };
 }
 
-export function histogram(name: string, help: string, { bounds, counts, sum }: HistogramReading): Family {
+export function histogram(name: string, help: string, ...series: readonly HistogramSeries[]): Family {
+  return { name, type: 'histogram', help, samples: series.flatMap(histogramSamples) };
+}
+
+function histogramSamples({ labels, reading: { bounds, counts, sum } }: HistogramSeries): Sample[] {
   let total = 0;
   const buckets = [...bounds, Number.POSITIVE_INFINITY].map((bound, index) => {
     total += counts[index]!;
-    return { suffix: '_bucket', labels: { le: numberText(bound) }, value: total };
+    return { suffix: '_bucket', labels: { ...labels, le: numberText(bound) }, value: total };
   });
-  const samples = [...buckets, { suffix: '_sum', value: sum }, { suffix: '_count', value: total }];
-  return { name, type: 'histogram', help, samples };
+  return [...buckets, { suffix: '_sum', labels, value: sum }, { suffix: '_count', labels, value: total }];
 }
 
 function renderFamily({ name, type, help, samples }: Family): string {

@@ -2,6 +2,7 @@
 // _total. Each number is summed when it is asked for: nothing is counted twice, and nobody pays while nobody asks.
 import { formatAddress } from '../config/address.ts';
 import { type Balancer, standingOf, whyNotReady } from '../control/balancer.ts';
+import { connackCounts, connackSeconds, connectSeconds } from '../control/figures.ts';
 import type { HealthState } from '../control/health/trial.ts';
 import { OPERATOR_STATES } from '../control/operator.ts';
 import type { ProcessFigures } from '../control/process-figures.ts';
@@ -23,6 +24,7 @@ export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Fam
     ...protocolFamilies(balancer),
     ...healthFamilies(balancer),
     ...backendFamilies(balancer),
+    ...answerFamilies(balancer),
     ...sourceFamilies(balancer),
     ...loopFamilies(balancer),
     ...processFamilies(figures),
@@ -70,16 +72,8 @@ function connectionFamilies({ supervisor: { totals }, accessLog }: Balancer): Fa
     gauge('tidegate_connections', 'Client connections open now.', value(totals.connections())),
     counter('tidegate_connections_accepted_total', 'Client connections accepted.', value(accepted)),
     counter('tidegate_accept_errors_total', 'Accepts that failed.', value(acceptErrors)),
-    counter(
-      'tidegate_client_received_bytes_total',
-      'Bytes from clients, counted when their connection ends.',
-      value(bytesFromClients),
-    ),
-    counter(
-      'tidegate_client_sent_bytes_total',
-      'Bytes to clients, counted when their connection ends.',
-      value(bytesToClients),
-    ),
+    counter('tidegate_client_received_bytes_total', 'Bytes from clients.', value(bytesFromClients)),
+    counter('tidegate_client_sent_bytes_total', 'Bytes to clients.', value(bytesToClients)),
     counter(
       'tidegate_access_records_dropped_total',
       'Ended connections whose access record found no room.',
@@ -93,14 +87,21 @@ function connectionFamilies({ supervisor: { totals }, accessLog }: Balancer): Fa
   ];
 }
 
-function protocolFamilies({ supervisor, accessLog: { tally } }: Balancer): Family[] {
-  const byReason = supervisor.totals.byReason();
+function protocolFamilies({ supervisor: { totals }, backends }: Balancer): Family[] {
+  const byReason = totals.byReason();
   const closed = reasons.flatMap((reason) => {
     if (reason === undefined || byReason[reason.name] === undefined) return [];
     const { name, side, status } = reason;
     return [{ labels: { reason: name, side, status }, value: byReason[name]! }];
   });
-  const protocols = tally.protocols().map(({ protocol, count }) => ({ labels: { protocol }, value: count }));
+  const protocols = Object.entries(totals.closedByProtocol()).map(([protocol, value]) => ({
+    labels: { protocol },
+    value,
+  }));
+  const pools = new Map(backends.map(({ pool, poolId }) => [pool, poolId]));
+  const connects = [...pools].flatMap(([pool, id]) =>
+    Object.entries(totals.connectsByProtocol(id)).map(([protocol, value]) => ({ labels: { pool, protocol }, value })),
+  );
   return [
     counter(
       'tidegate_connections_closed_total',
@@ -108,19 +109,25 @@ function protocolFamilies({ supervisor, accessLog: { tally } }: Balancer): Famil
       ...closed,
     ),
     counter(
+      'tidegate_connects_total',
+      'CONNECT packets that could be read, by MQTT version; other: refused for their version.',
+      ...connects,
+    ),
+    histogram('tidegate_keep_alive_seconds', 'Keep Alive, as clients ask for it in CONNECT.', {
+      reading: totals.keepAlives(),
+    }),
+    counter(
       'tidegate_connections_closed_by_protocol_total',
       'Connections that ended, by the MQTT version of the CONNECT.',
       ...protocols,
     ),
-    histogram(
-      'tidegate_session_duration_seconds',
-      'How long connections that reached a backend lasted.',
-      tally.sessionSeconds(),
-    ),
+    histogram('tidegate_session_duration_seconds', 'How long connections that reached a backend lasted.', {
+      reading: totals.ages(),
+    }),
     histogram(
       'tidegate_session_keep_alive_seconds',
       'Keep Alive of connections that reached a backend, at their end.',
-      tally.keepAliveSeconds(),
+      { reading: totals.keepAlivesLast() },
     ),
   ];
 }
@@ -190,13 +197,34 @@ function backendFamilies({ supervisor: { totals }, backends }: Balancer): Family
     counter('tidegate_backend_connect_failures_total', 'Connects that failed.', ...each((b) => sumsOf(b).failures)),
     counter(
       'tidegate_backend_sent_bytes_total',
-      'Bytes to the backend, counted when their connection ends.',
+      'Bytes from its clients, since it took their CONNECT.',
       ...each((b) => sumsOf(b).bytesTo),
     ),
+    counter('tidegate_backend_received_bytes_total', 'Bytes to its clients.', ...each((b) => sumsOf(b).bytesFrom)),
+  ];
+}
+
+/** What backends answer to a connect and to CONNECT, and how soon. */
+function answerFamilies({ supervisor: { totals }, backends }: Balancer): Family[] {
+  const answers = backends.map((backend) => ({ labels: labelsOf(backend), figures: totals.figuresOf(backend.id) }));
+  const connacks = answers.flatMap(({ labels, figures }) =>
+    connackCounts(figures).map(([code, value]) => ({ labels: { ...labels, code }, value })),
+  );
+  return [
     counter(
-      'tidegate_backend_received_bytes_total',
-      'Bytes from the backend, counted when their connection ends.',
-      ...each((b) => sumsOf(b).bytesFrom),
+      'tidegate_backend_connacks_total',
+      'Answers to CONNECT, by their code in decimal; other: first bytes that were no CONNACK.',
+      ...connacks,
+    ),
+    histogram(
+      'tidegate_backend_connect_duration_seconds',
+      'From the start of a connect to its success.',
+      ...answers.map(({ labels, figures }) => ({ labels, reading: connectSeconds(figures) })),
+    ),
+    histogram(
+      'tidegate_backend_connack_duration_seconds',
+      'From CONNECT to CONNACK.',
+      ...answers.map(({ labels, figures }) => ({ labels, reading: connackSeconds(figures) })),
     ),
   ];
 }

@@ -8,12 +8,15 @@ import { type BackendDocument, backendDocuments, backendSchema } from './backend
 
 const count = () => z.int().min(0);
 
+const byProtocolSchema = z.strictObject({ '3.1': count(), '3.1.1': count(), '5.0': count(), other: count() });
+
 const poolSchema = z.strictObject({
   name: z.string(),
   method: z.string(),
   key: z.string().nullable().describe('What is hashed; null for another method.'),
   algorithm: z.string().nullable(),
   connections: count(),
+  connects_by_protocol: byProtocolSchema,
   backends: z.array(backendSchema),
 });
 
@@ -28,8 +31,8 @@ const workerSchema = z.strictObject({
 const countersSchema = z.strictObject({
   accepted: count(),
   closed: count(),
-  bytes_from_clients: count().describe('Of connections that have ended.'),
-  bytes_to_clients: count().describe('Of connections that have ended.'),
+  bytes_from_clients: count(),
+  bytes_to_clients: count(),
   accept_errors: count(),
   turns: count().describe("Of the workers' loops; with engine uring each is one system call."),
   completions: count().describe('Events that the turns served; engine uring only.'),
@@ -55,6 +58,9 @@ export const statusSchema = z
     workers: z.array(workerSchema),
     listeners: z.array(z.strictObject({ name: z.string(), address: z.string(), pool: z.string() })),
     pools: z.array(poolSchema),
+    connects_by_protocol: byProtocolSchema.describe(
+      'CONNECTs that could be read, by MQTT version; other: refused for their version.',
+    ),
     counters: countersSchema.describe('Sums over all workers since the start.'),
     closed_by_reason: z.record(z.string(), count()).describe('Connections that have ended, by why.'),
   })
@@ -86,13 +92,19 @@ export function statusDocument(balancer: Balancer): StatusDocument {
       address: formatAddress({ host, port }),
       pool: poolOf.get(name) ?? '',
     })),
-    pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name))),
+    pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name), balancer)),
+    connects_by_protocol: supervisor.totals.connectsByProtocol(),
     counters: countersDocument(balancer),
     closed_by_reason: supervisor.totals.byReason(),
   };
 }
 
-function poolDocument({ name, balance }: PoolConfig, members: BackendDocument[]): StatusDocument['pools'][number] {
+function poolDocument(
+  { name, balance }: PoolConfig,
+  members: BackendDocument[],
+  { backends, supervisor }: Balancer,
+): StatusDocument['pools'][number] {
+  const { poolId } = backends.find(({ pool }) => pool === name)!;
   const isHash = balance.method === 'hash';
   return {
     name,
@@ -100,6 +112,7 @@ function poolDocument({ name, balance }: PoolConfig, members: BackendDocument[])
     key: isHash ? balance.key : null,
     algorithm: isHash ? balance.algorithm : null,
     connections: members.reduce((sum, { connections }) => sum + connections, 0),
+    connects_by_protocol: supervisor.totals.connectsByProtocol(poolId),
     backends: members,
   };
 }

@@ -6,7 +6,6 @@ import { TidegateError } from '../errors.ts';
 import { type Logger, silentLogger } from '../logger.ts';
 import type { Command, LogThreadStart, Report } from './log-thread.ts';
 import { compileFormat, type NamesUpdate } from './record-format.ts';
-import { createTally, RecordTally, type TallyMemory } from './record-tally.ts';
 
 export interface AccessLogOptions {
   /** "-" standard output, "off" nowhere. */
@@ -28,8 +27,6 @@ export interface AccessLog {
   reopen(): void;
   /** Lines that could not be written so far. */
   linesDropped(): number;
-  /** What was counted of the connections that have ended. */
-  readonly tally: RecordTally;
   /** Writes everything that is in the rings, then ends the thread. The workers must have ended before. */
   close(): Promise<void>;
 }
@@ -39,18 +36,16 @@ export async function startAccessLog(options: AccessLogOptions): Promise<AccessL
   compileFormat(options.format);
   const path = options.path === '-' || options.path === 'off' ? options.path : resolve(options.path);
   const dropped = new BigUint64Array(new SharedArrayBuffer(8));
-  const tally = createTally();
-  const workerData: LogThreadStart = { path, format: options.format, dropped, tally };
+  const workerData: LogThreadStart = { path, format: options.format, dropped };
   // From src/ under a Node that strips types, or from dist/: the thread has the extension that this file has. It takes
   // over none of the process's options: some (--input-type) don't allow a thread from a file.
   const threadUrl = new URL(`./log-thread${extname(import.meta.url)}`, import.meta.url);
   const thread = new Worker(threadUrl, { workerData, execArgv: [] });
   await untilReady(thread, path);
-  return new ThreadedLog(thread, dropped, tally, options.log ?? silentLogger);
+  return new ThreadedLog(thread, dropped, options.log ?? silentLogger);
 }
 
 class ThreadedLog implements AccessLog {
-  readonly tally: RecordTally;
   readonly #thread: Worker;
   readonly #dropped: BigUint64Array;
   readonly #log: Pick<Logger, 'warn' | 'error'>;
@@ -59,10 +54,9 @@ class ThreadedLog implements AccessLog {
   readonly #detaching = new Map<number, () => void>();
   #nextId = 0;
 
-  constructor(thread: Worker, dropped: BigUint64Array, tally: TallyMemory, log: Pick<Logger, 'warn' | 'error'>) {
+  constructor(thread: Worker, dropped: BigUint64Array, log: Pick<Logger, 'warn' | 'error'>) {
     this.#thread = thread;
     this.#dropped = dropped;
-    this.tally = new RecordTally(tally);
     this.#log = log;
     this.#ended = new Promise((ended) => thread.once('exit', () => ended()));
     thread.once('exit', () => this.#onExit());

@@ -8,6 +8,7 @@ import type { EventList } from './events.ts';
 import type { Judge, Standing } from './health/judge.ts';
 import type { ListenerGroup } from './listeners.ts';
 import type { Operator } from './operator.ts';
+import type { RecentLatencies } from './recent-latencies.ts';
 import type { Backend } from './snapshot.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -23,6 +24,7 @@ export interface Balancer {
   readonly groups: readonly ListenerGroup[];
   readonly accessLog: AccessLog;
   readonly supervisor: Supervisor;
+  readonly latencies: RecentLatencies;
   readonly judge: Judge;
   readonly operator: Operator;
   readonly events: EventList;

@@ -9,9 +9,12 @@ import {
   BACKEND_COUNTERS_CONNECTS,
   BACKEND_COUNTERS_EXHAUSTED,
   BACKEND_COUNTERS_FAILURES,
+  BACKEND_FIGURES,
+  BACKEND_FIGURES_BYTES,
   BACKENDS_MAX,
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_ACCEPTED,
+  COUNTERS_AGES,
   COUNTERS_ARENA_USED,
   COUNTERS_BUFFERS_HELD,
   COUNTERS_BUFFERS_STARVED,
@@ -20,6 +23,10 @@ import {
   COUNTERS_BYTES_TO_CLIENTS,
   COUNTERS_CLOSED,
   COUNTERS_COMPLETIONS,
+  COUNTERS_CONNECTS,
+  COUNTERS_KEEP_ALIVES,
+  COUNTERS_KEEP_ALIVES_LAST,
+  COUNTERS_PROTOCOLS,
   COUNTERS_REASONS,
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
@@ -27,6 +34,8 @@ import {
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SOURCE_COUNTERS,
+  POOL_IDS_MAX,
+  PROTOCOLS_MAX,
   REASON_CONNECTIONS_MAX,
   REASON_NONE,
   SOURCE_COUNTERS_ACTIVE,
@@ -36,6 +45,17 @@ import {
 } from '../../assembly/layout.ts';
 import { regionOffset } from '../header.ts';
 import { reasons } from '../reasons.ts';
+import {
+  AGE_BOUNDS,
+  type ByProtocol,
+  FIGURES_LENGTH,
+  type Figures,
+  type HistogramReading,
+  KEEP_ALIVE_BOUNDS,
+  PROTOCOLS,
+  PROTOCOLS_AT_END,
+  readHistogram,
+} from './figures.ts';
 
 /** Numbers that only grow, by the names under which they are shown. */
 const SUMS = {
@@ -74,6 +94,8 @@ export interface BackendSums {
 export class WorkerCounters {
   readonly counters: BigUint64Array;
   readonly backends: BigUint64Array;
+  /** BACKEND_FIGURES_BYTES for each backend. */
+  readonly figures: BigUint64Array;
   /** SOURCE_IDS_MAX entries for each backend. */
   readonly sources: BigUint64Array;
   readonly #gauges: Uint32Array;
@@ -84,6 +106,11 @@ export class WorkerCounters {
     this.counters = new BigUint64Array(memory.buffer, regionOffset(memory, HEADER_REGION_COUNTERS), COUNTERS_BYTES / 8);
     this.backends = new BigUint64Array(memory.buffer, backends, (BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 8);
     this.#gauges = new Uint32Array(memory.buffer, backends, (BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 4);
+    this.figures = new BigUint64Array(
+      memory.buffer,
+      backends + BACKEND_FIGURES,
+      (BACKENDS_MAX * BACKEND_FIGURES_BYTES) / 8,
+    );
     const sources = regionOffset(memory, HEADER_REGION_SOURCE_COUNTERS);
     this.sources = new BigUint64Array(memory.buffer, sources, SOURCES_BYTES / 8);
     this.#sourceGauges = new Uint32Array(memory.buffer, sources, SOURCES_BYTES / 4);
@@ -114,6 +141,8 @@ export class Totals {
   readonly #retiredBackends = new BigUint64Array((BACKENDS_MAX * BACKEND_COUNTERS_BYTES) / 8);
   /** Times that a source had no port left, by the offset of its counter: most never have. */
   readonly #retiredExhaustions = new Map<number, number>();
+  /** By backend id: of those that were ever chosen. */
+  readonly #retiredFigures = new Map<number, Figures>();
 
   add(worker: WorkerCounters): void {
     this.#living.add(worker);
@@ -121,7 +150,9 @@ export class Totals {
 
   /** Keeps what it had counted; its memory is free to go. */
   retire(worker: WorkerCounters): void {
-    if (!this.#living.delete(worker)) return;
+    if (!this.#living.has(worker)) return;
+    for (const backend of this.backendsChosen()) this.#retiredFigures.set(backend, this.#figuresOf(backend, [worker]));
+    this.#living.delete(worker);
     for (const [index, value] of worker.counters.entries()) this.#retired[index]! += value;
     for (const [index, value] of worker.backends.entries()) {
       if (value !== 0n) this.#retiredBackends[index]! += value;
@@ -186,6 +217,56 @@ export class Totals {
       bytesTo: this.#backendSum(id, BACKEND_COUNTERS_BYTES_TO),
       bytesFrom: this.#backendSum(id, BACKEND_COUNTERS_BYTES_FROM),
     };
+  }
+
+  /** Ids of the backends that were ever the choice. */
+  backendsChosen(): number[] {
+    const ids = Array.from({ length: BACKENDS_MAX }, (_, id) => id);
+    return ids.filter((id) => this.#backendSum(id, BACKEND_COUNTERS_CHOSEN) > 0);
+  }
+
+  /** A backend's CONNACKs and latencies, see figures.ts. */
+  figuresOf(id: number): Figures {
+    return this.#figuresOf(id, this.#living);
+  }
+
+  #figuresOf(id: number, workers: Iterable<WorkerCounters>): Figures {
+    const sums = this.#retiredFigures.get(id)?.slice() ?? new Float64Array(FIGURES_LENGTH);
+    const first = (id * BACKEND_FIGURES_BYTES) / 8;
+    for (const { backends, figures } of workers) {
+      // Most memory of figures was never touched, and need not be by reading it.
+      if (backends[(id * BACKEND_COUNTERS_BYTES + BACKEND_COUNTERS_CHOSEN) / 8] === 0n) continue;
+      for (let index = 0; index < FIGURES_LENGTH; index++) sums[index]! += Number(figures[first + index]!);
+    }
+    return sums;
+  }
+
+  /** CONNECTs for one pool, or for all that there ever were; "other" are those refused for their version. */
+  connectsByProtocol(pool?: number): ByProtocol {
+    const pools = pool === undefined ? Array.from({ length: POOL_IDS_MAX }, (_, id) => id) : [pool];
+    return mapValues(PROTOCOLS, (protocol) =>
+      pools.reduce((sum, id) => sum + this.#sum(COUNTERS_CONNECTS + (id * PROTOCOLS_MAX + protocol) * 8), 0),
+    );
+  }
+
+  /** Connections that ended; "unknown" are those that never said their version. */
+  closedByProtocol(): Record<keyof typeof PROTOCOLS_AT_END, number> {
+    return mapValues(PROTOCOLS_AT_END, (protocol) => this.#sum(COUNTERS_PROTOCOLS + protocol * 8));
+  }
+
+  /** As clients asked for it in CONNECT, in seconds. */
+  keepAlives(): HistogramReading {
+    return readHistogram(KEEP_ALIVE_BOUNDS, (offset) => this.#sum(COUNTERS_KEEP_ALIVES + offset));
+  }
+
+  /** As it was in force when a connection that had reached a backend ended. */
+  keepAlivesLast(): HistogramReading {
+    return readHistogram(KEEP_ALIVE_BOUNDS, (offset) => this.#sum(COUNTERS_KEEP_ALIVES_LAST + offset));
+  }
+
+  /** How long such connections had lasted, in seconds. */
+  ages(): HistogramReading {
+    return readHistogram(AGE_BOUNDS, (offset) => this.#sum(COUNTERS_AGES + offset), 1000);
   }
 
   sums(): Sums {

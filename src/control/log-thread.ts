@@ -4,7 +4,6 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { LogFile } from './log-file.ts';
 import { compileFormat, type NamesUpdate, type RecordFormat } from './record-format.ts';
 import { RecordRing } from './record-ring.ts';
-import { RecordTally, type TallyMemory } from './record-tally.ts';
 
 export interface LogThreadStart {
   /** "-" standard output, "off" nowhere. */
@@ -12,8 +11,6 @@ export interface LogThreadStart {
   format: string;
   /** One u64: lines that could not be written. */
   dropped: BigUint64Array;
-  /** What is counted of the records, for metrics. */
-  tally: TallyMemory;
 }
 
 export type Command =
@@ -50,16 +47,14 @@ const CLOSE_PATIENCE_MS = 5000;
 class LogThread {
   readonly #port: MessagePort;
   readonly #format: RecordFormat;
-  /** None when the log is off: the records are counted all the same. */
+  /** None when the log is off: the rings are emptied all the same. */
   readonly #file: LogFile | undefined;
-  readonly #tally: RecordTally;
   #sources: Source[] = [];
   #closingMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(port: MessagePort, { path, format, dropped, tally }: LogThreadStart) {
+  constructor(port: MessagePort, { path, format, dropped }: LogThreadStart) {
     this.#port = port;
-    this.#tally = new RecordTally(tally);
     this.#format = compileFormat(format);
     this.#file =
       path === 'off'
@@ -130,7 +125,6 @@ class LogThread {
     ring.begin();
     let bytes = 0;
     while (file?.isAccepting !== false && ring.next(written)) {
-      this.#tally.add(ring.record);
       if (file === undefined) continue;
       this.#format.writeLine(file.output, ring.record);
       if (!file.isFull) continue;

@@ -4,6 +4,7 @@ import { randomInt } from 'node:crypto';
 import {
   ARENA_CHUNK_BYTES,
   BACKEND_COUNTERS_BYTES,
+  BACKEND_FIGURES_BYTES,
   BACKENDS_MAX,
   BUFFER_NOTE_BYTES,
   COLD_BYTES,
@@ -12,12 +13,14 @@ import {
   EVICTION_BYTES,
   EVICTIONS_MAX,
   HEADER_ACCEPTS_IN_FLIGHT,
+  HEADER_AGE_BOUNDS,
   HEADER_ARENA_CHUNKS,
   HEADER_BUFFER_BYTES,
   HEADER_BUFFER_COUNT,
   HEADER_BUFFERS_PROVIDED,
   HEADER_COMPLETION_ENTRIES,
   HEADER_CONNECTIONS_MAX,
+  HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_COUNT,
   HEADER_QUIET_MS,
@@ -61,6 +64,7 @@ import { providedEntries } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords } from '../header.ts';
 import { WASM_PAGE_BYTES } from '../wasm.ts';
+import { AGE_BOUNDS, KEEP_ALIVE_BOUNDS } from './figures.ts';
 
 const WASM_PAGES_MAX = 65536;
 /** An accept that waits holds a slot, and whom it accepts another one. */
@@ -138,6 +142,11 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
   write(HEADER_ACCEPTS_IN_FLIGHT, settings.acceptsInFlight);
   write(HEADER_QUIET_MS, settings.quietMs);
   for (const region of regions) write(region.field, region.offset);
+  header.set(KEEP_ALIVE_BOUNDS, HEADER_KEEP_ALIVE_BOUNDS / 4);
+  header.set(
+    AGE_BOUNDS.map((seconds) => seconds * 1000),
+    HEADER_AGE_BOUNDS / 4,
+  );
   write(HEADER_REGION_END, end);
   return memory;
 }
@@ -156,7 +165,7 @@ export function placeRegions(settings: MemorySettings): { regions: Region[]; end
 function regionSizes(settings: MemorySettings): [field: number, bytes: number][] {
   return [
     [HEADER_REGION_COUNTERS, COUNTERS_BYTES],
-    [HEADER_REGION_BACKEND_COUNTERS, BACKENDS_MAX * BACKEND_COUNTERS_BYTES],
+    [HEADER_REGION_BACKEND_COUNTERS, BACKENDS_MAX * (BACKEND_COUNTERS_BYTES + BACKEND_FIGURES_BYTES)],
     [HEADER_REGION_HEALTH, BACKENDS_MAX * 4],
     [HEADER_REGION_SNAPSHOTS, 2 * SNAPSHOT_HALF_BYTES],
     [HEADER_REGION_RECORDS, settings.recordsBytes],

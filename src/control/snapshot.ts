@@ -23,6 +23,8 @@ import {
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
   POOL_CONNECT_TIMEOUT_MS,
+  POOL_ID,
+  POOL_IDS_MAX,
   POOL_KEY,
   POOL_MEMBERS,
   POOL_SOURCE_COUNT,
@@ -56,6 +58,8 @@ export interface Backend {
   /** Index of its health word and counters in every worker's memory; never used for another in this process life. */
   id: number;
   pool: string;
+  /** Index of the pool's counters, the same for all of its members; never used for another pool in this process life. */
+  poolId: number;
   config: BackendConfig;
   sockaddr: Uint8Array;
   /** What it is dialled from, the same for all of a pool: ANY_SOURCE alone, or the pool's source_addresses. */
@@ -72,10 +76,11 @@ export interface Source {
 
 export const ANY_SOURCE: Source = { id: SOURCE_ANY, address: null, sockaddr: new Uint8Array(0) };
 
-/** Gives each pair of pool and address its number, the same one whenever it comes back. */
+/** Gives each pool, and each pair of pool and address, its number, the same one whenever it comes back. */
 export class BackendIds {
   readonly #ids = new Map<string, number>();
   readonly #sources = new Map<string, Map<string, number>>();
+  readonly #pools = new Map<string, number>();
 
   idOf(pool: string, address: string): number {
     const key = `${pool}\0${address}`;
@@ -87,6 +92,16 @@ export class BackendIds {
       throw new TidegateError('BACKENDS_MAX', message);
     }
     this.#ids.set(key, id);
+    return id;
+  }
+
+  poolIdOf(pool: string): number {
+    const id = this.#pools.get(pool) ?? this.#pools.size;
+    if (id >= POOL_IDS_MAX) {
+      const message = `more than ${POOL_IDS_MAX} pools, counting those that were removed since the start: restart`;
+      throw new TidegateError('POOLS_MAX', message);
+    }
+    this.#pools.set(pool, id);
     return id;
   }
 
@@ -113,12 +128,14 @@ function resolvePool({ name: pool, backends, sourceAddresses }: PoolConfig, ids:
   const sources = sourceAddresses.map((address) => {
     return { id: ids.sourceIdOf(pool, address), address, sockaddr: encodeSockaddr(address, 0) };
   });
+  const poolId = ids.poolIdOf(pool);
   // A connection has one family from end to end, so of a name the address of the sources' family is wanted.
   const family = sourceAddresses.length === 0 ? 0 : isIP(sourceAddresses[0]!);
   return Promise.all(
     backends.map(async (config) => ({
       id: ids.idOf(pool, config.address),
       pool,
+      poolId,
       config,
       sockaddr: await resolveSockaddr(pool, config, family),
       sources: sources.length === 0 ? [ANY_SOURCE] : sources,
@@ -191,6 +208,7 @@ function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[]): Uint8Ar
   const members = backends.filter((backend) => backend.pool === pool.name);
   const block = withSources(tableOf(pool).block(), members[0]!.sources);
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
+  writeWord(view, POOL_ID, members[0]!.poolId);
   writeWord(view, POOL_KEY, KEYS[pool.balance.key]);
   writeWord(view, POOL_CONNECT_TIMEOUT_MS, pool.connectTimeoutMs);
   for (const [index, { id, sockaddr }] of members.entries()) {

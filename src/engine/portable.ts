@@ -371,11 +371,17 @@ function onBackendError(this: Side, { code }: NodeJS.ErrnoException): void {
 // A backend that resets before the kernel took the CONNECT has done nothing with it, so the next one may have it.
 function onBackendConnect(this: Side): void {
   const { connection } = this;
+  if (connection.phase === DIALLING) onConnected(connection);
   this.write(connection.early, (error) => {
     if (!error && connection.phase === DIALLING) establish(connection, this);
   });
   // Nearly always the kernel has taken it by now, and the call comes before anything else can be read.
   if (this.writableLength > 0) connection.client.pause();
+}
+
+function onConnected({ engine, slot }: Connection): void {
+  engine.readClock();
+  engine.plane.connectionConnected(slot);
 }
 
 function establish(connection: Connection, backend: Side): void {
@@ -438,6 +444,7 @@ function onAnswered(connection: Connection, bytes: Buffer): void {
   const length = Math.min(bytes.length, CONNECT_BYTES_LIMIT);
   connection.isAnswered = true;
   engine.write(engine.scratch, bytes.subarray(0, length));
+  engine.readClock();
   engine.plane.connectionAnswered(slot, engine.scratch, length);
   armSilence(connection);
 }

@@ -145,11 +145,7 @@ export const defects: readonly Defect[] = [
     'last.end + length > header().bufferBytes',
     'last.end + length > header().bufferBytes + 32',
   ]),
-  defect('bytes to the client are not counted', [
-    PROXY,
-    'if (from == BACKEND) cold(slot).bytesToClient += length;',
-    '',
-  ]),
+  defect('bytes to the client are not counted', [PROXY, 'if (from == BACKEND) countToClient(slot, length);', '']),
   defect('a connection that ended still counts as active', [
     CONNECTION,
     'dropBackend(line); forgetClientId(line);',

@@ -113,7 +113,7 @@ function planMember(random: Random, host: string, id: number): BackendConfig {
 function toPoolMember(config: BackendConfig, id: number, addresses: readonly string[]): PoolMember {
   const sockaddr = encodeSockaddr(config.host, config.port);
   const sources = addresses.map(toSource);
-  return { id, pool: 'brokers', config, sockaddr, sources: sources.length === 0 ? [ANY_SOURCE] : sources };
+  return { id, pool: 'brokers', poolId: 0, config, sockaddr, sources: sources.length === 0 ? [ANY_SOURCE] : sources };
 }
 
 function toSource(address: string): Source {
