@@ -16,6 +16,9 @@ const BUFFERS = 'assembly/proxy/buffers.ts';
 const TABLE = 'assembly/proxy/table.ts';
 const CONNECTION = 'assembly/proxy/connection.ts';
 const SOURCES = 'assembly/proxy/sources.ts';
+const FIGURES = 'assembly/proxy/figures.ts';
+const CODE = 'assembly/mqtt/connack-code.ts';
+const DECIDE = 'assembly/proxy/decide.ts';
 const RECORDS = 'assembly/proxy/records.ts';
 const RING = 'assembly/uring/ring.ts';
 const OPS = 'assembly/uring/ops.ts';
@@ -146,6 +149,24 @@ export const defects: readonly Defect[] = [
     'last.end + length > header().bufferBytes + 32',
   ]),
   defect('bytes to the client are not counted', [PROXY, 'if (from == BACKEND) countToClient(slot, length);', '']),
+  defect('what the client said before its backend took CONNECT is not counted for it', [
+    CONNECTION,
+    'backend.bytesTo += line.bytesFromClient;',
+    '',
+  ]),
+  defect('bytes from a backend are counted twice', [
+    CONNECTION,
+    'backendCounters(line.backend).bytesFrom += length;',
+    'backendCounters(line.backend).bytesFrom += length * 2;',
+  ]),
+  defect('a CONNECT is counted again for each of its dials', [
+    DECIDE,
+    'stampDial(line);',
+    'stampDial(line); countConnect(poolAt(line.pool), line.version, line.keepAlive);',
+  ]),
+  defect('the time of a dial is not taken', [DECIDE, 'stampDial(line);', '']),
+  defect('the flags of CONNACK are taken for its code', [CODE, 'skip(1);', '']),
+  defect('a session that never was has an age', [FIGURES, 'if (!(hot(slot).flags & FLAG_ESTABLISHED)) return;', '']),
   defect('a connection that ended still counts as active', [
     CONNECTION,
     'dropBackend(line); forgetClientId(line);',

@@ -42,9 +42,9 @@ export function connectPacket({ version, clientId, username, willBytes, keepAliv
   return packet(0x10, fields);
 }
 
-/** As an MQTT 5.0 server accepts, with or without a keep alive of its own. */
-export function connackPacket(serverKeepAlive?: number): Uint8Array {
-  if (serverKeepAlive === undefined) return Uint8Array.of(0x20, 3, 0, 0, 0);
+/** As an MQTT 5.0 server answers; it accepts with a keep alive of its own. */
+export function connackPacket(code: number, serverKeepAlive?: number): Uint8Array {
+  if (serverKeepAlive === undefined) return Uint8Array.of(0x20, 3, 0, code, 0);
   return Uint8Array.of(0x20, 6, 0, 0, 3, 0x13, serverKeepAlive >> 8, serverKeepAlive & 255);
 }
 

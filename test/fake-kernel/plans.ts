@@ -82,7 +82,7 @@ function planEnding(random: Random, beginning: Beginning, scale: Scale): Ending 
 }
 
 export interface BackendPlan extends ActorPlan {
-  /** What it begins with: sometimes a CONNACK that names another keep alive. */
+  /** What it begins with: sometimes a CONNACK that refuses, or that names another keep alive. */
   head: Uint8Array;
   /** The keep alive that its CONNACK names; the client's own if none. */
   serverKeepAlive: number | undefined;
@@ -111,8 +111,8 @@ export function planBackend(random: Random, scale: Scale): BackendPlan {
 }
 
 function planConnack(random: Random, serverKeepAlive: number | undefined): Uint8Array {
-  if (serverKeepAlive !== undefined) return connackPacket(serverKeepAlive);
-  return random.chance(0.5) ? connackPacket() : NO_BYTES;
+  if (serverKeepAlive !== undefined) return connackPacket(0, serverKeepAlive);
+  return random.chance(0.5) ? connackPacket(random.pick([0, 0, 2, 0x87])) : NO_BYTES;
 }
 
 function planBackendEnding(random: Random, scale: Scale): Ending {

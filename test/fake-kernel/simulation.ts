@@ -31,6 +31,7 @@ import {
 import { createMemory } from '../../src/control/memory-map.ts';
 import { type DataPlane, loadDataPlane } from '../../src/data-plane.ts';
 import { headerWords, regionOffset } from '../../src/header.ts';
+import { FigureBooks } from './figures.ts';
 import { Kernel } from './kernel.ts';
 import type { Life } from './life.ts';
 import { type AccessRecord, RecordReader } from './records.ts';
@@ -98,6 +99,7 @@ class Simulation {
   readonly #kernel: Kernel;
   readonly #world: World;
   readonly #records: RecordReader;
+  readonly #figures: FigureBooks;
   readonly #view: DataView;
   readonly #counters: number;
   #recorded = 0;
@@ -137,6 +139,7 @@ class Simulation {
     });
     this.#kernel.world = this.#world;
     this.#records = new RecordReader(memory);
+    this.#figures = new FigureBooks(this.#world);
   }
 
   get decisions(): number {
@@ -207,6 +210,7 @@ class Simulation {
     const life = this.#world.lifeOf(record.peer);
     if (!life) throw new Violation('a record of nobody');
     life.judge(record);
+    this.#figures.onRecord(life, record);
     this.#recorded++;
     this.#bytesFromClients += record.bytesFromClient;
     this.#bytesToClients += record.bytesToClient;
@@ -287,6 +291,7 @@ class Simulation {
     if (dropped === 0) {
       this.#expect('bytesFromClients', COUNTERS_BYTES_FROM_CLIENTS, this.#bytesFromClients);
       this.#expect('bytesToClients', COUNTERS_BYTES_TO_CLIENTS, this.#bytesToClients);
+      this.#figures.check(this.#memory, BACKENDS_LOOKED_AT);
     }
     let reasons = 0;
     for (let reason = 0; reason < REASONS_MAX; reason++) reasons += this.#counter(COUNTERS_REASONS + reason * 8);
