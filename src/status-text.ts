@@ -9,6 +9,7 @@ export function statusText(status: StatusDocument): string {
     summary(status),
     listeners(status),
     workers(status),
+    connects(status),
     ...status.pools.map((each) => pool(each, nowMs)),
     ends(status),
   ]
@@ -38,6 +39,14 @@ function workers({ workers }: StatusDocument): string {
 
 type PoolDocument = StatusDocument['pools'][number];
 
+/** By MQTT version, for pools that have seen any. */
+function connects({ pools }: StatusDocument): string {
+  const rows = pools
+    .map(({ name, connects_by_protocol: by }) => [name, by['3.1'], by['3.1.1'], by['5.0'], by.other])
+    .filter(([, ...counts]) => counts.some((count) => count !== 0));
+  return rows.length === 0 ? '' : textTable(['CONNECTS OF POOL', 'MQTT 3.1', '3.1.1', '5.0', 'OTHER'], rows);
+}
+
 function pool({ name, method, key, algorithm, backends }: PoolDocument, nowMs: number): string {
   const rows = backends.map((backend) => [
     backend.address,
@@ -52,7 +61,7 @@ function pool({ name, method, key, algorithm, backends }: PoolDocument, nowMs: n
   ]);
   const how = key === null ? method : `${method} of ${key} by ${algorithm}`;
   const headings = ['BACKEND', 'STATE', 'FOR', 'WEIGHT', 'CONNECTIONS', 'CONNECTS', 'FAILURES', 'PROBE', 'REASON'];
-  return `Pool ${name}: ${how}\n${textTable(headings, rows)}${sources(backends)}`;
+  return `Pool ${name}: ${how}\n${textTable(headings, rows)}${answers(backends)}${sources(backends)}`;
 }
 
 /** "up 40 %" while it starts slowly. */
@@ -64,6 +73,36 @@ function stateText({ state, share, backup, operator, judged }: BackendDocument):
 
 function probeText({ probe }: BackendDocument): string {
   return probe === null ? '-' : `${probe.verdict}, ${(probe.duration_seconds * 1000).toFixed(1)} ms`;
+}
+
+/** What backends answered to CONNECT, and how soon; nothing where none has. */
+function answers(backends: readonly BackendDocument[]): string {
+  const rows = backends
+    .filter(({ connack }) => Object.values(connack).some((count) => count > 0))
+    .map((backend) => [
+      backend.address,
+      connackText(backend),
+      latencyText(backend.connect_seconds),
+      latencyText(backend.connack_seconds),
+      backend.bytes_to_backend,
+      backend.bytes_from_backend,
+    ]);
+  if (rows.length === 0) return '';
+  const headings = ['BACKEND', 'CONNACKS BY CODE', 'CONNECT P50, P99', 'CONNACK P50, P99', 'BYTES TO IT', 'FROM IT'];
+  return textTable(headings, rows);
+}
+
+/** "0: 1024, 5: 3". */
+function connackText({ connack }: BackendDocument): string {
+  const seen = Object.entries(connack).filter(([, count]) => count > 0);
+  return seen.map(([code, count]) => `${code}: ${count}`).join(', ');
+}
+
+/** Of the last minute. */
+function latencyText(seconds: BackendDocument['connect_seconds']): string {
+  if (seconds === null) return '-';
+  const [p50, p99] = [seconds.p50, seconds.p99].map((each) => (each * 1000).toFixed(1));
+  return `${p50}, ${p99} ms`;
 }
 
 /** Nothing where the system chooses them and has always found a port. */

@@ -20,7 +20,7 @@ import { statusSchema } from '../src/admin/status-document.ts';
 import { loadUws } from '../src/admin/uwebsockets.ts';
 import { parseConfig } from '../src/config.ts';
 import { start, type TidegateError } from '../src/index.ts';
-import { type Administered, JSON_TYPE, startAdministered } from './tools/administered.ts';
+import { JSON_TYPE, metricsOf, startAdministered } from './tools/administered.ts';
 import { ask } from './tools/ask.ts';
 import { echo, hello, refusingBackend, startBackend } from './tools/backends.ts';
 import { untilHealth } from './tools/balancer.ts';
@@ -390,18 +390,6 @@ testEveryEngine('metrics count connections, their reasons, versions, keep alives
   assert.ok(value('tidegate_process_open_fds') > 3);
   open.socket.destroy();
 });
-
-async function metricsOf(balancer: Administered): Promise<(sample: string) => number> {
-  const lines = (await balancer.ask('/metrics')).text
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#'));
-  const values = new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]));
-  return (sample) => {
-    const value = values.get(sample);
-    assert.ok(value !== undefined, `no ${sample}`);
-    return value;
-  };
-}
 
 test('connections are counted also when the access log is off', async (context) => {
   const backend = await startBackend(context, hello);

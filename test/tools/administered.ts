@@ -1,4 +1,5 @@
 // A balancer with an admin API, and what that answers.
+import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { StatusDocument } from '../../src/admin/status-document.ts';
 import { type Asked, type AskOptions, ask } from './ask.ts';
@@ -34,5 +35,18 @@ export async function startAdministered(
         headers: JSON_TYPE,
         body: JSON.stringify({ state }),
       }),
+  };
+}
+
+/** Finds the value of a sample by its whole name, as of now. */
+export async function metricsOf(balancer: Administered): Promise<(sample: string) => number> {
+  const lines = (await balancer.ask('/metrics')).text
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'));
+  const values = new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]));
+  return (sample) => {
+    const value = values.get(sample);
+    assert.ok(value !== undefined, `no ${sample}`);
+    return value;
   };
 }
