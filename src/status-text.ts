@@ -75,10 +75,10 @@ function probeText({ probe }: BackendDocument): string {
   return probe === null ? '-' : `${probe.verdict}, ${(probe.duration_seconds * 1000).toFixed(1)} ms`;
 }
 
-/** What backends answered to CONNECT, and how soon; nothing where none has. */
+/** What backends answered to CONNECT, and how soon; nothing where none was connected to. */
 function answers(backends: readonly BackendDocument[]): string {
   const rows = backends
-    .filter(({ connack }) => Object.values(connack).some((count) => count > 0))
+    .filter(({ connects }) => connects > 0)
     .map((backend) => [
       backend.address,
       connackText(backend),
@@ -92,10 +92,10 @@ function answers(backends: readonly BackendDocument[]): string {
   return textTable(headings, rows);
 }
 
-/** "0: 1024, 5: 3". */
+/** "0: 1024, 5: 3", and "-" for none. */
 function connackText({ connack }: BackendDocument): string {
   const seen = Object.entries(connack).filter(([, count]) => count > 0);
-  return seen.map(([code, count]) => `${code}: ${count}`).join(', ');
+  return seen.map(([code, count]) => `${code}: ${count}`).join(', ') || '-';
 }
 
 /** Of the last minute. */
