@@ -82,6 +82,7 @@ test('a backend that has become slow shows within a minute, and what a dead work
   const backend = 7;
   const totals = new Totals();
   const recent = new RecentLatencies(totals);
+  const latenciesOf = (id: number) => recent.of(id, totals.figuresOf(id));
   const newWorker = () => {
     const worker = new WorkerCounters(createMemory(defaultSettings(16, 1), 0, NONE));
     totals.add(worker);
@@ -93,15 +94,15 @@ test('a backend that has become slow shows within a minute, and what a dead work
   };
   const first = newWorker();
   count(first, bucketOf(8, 0), 1000);
-  assert.ok(recent.of(backend).connect!.p99 < 0.001, 'since the start');
+  assert.ok(latenciesOf(backend).connect!.p99 < 0.001, 'since the start');
   totals.retire(first);
   const second = newWorker();
   count(second, bucketOf(20, 0), 10);
-  assert.ok(recent.of(backend).connect!.p50 < 0.001);
+  assert.ok(latenciesOf(backend).connect!.p50 < 0.001);
   for (let sample = 0; sample < 6; sample++) recent.sample();
-  assert.equal(recent.of(backend).connect, null, 'nothing in the last minute');
+  assert.equal(latenciesOf(backend).connect, null, 'nothing in the last minute');
   count(second, bucketOf(20, 0), 10);
-  assert.ok(recent.of(backend).connect!.p50 > 1);
+  assert.ok(latenciesOf(backend).connect!.p50 > 1);
   assert.deepEqual(totals.backendsChosen(), [backend]);
-  assert.equal(recent.of(backend + 1).connect, null);
+  assert.equal(latenciesOf(backend + 1).connect, null);
 });

@@ -70,7 +70,8 @@ function backendDocument(backend: Backend, sources: readonly SourceStatus[], bal
   const { supervisor, judge, operator, latencies } = balancer;
   const { state, reason, sinceMs, share, lastProbe } = standingOf(balancer, backend);
   const judged = judge.standingOf(backend);
-  const { connect, connack } = latencies.of(id);
+  const figures = supervisor.totals.figuresOf(id);
+  const { connect, connack } = latencies.of(id, figures);
   const { chosen, connects, failures, bytesTo, bytesFrom } = supervisor.totals.sumsOf(id);
   return {
     address: config.address,
@@ -89,7 +90,7 @@ function backendDocument(backend: Backend, sources: readonly SourceStatus[], bal
     connect_failures: failures,
     bytes_to_backend: bytesTo,
     bytes_from_backend: bytesFrom,
-    connack: Object.fromEntries(connackCounts(supervisor.totals.figuresOf(id))),
+    connack: Object.fromEntries(connackCounts(figures)),
     connect_seconds: connect,
     connack_seconds: connack,
     sources: sources.map(sourceDocument),

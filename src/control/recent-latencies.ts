@@ -33,9 +33,8 @@ export class RecentLatencies {
     this.#samples = [...this.#samples, new Map(figures)].slice(-SAMPLES);
   }
 
-  /** Before there are enough samples: since the start. */
-  of(backend: number): Latencies {
-    const figures = this.#totals.figuresOf(backend);
+  /** Up to `figures`, which are those of now. Before there are enough samples: since the start. */
+  of(backend: number, figures: Figures): Latencies {
     const isFull = this.#samples.length === SAMPLES;
     const before = (isFull ? this.#samples[0]!.get(backend) : undefined) ?? NOTHING;
     return { connect: connectPercentiles(figures, before), connack: connackPercentiles(figures, before) };
