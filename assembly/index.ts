@@ -10,6 +10,7 @@ export {
   connectionClose,
   connectionDecide,
   connectionDialled,
+  connectionFramed,
   connectionMoved,
   connectionNext,
   connectionOpen,

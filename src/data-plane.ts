@@ -32,6 +32,8 @@ export interface DataPlane {
   idleReason(slot: number): number;
   /** Writes the refusal for the slot's reason to `out`, REFUSAL_BYTES_MAX long; returns its bytes, 0 for none. */
   connectionRefusal(slot: number, out: number): number;
+  /** A side's next bytes: follows where in a packet they end. 0 is the client's side, 1 the backend's. */
+  connectionFramed(slot: number, side: number, bytes: number, length: number): void;
   /** Adds to the byte counters. */
   connectionMoved(slot: number, fromClient: number, toClient: number): void;
   /** Writes the access record and frees the slot. A reason that a refusal set before wins. */

@@ -1,6 +1,8 @@
 // The life of a connection as both engines live it: open, decide, dial, next, close. How bytes are moved in between is
 // each engine's own (proxy.ts here, portable.ts in TypeScript).
 import {
+  COLD_FRAMING,
+  FRAMING_BOUNDARY,
   NONE,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
@@ -10,6 +12,7 @@ import {
 } from '../layout';
 import { Cold, memberAt } from '../memory';
 import { writeRefusal } from '../mqtt/connack';
+import { advanceFraming } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { attachClientIds, forgetClientId } from './client-id';
@@ -60,6 +63,8 @@ export function beginLife(slot: u32, listener: u32): void {
   line.version = 0;
   line.clientTick = currentTick();
   line.clientIdBytes = 0;
+  line.framingFromClient = FRAMING_BOUNDARY;
+  line.framingFromBackend = FRAMING_BOUNDARY;
   setPhase(slot, PHASE_READING);
   count().accepted++;
   count().slotsUsed++;
@@ -151,6 +156,16 @@ export function connectionRefusal(slot: u32, out: usize): u32 {
 export function connectionMoved(slot: u32, fromClient: u32, toClient: u32): void {
   cold(slot).bytesFromClient += fromClient;
   cold(slot).bytesToClient += toClient;
+}
+
+/** The side's next bytes have come: notes where in a packet they end. */
+export function connectionFramed(slot: u32, side: u32, bytes: usize, length: u32): void {
+  const framing = framingAddress(slot, side);
+  store<u32>(framing, advanceFraming(load<u32>(framing), bytes, length));
+}
+
+function framingAddress(slot: u32, side: u32): usize {
+  return changetype<usize>(cold(slot)) + COLD_FRAMING + (side << 2);
 }
 
 /** Ends the life: one access record, then the slot is free. The first reason given stands. */

@@ -1,6 +1,7 @@
 // First bytes to verdict: the one decision that every engine asks for.
 
 import {
+  FRAMING_UNKNOWN,
   HEADER_CONNECT,
   HEADER_OFFSET,
   HEADER_RANDOM_STATE,
@@ -16,7 +17,7 @@ import {
   VERDICT_MORE,
   VERDICT_REFUSE,
 } from '../layout';
-import { Cold, Connect, memberAt, Pool } from '../memory';
+import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';
 import { hashKey } from '../route/table';
@@ -50,6 +51,10 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   line.keepAlive = <u16>found.keepAlive;
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
   line.pool = <u8>listenerAt(line.listener).pool;
+  if (drainOf(poolAt(line.pool)).packets == 0) {
+    line.framingFromClient = FRAMING_UNKNOWN;
+    line.framingFromBackend = FRAMING_UNKNOWN;
+  }
   takeKey(slot, line, poolAt(line.pool), found, bytes);
   return chooseBackend(slot);
 }

@@ -87,6 +87,7 @@ import {
   connectionAnswered,
   connectionDecide,
   connectionDialled,
+  connectionFramed,
   connectionNext,
   connectionOutOfPorts,
   connectionRefusal,
@@ -335,6 +336,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
 
 function onBytes(slot: u32, side: u32, buffer: u32, length: u32): void {
   const line = hot(slot);
+  connectionFramed(slot, side, pieceAddress(buffer, 0), length);
   if (side == CLIENT) {
     cold(slot).bytesFromClient += length;
     cold(slot).clientTick = currentTick();

@@ -18,6 +18,7 @@
 // both waiting, and must not blame its clients for its own delay.
 import { createServer, type Server, Socket } from 'node:net';
 import {
+  COLD_FRAMING,
   COLD_PEER,
   COLD_PEER_BYTES,
   CONNECT_BYTES_LIMIT,
@@ -26,6 +27,7 @@ import {
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_BYTES,
   COUNTERS_REASONS,
+  FRAMING_UNKNOWN,
   HEADER_CLOCK_MS,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SCRATCH,
@@ -66,6 +68,10 @@ const IDLE_TURN_MS = 100;
 const EARLY_BYTES_MAX = 64 * 1024;
 
 const READ_BYTES = 64 * 1024;
+
+/** The sides as the data plane numbers them. */
+const CLIENT = 0;
+const BACKEND = 1;
 
 const READING = 0; // the CONNECT isn't complete
 const DIALLING = 1; // until the CONNECT was handed to a backend's socket
@@ -208,6 +214,8 @@ class Connection {
   clientMs: number;
   /** The backend's first bytes were looked at. */
   isAnswered = false;
+  /** The data plane follows where its packets begin and end. */
+  isFollowed = true;
 
   constructor(engine: PortableEngine, slot: number, client: Side, nowMs: number) {
     this.engine = engine;
@@ -295,10 +303,12 @@ function decide(connection: Connection): void {
   engine.write(engine.scratch, early.subarray(0, length));
   engine.readClock();
   engine.plane.observeSnapshot();
-  follow(connection, engine.plane.connectionDecide(slot, engine.scratch, length));
+  const verdict = engine.plane.connectionDecide(slot, engine.scratch, length);
+  connection.isFollowed = engine.readWord(engine.plane.coldAddress(slot) + COLD_FRAMING) !== FRAMING_UNKNOWN;
+  obey(connection, verdict);
 }
 
-function follow(connection: Connection, verdict: number): void {
+function obey(connection: Connection, verdict: number): void {
   if (verdict === VERDICT_MORE) return;
   if (verdict === VERDICT_DIAL) dial(connection);
   else refuse(connection);
@@ -397,7 +407,7 @@ function tryNext(connection: Connection): void {
   engine.readClock();
   engine.plane.observeSnapshot();
   const { plane } = engine;
-  follow(connection, connection.isOutOfPorts ? plane.connectionOutOfPorts(slot) : plane.connectionNext(slot));
+  obey(connection, connection.isOutOfPorts ? plane.connectionOutOfPorts(slot) : plane.connectionNext(slot));
 }
 
 // ---- Both ways -------------------------------------------------------------------------------------------------------
@@ -406,6 +416,7 @@ function onClientData(this: Side, bytes: Buffer): void {
   const { connection } = this;
   if (connection.phase === CLOSING) return;
   connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
+  follow(connection, CLIENT, bytes);
   connection.clientMs = performance.now();
   if (connection.phase !== OPEN) gather(connection, bytes);
   else if (!connection.backend!.write(bytes)) throttle(this);
@@ -419,8 +430,16 @@ function onBackendData(this: Side, length: number): boolean {
   const bytes = received.subarray(0, length);
   if (!connection.isAnswered) onAnswered(connection, bytes);
   connection.engine.plane.connectionMoved(connection.slot, 0, length);
+  follow(connection, BACKEND, bytes);
   if (!writeCopy(connection.client, bytes)) throttle(this);
   return true;
+}
+
+/** Tells the data plane what has come from a side: it keeps where in a packet that ends. */
+function follow({ engine, slot, isFollowed }: Connection, side: number, bytes: Uint8Array): void {
+  if (!isFollowed) return;
+  engine.write(engine.scratch, bytes);
+  engine.plane.connectionFramed(slot, side, engine.scratch, bytes.length);
 }
 
 /** As client.write does, with bytes that are overwritten as soon as this returns. */
