@@ -43,11 +43,6 @@ export function bytesOfPacket(state: u32, bytes: usize, length: u32): u32 {
   return at;
 }
 
-/** Nothing that follows would be taken for a part of a packet that has begun, as far as that can be known. */
-export function mayCut(state: u32): bool {
-  return state == FRAMING_BOUNDARY || state == FRAMING_UNKNOWN;
-}
-
 function isInHeader(state: u32): bool {
   return state == FRAMING_BOUNDARY || state >> KIND_SHIFT != 0;
 }

@@ -49,6 +49,7 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   }
   hot(slot).flags |= FLAG_CONNECT_WHOLE;
   line.keepAlive = <u16>found.keepAlive;
+  hot(slot).clientPacketBytesMax = <u16>(found.maximumPacketSize > 0xffff ? 0 : found.maximumPacketSize);
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
   line.pool = <u8>listenerAt(line.listener).pool;
   if (drainOf(poolAt(line.pool)).packets == 0) {
