@@ -1,6 +1,7 @@
 // The full data plane: the embeddable core, the life of a connection that every engine shares, and the uring engine.
 import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_STATE, LAYOUT_VERSION } from './layout';
 import { attachClientIds } from './proxy/client-id';
+import { evictionOf } from './proxy/evictions';
 import { attachTable, cold, header } from './proxy/table';
 import { observeSnapshot } from './snapshot';
 
@@ -11,11 +12,16 @@ export {
   connectionConnected,
   connectionDecide,
   connectionDialled,
+  connectionFarewell,
+  connectionFramed,
+  connectionMayCut,
   connectionMoved,
   connectionNext,
   connectionOpen,
   connectionOutOfPorts,
   connectionRefusal,
+  connectionRest,
+  connectionSaysGoodbye,
   connectTimeoutMs,
   dialTimeoutMs,
   idleLimitMs,
@@ -24,6 +30,7 @@ export {
   sourceAddress,
   sweep,
 } from './proxy/connection';
+export { takeEviction } from './proxy/evictions';
 export { run, startLoop, turn } from './proxy/loop';
 export { observeSnapshot } from './snapshot';
 export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from './uring/ring';
@@ -37,6 +44,11 @@ export function start(): u32 {
   attachClientIds();
   observeSnapshot();
   return 0;
+}
+
+/** Address of the slot's Eviction: what takeEviction found for it, but for slot and generation. */
+export function evictionAddress(slot: u32): usize {
+  return changetype<usize>(evictionOf(slot));
 }
 
 /** Address of the slot's Cold line. */

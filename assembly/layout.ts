@@ -240,12 +240,12 @@ export const SNAPSHOT_BLOCKS = SNAPSHOT_POOLS + POOLS_MAX * 4;
 
 // A pool block is relocatable: offsets inside it count from its own start, so it is built once and copied everywhere.
 //
-//   Pool 64 B | Member 64 B x memberCount | table | Source x sourceCount, 8-byte aligned
+//   Pool 80 B | Member 64 B x memberCount | table | Source x sourceCount, 8-byte aligned | Drain, its server reference
 //
 // table: rendezvous, rowCount rows of ROW_BYTES (first, second, third member, spare: u8 each, ROW_NONE for none);
 //        ketama, pointCount points of POINT_BYTES (u32 hash, u32 member), ascending by hash, no hash twice;
 //        nothing for pools of another method.
-export const POOL_BYTES = 64;
+export const POOL_BYTES = 80;
 export const POOL_METHOD = 0;
 export const POOL_KEY = 4;
 export const POOL_ALGORITHM = 8;
@@ -259,6 +259,7 @@ export const POOL_CONNECT_TIMEOUT_MS = 48; // for one dial
 export const POOL_SOURCE_COUNT = 52; // 0: the system chooses
 export const POOL_SOURCES = 56; // offset in the block
 export const POOL_ID = 60; // index of its counters
+export const POOL_DRAIN = 64; // offset in the block
 export const MEMBER_BYTES = 64;
 export const MEMBER_BACKEND = 0; // id: index of health and counters
 export const MEMBER_WEIGHT = 4; // 0 takes nobody
@@ -270,6 +271,11 @@ export const SOURCE_BYTES = 40;
 export const SOURCE_ID = 0; // index of its counters, for each backend of the pool
 export const SOURCE_SOCKADDR_BYTES = 4;
 export const SOURCE_SOCKADDR = 8; // SOCKADDR_BYTES_MAX, as the kernel spells it; port 0
+export const DRAIN_BYTES = 16;
+export const DRAIN_PACKETS = 0; // 1: it is followed where a connection's packets begin and end
+export const DRAIN_REFERENCE_BYTES = 4; // of the Server Reference, which follows; 0: none
+export const DRAIN_ORPHAN_INTERVAL_US = 8; // between two clients that a backend left behind; 0: all are closed at once
+export const SERVER_REFERENCE_BYTES_MAX = 255;
 export const ROW_BYTES = 4;
 export const ROW_NONE = 255;
 export const ROWS_MIN = 1 << 8;
@@ -419,6 +425,9 @@ export const COLD_TRIED = 72; // u64, a bit for each member already dialled
 export const COLD_PEER = 80; // sockaddr as accept wrote it
 export const COLD_PEER_BYTES = COLD_PEER + SOCKADDR_BYTES_MAX; // u32
 export const COLD_CLIENT_ID = 112; // the id itself up to CLIENT_ID_INLINE_BYTES, else the first arena chunk (u32)
+/** COLD_FRAMING between two packets. What it says inside of one: mqtt/framing.ts. */
+export const FRAMING_BOUNDARY = 0;
+export const FRAMING_UNKNOWN = 0xffffffff; // this isn't MQTT, or isn't followed: no boundary is known any more
 export const CLIENT_ID_INLINE_BYTES = 16;
 /** A longer ClientId is routed whole but logged cut off at this length. */
 export const CLIENT_ID_KEPT_BYTES_MAX = 1020;

@@ -72,6 +72,10 @@ import {
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
   COUNTERS_TURNS,
+  DRAIN_BYTES,
+  DRAIN_ORPHAN_INTERVAL_US,
+  DRAIN_PACKETS,
+  DRAIN_REFERENCE_BYTES,
   EVICTION_BYTES,
   EVICTION_CODE,
   EVICTION_FLAGS,
@@ -155,6 +159,7 @@ import {
   POOL_BLOCK_BYTES,
   POOL_BYTES,
   POOL_CONNECT_TIMEOUT_MS,
+  POOL_DRAIN,
   POOL_ENTRY_COUNT,
   POOL_ID,
   POOL_KEY,
@@ -407,10 +412,14 @@ export class Pool {
   sourceCount: u32;
   sources: u32;
   id: u32;
+  drain: u32;
+  _pad68: u32;
+  _pad72: u64;
 }
 if (offsetof<Pool>('sourceCount') != POOL_SOURCE_COUNT) ERROR('Pool.sourceCount moved');
 if (offsetof<Pool>('sources') != POOL_SOURCES) ERROR('Pool.sources moved');
 if (offsetof<Pool>('id') != POOL_ID) ERROR('Pool.id moved');
+if (offsetof<Pool>('drain') != POOL_DRAIN) ERROR('Pool.drain moved');
 if (offsetof<Pool>('table') != POOL_TABLE) ERROR('Pool.table moved');
 if (offsetof<Pool>('method') != POOL_METHOD) ERROR('Pool.method moved');
 if (offsetof<Pool>('memberCount') != POOL_MEMBER_COUNT) ERROR('Pool.memberCount moved');
@@ -460,6 +469,19 @@ if (offsetof<Source>('_sockaddr0') != SOURCE_SOCKADDR) ERROR('Source.sockaddr mo
 if (offsetof<Source>() != SOURCE_BYTES) ERROR('Source changed its size');
 if (SOURCE_SOCKADDR + SOCKADDR_BYTES_MAX > SOURCE_BYTES) ERROR('an address is larger than its place');
 if (SOURCES_MAX >= SOURCE_IDS_MAX) ERROR('more sources than ids');
+
+/** How a pool's clients are moved away; the server reference follows. */
+@unmanaged
+export class Drain {
+  packets: u32;
+  referenceBytes: u32;
+  orphanIntervalUs: u32;
+  _pad12: u32;
+}
+if (offsetof<Drain>('packets') != DRAIN_PACKETS) ERROR('Drain.packets moved');
+if (offsetof<Drain>('referenceBytes') != DRAIN_REFERENCE_BYTES) ERROR('Drain.referenceBytes moved');
+if (offsetof<Drain>('orphanIntervalUs') != DRAIN_ORPHAN_INTERVAL_US) ERROR('Drain.orphanIntervalUs moved');
+if (offsetof<Drain>() != DRAIN_BYTES) ERROR('Drain changed its size');
 
 /** What a worker knows of one backend as dialled from one source. */
 @unmanaged
@@ -651,4 +673,10 @@ export function memberAt(pool: Pool, index: u32): Member {
 export function sourceAt(pool: Pool, index: u32): Source {
   assert(index < pool.sourceCount);
   return changetype<Source>(changetype<usize>(pool) + pool.sources + <usize>index * SOURCE_BYTES);
+}
+
+/** How its clients are moved away. */
+export function drainOf(pool: Pool): Drain {
+  assert(pool.drain != 0);
+  return changetype<Drain>(changetype<usize>(pool) + pool.drain);
 }

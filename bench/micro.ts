@@ -1,12 +1,21 @@
-// npm run bench:micro: what one CONNECT, one hash and one look-up cost in WASM, each call made from JavaScript, beside
+// npm run bench:micro: what one CONNECT, one hash, one look-up and one message's framing cost in WASM, each call made from JavaScript, beside
 // mqtt-packet and what one would write in plain JavaScript. In the data plane the call across the border is not there.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { generate, type Packet, parser } from 'mqtt-packet';
 import { Bench } from 'tinybench';
-import { CONNECT_BYTES, CONNECT_CLIENT_ID, CONNECT_CLIENT_ID_BYTES } from '../assembly/layout.ts';
+import {
+  CONNECT_BYTES,
+  CONNECT_CLIENT_ID,
+  CONNECT_CLIENT_ID_BYTES,
+  HEADER_REGION_SCRATCH,
+  NONE,
+} from '../assembly/layout.ts';
+import { createMemory, defaultSettings } from '../src/control/memory-map.ts';
 import { createTable, parseConnect } from '../src/core.ts';
+import { compileDataPlane, startDataPlane } from '../src/data-plane.ts';
+import { regionOffset } from '../src/header.ts';
 import { crc32Plain, findClientId, type Point, rendezvousPlain, ringLookUp, sipHashPlain } from './micro/plain.ts';
 
 interface Core {
@@ -92,6 +101,23 @@ await compare(`choose among ${MEMBERS} backends by a key of ${key.length} bytes`
   'rendezvous, each backend scored, plain JavaScript': () => rendezvousPlain(key, names),
   'ketama ring, WASM': () => core.table_lookup(ketamaAt, keyAt, key.length, health),
   'ring of sorted points, plain JavaScript': () => ringLookUp(ring, crc32Plain(key)),
+});
+
+const planeMemory = createMemory(defaultSettings(4, 1), 0, NONE);
+const plane = startDataPlane(planeMemory, compileDataPlane());
+const slot = plane.connectionOpen(0);
+const message = generate({ cmd: 'publish', topic: 'a/b', payload: 'x'.repeat(57), qos: 0, dup: false, retain: false });
+const acknowledgement = generate({ cmd: 'puback', messageId: 1 });
+const acknowledgements = Buffer.concat(Array.from({ length: 16 }, () => acknowledgement));
+const messageAt = regionOffset(planeMemory, HEADER_REGION_SCRATCH);
+const acknowledgementsAt = messageAt + message.length;
+new Uint8Array(planeMemory.buffer).set(Buffer.concat([message, acknowledgements]), messageAt);
+
+await compare('follow where packets begin and end', {
+  [`a message of ${message.length} bytes`]: () => plane.connectionFramed(slot, 0, messageAt, message.length),
+  [`16 packets in ${acknowledgements.length} bytes`]: () =>
+    plane.connectionFramed(slot, 0, acknowledgementsAt, acknowledgements.length),
+  'nothing: what the call itself costs': () => plane.connectionFramed(slot, 0, messageAt, 0),
 });
 
 /** What is compared does the same work. */

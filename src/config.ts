@@ -67,6 +67,14 @@ export interface PoolConfig {
   connectTimeoutMs: number;
   /** IP addresses of one family that connections to the backends are made from; none: the system chooses. */
   sourceAddresses: string[];
+  drain: DrainConfig;
+}
+
+export interface DrainConfig {
+  /** It is followed where packets begin and end, so that none is cut. */
+  packets: boolean;
+  /** What the DISCONNECT of a client that is moved away names as its other server; empty for nothing. */
+  serverReference: string;
 }
 
 export interface BalanceConfig {
@@ -233,6 +241,7 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     backends: pool.backends.map((backend) => normaliseBackend(backend, pool)),
     connectTimeoutMs: pool.connect_timeout,
     sourceAddresses: pool.source_addresses,
+    drain: { packets: pool.drain.packets, serverReference: pool.drain.server_reference ?? '' },
   };
 }
 

@@ -34,6 +34,20 @@ export interface DataPlane {
   idleReason(slot: number): number;
   /** Writes the refusal for the slot's reason to `out`, REFUSAL_BYTES_MAX long; returns its bytes, 0 for none. */
   connectionRefusal(slot: number, out: number): number;
+  /** A side's next bytes: follows where in a packet they end. 0 is the client's side, 1 the backend's. */
+  connectionFramed(slot: number, side: number, bytes: number, length: number): void;
+  /** The slot of the next connection that has to go, NONE when there is none. */
+  takeEviction(): number;
+  /** Address of its Eviction, whose slot and generation mean nothing. */
+  evictionAddress(slot: number): number;
+  /** Of a connection that has to go: not 0 when the side stands where it may be cut. */
+  connectionMayCut(slot: number, side: number): number;
+  /** The same, where it may not: how many of these next bytes still have to be passed on. */
+  connectionRest(slot: number, side: number, bytes: number, length: number): number;
+  /** Writes the client's DISCONNECT, at most `room` bytes; returns how many, 0 when it gets none. */
+  connectionFarewell(slot: number, out: number, room: number): number;
+  /** Not 0 when the backend gets a DISCONNECT in the client's name. */
+  connectionSaysGoodbye(slot: number): number;
   /** Adds to the byte counters. */
   connectionMoved(slot: number, fromClient: number, toClient: number): void;
   /** Writes the access record and frees the slot. A reason that a refusal set before wins. */
@@ -78,6 +92,8 @@ export function loadDataPlane(
   return {
     ...plane,
     connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
+    takeEviction: () => plane.takeEviction() >>> 0,
+    evictionAddress: (slot) => plane.evictionAddress(slot) >>> 0,
     coldAddress: (slot) => plane.coldAddress(slot) >>> 0,
     memberAddress: (slot) => plane.memberAddress(slot) >>> 0,
     sourceAddress: (slot) => plane.sourceAddress(slot) >>> 0,

@@ -1,5 +1,5 @@
 // A pool of the configuration as the core's table.
-import { SOURCE_BYTES } from '../assembly/layout.ts';
+import { DRAIN_BYTES, SOURCE_BYTES } from '../assembly/layout.ts';
 import type { PoolConfig } from './config.ts';
 import { createTable, type Table, type TableOptions, tableBytes } from './core.ts';
 
@@ -11,7 +11,9 @@ export function tableOf(pool: PoolConfig): Table {
 
 /** Bytes of its block in the snapshot. Throws a TableError for a pool whose table can't be built. */
 export function blockBytesOf(pool: PoolConfig): number {
-  return sourcesOffset(tableBytes(optionsOf(pool))) + pool.sourceAddresses.length * SOURCE_BYTES;
+  const { sourceAddresses, drain } = pool;
+  const sources = sourcesOffset(tableBytes(optionsOf(pool)));
+  return sources + sourceAddresses.length * SOURCE_BYTES + DRAIN_BYTES + drain.serverReference.length;
 }
 
 /** Where the sources begin behind a table. */

@@ -101,6 +101,7 @@ test('reads every key of the example', () => {
         backends: [backendOf('10.0.0.11'), backendOf('10.0.0.12')],
         connectTimeoutMs: 5000,
         sourceAddresses: [],
+        drain: { packets: true, serverReference: '' },
       },
     ],
     accessLog: { path: '-', format: 'text' },
@@ -439,6 +440,18 @@ pools:
     'test.yaml:6:21: pools.a.proxy_protocol: v2 is not in this version',
     'test.yaml:7:21: pools.a.balance.key: tls_sni is not in this version',
   ]);
+});
+
+test('reads how clients are moved away', () => {
+  const backends = 'backends: [10.0.1.1:1883]';
+  const { drain } = poolOf(`drain: { packets: false, server_reference: "a:1883 b:1883" }\n${backends}`);
+  assert.deepEqual(drain, { packets: false, serverReference: 'a:1883 b:1883' });
+  const expected = 'expected host:port, or several with a space between them, of at most 255 characters, found';
+  for (const reference of ['', ' a:1', 'ä:1']) {
+    assertFaults(withPool(`drain: { server_reference: "${reference}" }\n${backends}`), [
+      `test.yaml:4:32: pools.brokers.drain.server_reference: ${expected} "${reference}"`,
+    ]);
+  }
 });
 
 test('takes source addresses that fit the backends', () => {

@@ -66,6 +66,7 @@ const structs = {
   POOL: 'Pool',
   MEMBER: 'Member',
   SOURCE: 'Source',
+  DRAIN: 'Drain',
   SOURCE_COUNTERS: 'SourceCounters',
   CONNECT: 'Connect',
   COLD: 'Cold',

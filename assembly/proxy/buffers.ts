@@ -4,7 +4,7 @@
 //   note 16 B for each buffer: u32 next in the list | u32 start | u32 end | u32 state, 1 while the data plane holds it
 //   bytes [start, end) are still to be sent
 import { BUFFER_NOTE_BYTES, BUFFER_NOTE_STATE, NONE } from '../layout';
-import { bufferAddress, bufferNotes, onBufferTaken, provideBuffer } from '../uring/ring';
+import { bufferAddress, bufferNotes, onBufferTaken, provideBuffer, takeSpare } from '../uring/ring';
 import { count, Direction, header } from './table';
 
 @unmanaged
@@ -30,6 +30,18 @@ export function note(buffer: u32): Note {
 
 /** The kernel filled the buffer: from now on it is ours. */
 export function takeBuffer(buffer: u32, length: u32): void {
+  hold(buffer, length);
+  onBufferTaken();
+}
+
+/** An empty one for bytes of our own, of those that the kernel hasn't got; NONE when it has got them all. */
+export function borrowBuffer(): u32 {
+  const buffer = takeSpare();
+  if (buffer != NONE) hold(buffer, 0);
+  return buffer;
+}
+
+function hold(buffer: u32, length: u32): void {
   const filled = note(buffer);
   assert(filled.held == 0 && length <= header().bufferBytes);
   filled.held = 1;
@@ -37,7 +49,6 @@ export function takeBuffer(buffer: u32, length: u32): void {
   filled.start = 0;
   filled.end = length;
   count().buffersHeld++;
-  onBufferTaken();
 }
 
 export function giveBackBuffer(buffer: u32): void {

@@ -1,6 +1,11 @@
 // The life of a connection as both engines live it: open, decide, dial, next, close. How bytes are moved in between is
 // each engine's own (proxy.ts here, portable.ts in TypeScript).
 import {
+  COLD_FRAMING,
+  DRAIN_BYTES,
+  EVICTION_GOODBYE,
+  FRAMING_BOUNDARY,
+  FRAMING_UNKNOWN,
   NONE,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
@@ -8,12 +13,15 @@ import {
   VERDICT_DIAL,
   VERDICT_REFUSE,
 } from '../layout';
-import { Cold, memberAt } from '../memory';
+import { Cold, drainOf, memberAt, Pool } from '../memory';
 import { writeRefusal } from '../mqtt/connack';
+import { referringDisconnectBytes, SERVER_DISCONNECT_BYTES, writeDisconnect } from '../mqtt/disconnect';
+import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { attachClientIds, forgetClientId } from './client-id';
 import { chooseBackend, decide, dropBackend, takeBackend } from './decide';
+import { evictionOf } from './evictions';
 import { countAnswer, countConnected, countEnd } from './figures';
 import { writeRecord } from './records';
 import { restSource, sourceOf } from './sources';
@@ -62,6 +70,8 @@ export function beginLife(slot: u32, listener: u32): void {
   line.version = 0;
   line.clientTick = currentTick();
   line.clientIdBytes = 0;
+  line.framingFromClient = FRAMING_BOUNDARY;
+  line.framingFromBackend = FRAMING_BOUNDARY;
   setPhase(slot, PHASE_READING);
   count().accepted++;
   count().slotsUsed++;
@@ -181,6 +191,57 @@ export function countToClient(slot: u32, length: u32): void {
   line.bytesToClient += length;
   count().bytesToClients += length;
   if (hot(slot).flags & FLAG_ESTABLISHED) backendCounters(line.backend).bytesFrom += length;
+}
+
+/** The side's next bytes have come: notes where in a packet they end. */
+export function connectionFramed(slot: u32, side: u32, bytes: usize, length: u32): void {
+  const framing = framingAddress(slot, side);
+  store<u32>(framing, advanceFraming(load<u32>(framing), bytes, length));
+}
+
+/** Nothing of this side's that was received would be cut if nothing followed, as far as that is known. */
+export function connectionMayCut(slot: u32, side: u32): bool {
+  const framing = load<u32>(framingAddress(slot, side));
+  return framing == FRAMING_BOUNDARY || framing == FRAMING_UNKNOWN;
+}
+
+/** How many of the side's next bytes belong to the packet that it has begun. */
+export function connectionRest(slot: u32, side: u32, bytes: usize, length: u32): u32 {
+  return bytesOfPacket(load<u32>(framingAddress(slot, side)), bytes, length);
+}
+
+/**
+ * Writes what an evicted client is told behind its last packet, at most `room` bytes, and returns how many those are.
+ * None for a client of MQTT 3, for one that waits for its CONNACK, or in the middle of a packet.
+ */
+export function connectionFarewell(slot: u32, out: usize, room: u32): u32 {
+  const eviction = evictionOf(slot);
+  const line = cold(slot);
+  if (eviction.code == 0 || line.version != 5 || !(hot(slot).flags & FLAG_ANSWERED)) return 0;
+  if (line.framingFromBackend != FRAMING_BOUNDARY || room < SERVER_DISCONNECT_BYTES) return 0;
+  const drain = drainOf(poolNow(line));
+  const refers = eviction.reference != 0 && fits(referringDisconnectBytes(drain.referenceBytes), slot, room);
+  return writeDisconnect(eviction.code, changetype<usize>(drain) + DRAIN_BYTES, refers ? drain.referenceBytes : 0, out);
+}
+
+/** The backend is told, in the client's name, that the client leaves in good order. */
+export function connectionSaysGoodbye(slot: u32): bool {
+  return (evictionOf(slot).flags & EVICTION_GOODBYE) != 0 && cold(slot).framingFromClient == FRAMING_BOUNDARY;
+}
+
+/** A server must not send more than the client's Maximum Packet Size [MQTT-3.1.2-24]. */
+function fits(length: u32, slot: u32, room: u32): bool {
+  const packetBytesMax = <u32>hot(slot).clientPacketBytesMax;
+  return length <= room && (packetBytesMax == 0 || length <= packetBytesMax);
+}
+
+/** Its pool may have another number since it was chosen. */
+function poolNow(line: Cold): Pool {
+  return poolAt(isOfSnapshot(line) ? line.pool : listenerAt(line.listener).pool);
+}
+
+function framingAddress(slot: u32, side: u32): usize {
+  return changetype<usize>(cold(slot)) + COLD_FRAMING + (side << 2);
 }
 
 /** Ends the life: one access record, then the slot is free. The first reason given stands. */

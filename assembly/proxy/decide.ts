@@ -1,6 +1,7 @@
 // First bytes to verdict: the one decision that every engine asks for.
 
 import {
+  FRAMING_UNKNOWN,
   HEADER_CONNECT,
   HEADER_OFFSET,
   HEADER_RANDOM_STATE,
@@ -17,7 +18,7 @@ import {
   VERDICT_MORE,
   VERDICT_REFUSE,
 } from '../layout';
-import { Cold, Connect, memberAt, Pool } from '../memory';
+import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';
 import { hashKey } from '../route/table';
@@ -54,7 +55,12 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   countConnect(pool, found.version, found.keepAlive);
   hot(slot).flags |= FLAG_CONNECT_WHOLE;
   line.keepAlive = <u16>found.keepAlive;
+  hot(slot).clientPacketBytesMax = <u16>(found.maximumPacketSize > 0xffff ? 0 : found.maximumPacketSize);
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
+  if (drainOf(pool).packets == 0) {
+    line.framingFromClient = FRAMING_UNKNOWN;
+    line.framingFromBackend = FRAMING_UNKNOWN;
+  }
   takeKey(slot, line, pool, found, bytes);
   return chooseBackend(slot);
 }

@@ -15,6 +15,7 @@ import { drainCompletions, submitAndWait } from '../uring/ring';
 import {
   armAccepts,
   closeAll,
+  evict,
   feedStarved,
   impatienceMs,
   nobodyLeft,
@@ -68,6 +69,7 @@ export function startLoop(): void {
 export function turn(): bool {
   observeSnapshot();
   if (!obeyControl()) return false;
+  evict();
   armAccepts();
   sendDirty();
   const busy = completions >= BUSY_COMPLETIONS;

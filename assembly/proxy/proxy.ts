@@ -4,6 +4,7 @@
 import {
   COLD_KEY_HASH,
   COLD_SENT_TICKS,
+  EVICTION_ABRUPT,
   HEADER_ACCEPTING,
   HEADER_LISTENER_FDS,
   HEADER_OFFSET,
@@ -29,7 +30,7 @@ import {
   WHEEL_TICK_MS,
 } from '../layout';
 import { Member } from '../memory';
-import { endsLikeDisconnect } from '../mqtt/disconnect';
+import { DISCONNECT, DISCONNECT_BYTES, endsLikeDisconnect, SERVER_DISCONNECT_BYTES } from '../mqtt/disconnect';
 import {
   EADDRINUSE,
   EADDRNOTAVAIL,
@@ -70,6 +71,7 @@ import {
 import { noteStarved, trimBuffers } from '../uring/ring';
 import {
   appendBuffer,
+  borrowBuffer,
   buffersFree,
   buffersShort,
   consume,
@@ -88,9 +90,14 @@ import {
   connectionConnected,
   connectionDecide,
   connectionDialled,
+  connectionFarewell,
+  connectionFramed,
+  connectionMayCut,
   connectionNext,
   connectionOutOfPorts,
   connectionRefusal,
+  connectionRest,
+  connectionSaysGoodbye,
   connectTimeoutMs,
   countFromClient,
   countToClient,
@@ -101,6 +108,7 @@ import {
   memberAddress,
   sourceAddress,
 } from './connection';
+import { evictionOf, LastWords, lastWordsOf, takeEviction } from './evictions';
 import {
   BACKEND,
   CLIENT,
@@ -109,6 +117,7 @@ import {
   direction,
   FLAG_ANSWERED,
   FLAG_CONNECT_WHOLE,
+  FLAG_LEAVING,
   freeSlot,
   header,
   hot,
@@ -117,6 +126,7 @@ import {
   PHASE_DIALLING,
   PHASE_FREE,
   PHASE_GREETING,
+  PHASE_LEAVING,
   PHASE_OPEN,
   PHASE_READING,
   PHASE_REFUSING,
@@ -146,6 +156,9 @@ const FLAG_SHUT: u32 = 1 << 14; // the end was passed on to the other side
 const FLAG_GOODBYE: u32 = 1 << 16; // the client's last bytes were DISCONNECT: its broker will close by itself
 const FLAG_CLIENT_FILE: u32 = 1 << 17;
 const FLAG_BACKEND_FILE: u32 = 1 << 18;
+
+const FLAG_CUT: u32 = 1 << 24; // of a connection that is to leave: what this side sends now is not passed on
+const FLAG_TOLD: u32 = 1 << 26; // the side was sent all that it will be sent
 
 const FLAG_QUIET: u32 = 1 << 19; // brings so little that it is polled, and received from only when there is something
 const FLAG_POLLED: u32 = 1 << 21; // the receive that is pending is a poll
@@ -283,7 +296,7 @@ function onPolled(slot: u32, side: u32, result: i32): void {
   if (quietForMs(slot, side) > QUIET_GAP_MS)
     return prepReceive(slot, side, false, false, awaited(slot, OP_RECEIVE + side));
   line.flags &= ~(FLAG_QUIET << side);
-  setTimerAtMost(slot, header().quietMs);
+  if (line.phase == PHASE_OPEN) setTimerAtMost(slot, header().quietMs);
   armReceive(slot, side);
 }
 
@@ -324,7 +337,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     buffer = flags >> IORING_CQE_BUFFER_SHIFT;
     takeBuffer(buffer, max<i32>(result, 0));
   }
-  if (line.phase == PHASE_CLOSING || line.phase == PHASE_REFUSING || result <= 0) {
+  if (line.phase >= PHASE_REFUSING || result <= 0) {
     if (buffer != NONE) giveBackBuffer(buffer);
     if (line.phase == PHASE_CLOSING) return join(slot);
     if (result <= 0) return onReceiveEnd(slot, side, result);
@@ -336,8 +349,11 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
   armReceive(slot, side);
 }
 
-function onBytes(slot: u32, side: u32, buffer: u32, length: u32): void {
+function onBytes(slot: u32, side: u32, buffer: u32, received: u32): void {
   const line = hot(slot);
+  const length = line.flags & FLAG_LEAVING ? cutAfterPacket(slot, side, buffer, received) : received;
+  if (length == 0) return giveBackBuffer(buffer);
+  connectionFramed(slot, side, pieceAddress(buffer, 0), length);
   if (side == CLIENT) {
     countFromClient(slot, length);
     cold(slot).clientTick = currentTick();
@@ -354,6 +370,7 @@ function onBytes(slot: u32, side: u32, buffer: u32, length: u32): void {
   if (line.phase == PHASE_READING) return readConnect(slot);
   markDirty(slot, side);
   if (holdsTooMuch(bytes)) throttle(slot, side);
+  if (line.flags & FLAG_LEAVING) leaveIfCut(slot);
 }
 
 function noteGoodbye(slot: u32, buffer: u32, length: u32): void {
@@ -370,7 +387,9 @@ function onReceiveEnd(slot: u32, side: u32, result: i32): void {
   line.flags |= FLAG_ENDED << side;
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
   if (line.phase == PHASE_REFUSING) return onRefusedEnd(slot);
+  if (line.phase == PHASE_LEAVING) return leaveFurther(slot);
   noteReason(slot, side == CLIENT ? REASON_CLIENT_CLOSED : REASON_BACKEND_CLOSED);
+  if (line.flags & FLAG_LEAVING) leaveIfCut(slot);
   settle(slot, side);
 }
 
@@ -379,6 +398,7 @@ function onReset(slot: u32, side: u32): void {
   const line = hot(slot);
   const reason = side == CLIENT ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
+  if (line.phase == PHASE_LEAVING) return onGone(slot, side);
   if (line.phase != PHASE_OPEN) return closeConnection(slot, reason);
   noteReason(slot, reason);
   line.flags |= (FLAG_ENDED | FLAG_RESET) << side;
@@ -606,6 +626,7 @@ function onSend(slot: u32, from: u32, result: i32): void {
   if (phase == PHASE_CLOSING) return onSendClosing(slot, from, result);
   if (phase == PHASE_REFUSING) return onRefusalSent(slot, result);
   if (phase == PHASE_GREETING) return onGreeted(slot, result);
+  if (phase == PHASE_LEAVING) return onSendLeaving(slot, from, result);
   assert(phase == PHASE_OPEN);
   if (result == -ECANCELED) return closeStalled(slot, from);
   if (result <= 0) return onSendError(slot, from);
@@ -684,6 +705,8 @@ export function onTimer(slot: u32): void {
     closeConnection(slot, cold(slot).reason);
   } else if (phase == PHASE_OPEN) {
     onOpenTimer(slot);
+  } else if (phase == PHASE_LEAVING) {
+    onLeavingTimer(slot);
   }
 }
 
@@ -725,7 +748,7 @@ export function relieve(): void {
   trimBuffers();
   if (!buffersShort()) return;
   for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
-    if (hot(slot).phase != PHASE_OPEN) continue;
+    if (hot(slot).phase != PHASE_OPEN && hot(slot).phase != PHASE_LEAVING) continue;
     const side = stalledSide(slot);
     if (side != NONE) giveUp(slot, side);
   }
@@ -791,6 +814,161 @@ function silenceLeftMs(slot: u32): u32 {
 /** From now on somebody is waited for, who may never come. */
 function watch(slot: u32): void {
   setTimerAtMost(slot, STALL_MS);
+}
+
+// ---- Evicted ---------------------------------------------------------------------------------------------------------
+
+/** Due at every turn: begins to part with those whom the main thread wants gone. */
+export function evict(): void {
+  for (let slot = takeEviction(); slot != NONE; slot = takeEviction()) {
+    if (evictionOf(slot).flags & EVICTION_ABRUPT) evictAtOnce(slot);
+    else leaveIfCut(slot);
+  }
+}
+
+// Its backend is dead: nothing is lost with the bytes that were on their way to it. A client that can be told is told.
+function evictAtOnce(slot: u32): void {
+  const line = hot(slot);
+  const reason = evictionOf(slot).reason;
+  const canTell = line.phase == PHASE_OPEN && isListening(slot, CLIENT);
+  if (!canTell || connectionFarewell(slot, changetype<usize>(lastWordsOf(slot)), SERVER_DISCONNECT_BYTES) == 0) {
+    return closeConnection(slot, reason);
+  }
+  line.flags |= (FLAG_ENDED | FLAG_RESET) << BACKEND;
+  if (line.pending & (1 << (OP_SEND + CLIENT))) cancelPending(slot, OP_SEND + CLIENT, OP_SEND + CLIENT);
+  leave(slot);
+}
+
+/** What of these bytes still goes to the other side: the rest of a packet that it has got the beginning of. */
+function cutAfterPacket(slot: u32, side: u32, buffer: u32, length: u32): u32 {
+  if (hot(slot).flags & (FLAG_CUT << side)) {
+    if (side == CLIENT) cold(slot).clientTick = currentTick();
+    return 0;
+  }
+  const rest = connectionRest(slot, side, pieceAddress(buffer, 0), length);
+  note(buffer).end = rest;
+  return rest;
+}
+
+// Each direction is cut at the end of the packet that it is in. Both leave together: until the slower one is there, what
+// comes behind the cut of the other is dropped, as it would be if it came after the end.
+function leaveIfCut(slot: u32): void {
+  const line = hot(slot);
+  for (let side = CLIENT; side <= BACKEND; side++) {
+    if (line.flags & (FLAG_ENDED << side) || connectionMayCut(slot, side)) line.flags |= FLAG_CUT << side;
+  }
+  if ((line.flags & (FLAG_CUT | (FLAG_CUT << 1))) == (FLAG_CUT | (FLAG_CUT << 1))) leave(slot);
+}
+
+// From now on both sides are read only so that nothing unread is left: a close would become a reset by it, which can
+// overtake what the other end hasn't read yet.
+function leave(slot: u32): void {
+  const line = hot(slot);
+  noteReason(slot, evictionOf(slot).reason);
+  setPhase(slot, PHASE_LEAVING);
+  line.flags &= ~(FLAG_THROTTLED | (FLAG_THROTTLED << 1));
+  writeLastWords(slot);
+  noteSent(slot, CLIENT);
+  noteSent(slot, BACKEND);
+  setTimer(slot, STALL_MS);
+  leaveFurther(slot);
+  if (line.phase != PHASE_LEAVING) return;
+  armReceive(slot, CLIENT);
+  armReceive(slot, BACKEND);
+}
+
+function writeLastWords(slot: u32): void {
+  const words = lastWordsOf(slot);
+  words.toClient = 0;
+  words.toBackend = 0;
+  words.clientLeft = 0;
+  words.backendLeft = 0;
+  if (isListening(slot, CLIENT)) writeDisconnect(slot);
+  if (isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {
+    words.toBackend = DISCONNECT;
+    words.backendLeft = <u8>DISCONNECT_BYTES;
+  }
+}
+
+// A server reference doesn't fit into the cold line. It goes with a spare buffer, or, when there is none, not at all.
+function writeDisconnect(slot: u32): void {
+  const words = lastWordsOf(slot);
+  const text = changetype<usize>(words);
+  words.clientLeft = <u8>connectionFarewell(slot, text, SERVER_DISCONNECT_BYTES);
+  if (words.clientLeft == 0 || evictionOf(slot).reference == 0) return;
+  const buffer = borrowBuffer();
+  if (buffer == NONE) return;
+  note(buffer).end = connectionFarewell(slot, pieceAddress(buffer, 0), header().bufferBytes);
+  appendBuffer(direction(slot, BACKEND), buffer);
+  words.clientLeft = 0;
+}
+
+/** It has not gone, and was not told that nothing more will come. */
+function isListening(slot: u32, side: u32): bool {
+  return (hot(slot).flags & ((FLAG_RESET << side) | (FLAG_SHUT << (1 - side)))) == 0;
+}
+
+/** Called when something came to its end: says what is still to be said, and closes when both sides have ended. */
+function leaveFurther(slot: u32): void {
+  const line = hot(slot);
+  tell(slot, CLIENT);
+  tell(slot, BACKEND);
+  if ((line.flags & (FLAG_TOLD | (FLAG_TOLD << 1))) != (FLAG_TOLD | (FLAG_TOLD << 1))) return;
+  const bothEnded = FLAG_ENDED | (FLAG_ENDED << 1);
+  if ((line.flags & bothEnded) == bothEnded) closeConnection(slot, cold(slot).reason);
+  else setTimerAtMost(slot, LINGER_MS);
+}
+
+// What waits for the side, its last words, FIN: one after the other, this is called again when each of them is done.
+function tell(slot: u32, side: u32): void {
+  const line = hot(slot);
+  const from = 1 - side;
+  if (line.flags & (FLAG_TOLD << side) || line.pending & (1 << (OP_SEND + from))) return;
+  if (line.flags & (FLAG_RESET << side)) dropAll(direction(slot, from));
+  else if (direction(slot, from).head != NONE) return armSend(slot, from);
+  else if (wordsLeft(slot, side) > 0) return sendLastWords(slot, side);
+  line.flags |= FLAG_TOLD << side;
+  if (!isListening(slot, side)) return;
+  line.flags |= FLAG_SHUT << from;
+  prepShutdown(slot, side, awaited(slot, OP_SHUTDOWN + from));
+}
+
+function sendLastWords(slot: u32, side: u32): void {
+  const words = changetype<usize>(lastWordsOf(slot));
+  const left = wordsLeft(slot, side);
+  const client = words + SERVER_DISCONNECT_BYTES;
+  const backend = words + offsetof<LastWords>('toBackend') + DISCONNECT_BYTES;
+  prepSend(slot, side, (side == CLIENT ? client : backend) - left, left, awaited(slot, OP_SEND + 1 - side));
+}
+
+function wordsLeft(slot: u32, side: u32): u32 {
+  const words = lastWordsOf(slot);
+  return side == CLIENT ? words.clientLeft : words.backendLeft;
+}
+
+function onSendLeaving(slot: u32, from: u32, result: i32): void {
+  const side = 1 - from;
+  if (result <= 0) return onGone(slot, side);
+  const words = lastWordsOf(slot);
+  noteSent(slot, from);
+  if (side == CLIENT) cold(slot).bytesToClient += result;
+  if (direction(slot, from).head != NONE) consume(direction(slot, from), result);
+  else if (side == CLIENT) words.clientLeft -= <u8>result;
+  else words.backendLeft -= <u8>result;
+  leaveFurther(slot);
+}
+
+function onGone(slot: u32, side: u32): void {
+  hot(slot).flags |= (FLAG_ENDED | FLAG_RESET) << side;
+  leaveFurther(slot);
+}
+
+function onLeavingTimer(slot: u32): void {
+  const told = FLAG_TOLD | (FLAG_TOLD << 1);
+  if ((hot(slot).flags & told) == told) return closeConnection(slot, cold(slot).reason);
+  setTimer(slot, STALL_MS);
+  const side = stalledSide(slot);
+  if (side != NONE) giveUp(slot, side);
 }
 
 // ---- Closing ---------------------------------------------------------------------------------------------------------

@@ -31,7 +31,9 @@ export class Hot {
   timerPrevious: u32;
   deadlineTick: u32;
   /** Dials. */
-  attempts: u32;
+  attempts: u16;
+  /** The longest packet that an MQTT 5.0 client takes; 0: any, or one of 64 KiB at least. */
+  clientPacketBytesMax: u16;
 }
 if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
 
@@ -41,6 +43,7 @@ if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
 //     ^         |           |  |        |  |         |  |      |
 //     |<--------+           |  +------->+--|-------->+  |      |
 //     |                     |        REFUSING           |      |
+//     |                     |           |               |   LEAVING
 //     |                     v           v               v      v
 //     +---------------------------- CLOSING: until nothing is pending
 //
@@ -54,6 +57,8 @@ export const PHASE_GREETING: u32 = 4;
 export const PHASE_OPEN: u32 = 5;
 export const PHASE_REFUSING: u32 = 6;
 export const PHASE_CLOSING: u32 = 7;
+/** Evicted: nothing new is passed on, what had come goes out, then a last word. */
+export const PHASE_LEAVING: u32 = 8;
 
 /** The side that bytes come from, and the index of its direction. */
 export const CLIENT: u32 = 0;
@@ -68,6 +73,8 @@ export const FLAG_ANSWERED: u32 = 1 << 2;
 export const FLAG_KEEP_ALIVE_UNKNOWN: u32 = 1 << 3;
 /** A backend has taken the CONNECT. */
 export const FLAG_ESTABLISHED: u32 = 1 << 30;
+/** An eviction is to be carried out as soon as no packet is cut by it, or is being carried out. */
+export const FLAG_LEAVING: u32 = 1 << 23;
 /** A candidate was passed over since no port was left to dial it from. */
 export const FLAG_OUT_OF_PORTS: u32 = 1 << 31;
 
@@ -152,6 +159,7 @@ export function takeSlot(): u32 {
   assert(line.phase == PHASE_FREE && line.pending == 0);
   line.flags = 0;
   line.attempts = 0;
+  line.clientPacketBytesMax = 0;
   emptyDirection(direction(slot, CLIENT));
   emptyDirection(direction(slot, BACKEND));
   return slot;
@@ -178,18 +186,19 @@ function emptyDirection(bytes: Direction): void {
 /** The only place where a phase changes: along the picture above, or not at all. */
 export function setPhase(slot: u32, phase: u32): void {
   const line = hot(slot);
-  assert(((load<u8>(FOLLOWERS + line.phase) >> (phase as u8)) & 1) != 0);
+  assert(((load<u16>(FOLLOWERS + ((<usize>line.phase) << 1)) >> (phase as u16)) & 1) != 0);
   line.phase = phase;
 }
 
 // For each phase the phases that may follow it, a bit each.
-const FOLLOWERS = memory.data<u8>([
+const FOLLOWERS = memory.data<u16>([
   (1 << 1) | (1 << 2), // FREE: ACCEPTING, READING
   (1 << 0) | (1 << 2), // ACCEPTING: FREE, READING
   (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7), // READING: FREE (portable), DIALLING, REFUSING, CLOSING
   (1 << 0) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7), // DIALLING: again, GREETING, OPEN (portable), ...
   (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7), // GREETING: DIALLING, OPEN, REFUSING, CLOSING
-  (1 << 0) | (1 << 7), // OPEN: FREE (portable), CLOSING
+  (1 << 0) | (1 << 7) | (1 << 8), // OPEN: FREE (portable), CLOSING, LEAVING
   1 << 7, // REFUSING: CLOSING
   1 << 0, // CLOSING: FREE
+  1 << 7, // LEAVING: CLOSING
 ]);

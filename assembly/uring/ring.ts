@@ -306,7 +306,8 @@ export function publishBuffers(): void {
   publish16(provided + BUF_RING_TAIL, providedTail);
 }
 
-function takeSpare(): u32 {
+/** A buffer that neither the kernel nor anybody else has; NONE when there is none. */
+export function takeSpare(): u32 {
   const buffer = spareHead;
   if (buffer == NONE) return buffersTouched < header().bufferCount ? buffersTouched++ : NONE;
   spareHead = load<u32>(noteOf(buffer));

@@ -12,6 +12,7 @@ import {
   POOLS_MAX,
   ROWS_DEFAULT,
   ROWS_MAX,
+  SERVER_REFERENCE_BYTES_MAX,
   SOURCES_MAX,
   WEIGHT_MAX,
 } from '../../assembly/layout.ts';
@@ -44,6 +45,8 @@ const PORT_MAX = 65_535;
 const HEX_PATTERN = /^[0-9A-Fa-f]{2}(?:\s*[0-9A-Fa-f]{2})*$/;
 const HEX_DIGITS_MAX = 8192;
 const HTTP_PATH_PATTERN = /^\/[!-~]*$/;
+/** One server, or several in the order of preference, as 4.11 of MQTT 5.0 suggests. */
+const SERVER_REFERENCE_PATTERN = /^[!-~]+( [!-~]+)*$/;
 const HTTP_HOST_PATTERN = /^[!-~]+$/;
 
 // ---- Kinds of value --------------------------------------------------------------------------------------------------
@@ -281,6 +284,27 @@ const shortHealth = z
   })
   .transform((type) => health.parse({ type }));
 
+const drain = mapping(
+  {
+    packets: z
+      .boolean({ error: 'expected true or false' })
+      .default(true)
+      .describe(
+        'Follows where packets begin and end, so that none is cut when a client is moved to another backend. Without it clients are closed wherever their bytes stand.',
+      ),
+    server_reference: matching(
+      SERVER_REFERENCE_PATTERN,
+      `host:port, or several with a space between them, of at most ${SERVER_REFERENCE_BYTES_MAX} characters`,
+      SERVER_REFERENCE_BYTES_MAX,
+    )
+      .optional()
+      .describe(
+        'Where clients of MQTT 5.0 are sent that are moved away: their DISCONNECT says "use another server" and names it. Default: "server shutting down", which a client answers by connecting again.',
+      ),
+  },
+  'a mapping with packets and server_reference',
+);
+
 const pool = mapping(
   {
     balance: balance.prefault({}).describe('How a backend is chosen for a client.'),
@@ -302,6 +326,7 @@ const pool = mapping(
     slow_start: duration(0)
       .prefault('0s')
       .describe("From a backend's return until it gets its whole share of the clients again; 0s at once."),
+    drain: drain.prefault({}).describe('How clients are moved away from a backend.'),
     source_addresses: z
       .array(sourceAddress(), { error: SOURCES_EXPECTED })
       .max(SOURCES_MAX, { error: SOURCES_EXPECTED })

@@ -7,6 +7,9 @@
 import { isIP } from 'node:net';
 import {
   BACKENDS_MAX,
+  DRAIN_BYTES,
+  DRAIN_PACKETS,
+  DRAIN_REFERENCE_BYTES,
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
   HEADER_REGION_SNAPSHOTS,
@@ -23,6 +26,7 @@ import {
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
   POOL_CONNECT_TIMEOUT_MS,
+  POOL_DRAIN,
   POOL_ID,
   POOL_IDS_MAX,
   POOL_KEY,
@@ -44,7 +48,7 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
 } from '../../assembly/layout.ts';
-import type { BackendConfig, Config, PoolConfig } from '../config.ts';
+import type { BackendConfig, Config, DrainConfig, PoolConfig } from '../config.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, regionOffset } from '../header.ts';
 import { sourcesOffset, tableOf } from '../pool-table.ts';
@@ -206,7 +210,7 @@ export function publishSnapshot(memory: WebAssembly.Memory, snapshot: Uint8Array
 
 function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[]): Uint8Array {
   const members = backends.filter((backend) => backend.pool === pool.name);
-  const block = withSources(tableOf(pool).block(), members[0]!.sources);
+  const block = withDrain(withSources(tableOf(pool).block(), members[0]!.sources), pool.drain);
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
   writeWord(view, POOL_ID, members[0]!.poolId);
   writeWord(view, POOL_KEY, KEYS[pool.balance.key]);
@@ -235,6 +239,17 @@ function withSources(table: Uint8Array, sources: readonly Source[]): Uint8Array 
     writeWord(view, source + SOURCE_SOCKADDR_BYTES, sockaddr.length);
     block.set(sockaddr, source + SOURCE_SOCKADDR);
   }
+  return block;
+}
+
+function withDrain(rest: Uint8Array, { packets, serverReference }: DrainConfig): Uint8Array {
+  const block = new Uint8Array(rest.length + DRAIN_BYTES + serverReference.length);
+  block.set(rest);
+  const view = new DataView(block.buffer);
+  writeWord(view, POOL_DRAIN, rest.length);
+  writeWord(view, rest.length + DRAIN_PACKETS, Number(packets));
+  writeWord(view, rest.length + DRAIN_REFERENCE_BYTES, serverReference.length);
+  block.set(Buffer.from(serverReference, 'latin1'), rest.length + DRAIN_BYTES); // the schema lets only ASCII pass
   return block;
 }
 

@@ -1,7 +1,7 @@
 // The engine for every machine: node:net carries the bytes, the data plane decides. The life of a connection, in the
 // order in which it is lived:
 //
-//   READING ── dial ──► DIALLING ── CONNECT sent ──► OPEN ──► CLOSING
+//   READING ── dial ──► DIALLING ── CONNECT sent ──► OPEN ──► CLOSING       (or LEAVING, when it was evicted)
 //      │                    │
 //      └───── refused ──────┴──────► CLOSING (the CONNACK lingers)
 //
@@ -18,6 +18,7 @@
 // both waiting, and must not blame its clients for its own delay.
 import { createServer, type Server, Socket } from 'node:net';
 import {
+  COLD_FRAMING,
   COLD_PEER,
   COLD_PEER_BYTES,
   CONNECT_BYTES_LIMIT,
@@ -26,6 +27,10 @@ import {
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_BYTES,
   COUNTERS_REASONS,
+  EVICTION_ABRUPT,
+  EVICTION_FLAGS,
+  EVICTION_REASON,
+  FRAMING_UNKNOWN,
   HEADER_CLOCK_MS,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SCRATCH,
@@ -66,11 +71,20 @@ const IDLE_TURN_MS = 100;
 const EARLY_BYTES_MAX = 64 * 1024;
 
 const READ_BYTES = 64 * 1024;
+/** More than a DISCONNECT with the longest server reference. */
+const FAREWELL_BYTES_MAX = 512;
+/** DISCONNECT of every version, without more. */
+const GOODBYE = Buffer.of(0xe0, 0);
+
+/** The sides as the data plane numbers them. */
+const CLIENT = 0;
+const BACKEND = 1;
 
 const READING = 0; // the CONNECT isn't complete
 const DIALLING = 1; // until the CONNECT was handed to a backend's socket
 const OPEN = 2;
 const CLOSING = 3; // what the client still sends is dropped
+const LEAVING = 4; // evicted: nothing more is passed on, what waits goes out, then a last word
 
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
 export async function runPortable(start: WorkerStart): Promise<void> {
@@ -149,7 +163,16 @@ class PortableEngine {
   async turn(): Promise<void> {
     this.readClock();
     this.plane.observeSnapshot();
+    this.#evict();
     await Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
+  }
+
+  /** Those whom the main thread wants gone. */
+  #evict(): void {
+    for (let slot = this.plane.takeEviction(); slot !== NONE; slot = this.plane.takeEviction()) {
+      const connection = this.connections[slot];
+      if (connection) evict(connection);
+    }
   }
 
   wake(): void {
@@ -208,6 +231,14 @@ class Connection {
   clientMs: number;
   /** The backend's first bytes were looked at. */
   isAnswered = false;
+  /** The data plane follows where its packets begin and end. */
+  isFollowed = true;
+  /** It leaves as soon as no packet is cut by it, or has begun to. */
+  isLeaving = false;
+  /** By side: what comes from there is not passed on any more. */
+  readonly isCut = [false, false];
+  /** How many of its sockets have sent all that they will. */
+  toldSides = 0;
 
   constructor(engine: PortableEngine, slot: number, client: Side, nowMs: number) {
     this.engine = engine;
@@ -295,10 +326,12 @@ function decide(connection: Connection): void {
   engine.write(engine.scratch, early.subarray(0, length));
   engine.readClock();
   engine.plane.observeSnapshot();
-  follow(connection, engine.plane.connectionDecide(slot, engine.scratch, length));
+  const verdict = engine.plane.connectionDecide(slot, engine.scratch, length);
+  connection.isFollowed = engine.readWord(engine.plane.coldAddress(slot) + COLD_FRAMING) !== FRAMING_UNKNOWN;
+  obey(connection, verdict);
 }
 
-function follow(connection: Connection, verdict: number): void {
+function obey(connection: Connection, verdict: number): void {
   if (verdict === VERDICT_MORE) return;
   if (verdict === VERDICT_DIAL) dial(connection);
   else refuse(connection);
@@ -403,18 +436,22 @@ function tryNext(connection: Connection): void {
   engine.readClock();
   engine.plane.observeSnapshot();
   const { plane } = engine;
-  follow(connection, connection.isOutOfPorts ? plane.connectionOutOfPorts(slot) : plane.connectionNext(slot));
+  obey(connection, connection.isOutOfPorts ? plane.connectionOutOfPorts(slot) : plane.connectionNext(slot));
 }
 
 // ---- Both ways -------------------------------------------------------------------------------------------------------
 
-function onClientData(this: Side, bytes: Buffer): void {
+function onClientData(this: Side, arrived: Buffer): void {
   const { connection } = this;
-  if (connection.phase === CLOSING) return;
-  connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
+  if (connection.phase >= CLOSING) return;
   connection.clientMs = performance.now();
+  const bytes = connection.isLeaving ? cutAfterPacket(connection, CLIENT, arrived) : arrived;
+  if (bytes.length === 0) return;
+  connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
+  follow(connection, CLIENT, bytes);
   if (connection.phase !== OPEN) gather(connection, bytes);
   else if (!connection.backend!.write(bytes)) throttle(this);
+  if (connection.isLeaving) leaveIfCut(connection);
 }
 
 function onBackendData(this: Side, length: number): boolean {
@@ -422,11 +459,22 @@ function onBackendData(this: Side, length: number): boolean {
   // It talks before it has taken the whole CONNECT. Once the client has heard it, there is no other backend for it.
   if (connection.phase === DIALLING) establish(connection, this);
   if (connection.phase !== OPEN) return true;
-  const bytes = received.subarray(0, length);
+  const arrived = received.subarray(0, length);
+  const bytes = connection.isLeaving ? cutAfterPacket(connection, BACKEND, arrived) : arrived;
+  if (bytes.length === 0) return true;
   if (!connection.isAnswered) onAnswered(connection, bytes);
-  connection.engine.plane.connectionMoved(connection.slot, 0, length);
+  connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
+  follow(connection, BACKEND, bytes);
   if (!writeCopy(connection.client, bytes)) throttle(this);
+  if (connection.isLeaving) leaveIfCut(connection);
   return true;
+}
+
+/** Tells the data plane what has come from a side: it keeps where in a packet that ends. */
+function follow({ engine, slot, isFollowed }: Connection, side: number, bytes: Uint8Array): void {
+  if (!isFollowed) return;
+  engine.write(engine.scratch, bytes);
+  engine.plane.connectionFramed(slot, side, engine.scratch, bytes.length);
 }
 
 /** As client.write does, with bytes that are overwritten as soon as this returns. */
@@ -469,6 +517,93 @@ function listenAgain(connection: Connection): void {
   connection.client.resume();
 }
 
+// ---- Evicted ---------------------------------------------------------------------------------------------------------
+
+function evict(connection: Connection): void {
+  const { phase } = connection;
+  if (phase === CLOSING) return;
+  const { reason, isAbrupt } = evictionOf(connection);
+  if (isAbrupt) {
+    evictAtOnce(connection, reason);
+  } else if (phase === OPEN) {
+    connection.isLeaving = true;
+    leaveIfCut(connection);
+  }
+}
+
+function evictionOf({ engine, slot }: Connection): { reason: number; isAbrupt: boolean } {
+  const word = engine.readWord(engine.plane.evictionAddress(slot) + EVICTION_REASON);
+  const flags = word >>> (8 * (EVICTION_FLAGS - EVICTION_REASON));
+  return { reason: word & 0xffff, isAbrupt: (flags & EVICTION_ABRUPT) !== 0 };
+}
+
+/** Its backend is dead. A client that can be told is told, any other is closed. */
+function evictAtOnce(connection: Connection, reason: number): void {
+  if (connection.phase !== OPEN || !sayFarewell(connection)) {
+    close(connection, reason);
+    return;
+  }
+  connection.backend!.destroy();
+  leave(connection, reason);
+}
+
+/** What of these bytes still goes to the other side: the rest of a packet that it has got the beginning of. */
+function cutAfterPacket({ engine, slot, isCut }: Connection, side: number, bytes: Buffer): Buffer {
+  if (isCut[side]) return EMPTY;
+  engine.write(engine.scratch, bytes);
+  return bytes.subarray(0, engine.plane.connectionRest(slot, side, engine.scratch, bytes.length));
+}
+
+// Each direction is cut at the end of the packet that it is in. Both leave together: until the slower one is there, what
+// comes behind the cut of the other is dropped, as it would be if it came after the end.
+function leaveIfCut(connection: Connection): void {
+  const { engine, slot, client, backend, isCut } = connection;
+  isCut[CLIENT] ||= client.readableEnded || engine.plane.connectionMayCut(slot, CLIENT) !== 0;
+  isCut[BACKEND] ||= backend!.readableEnded || engine.plane.connectionMayCut(slot, BACKEND) !== 0;
+  if (!isCut[CLIENT] || !isCut[BACKEND]) return;
+  sayFarewell(connection);
+  if (isWritable(backend!) && engine.plane.connectionSaysGoodbye(slot)) backend!.write(GOODBYE);
+  leave(connection, evictionOf(connection).reason);
+}
+
+function sayFarewell({ engine, slot, client }: Connection): boolean {
+  const { plane, scratch } = engine;
+  const length = isWritable(client) ? plane.connectionFarewell(slot, scratch, FAREWELL_BYTES_MAX) : 0;
+  if (length === 0) return false;
+  plane.connectionMoved(slot, 0, length);
+  client.write(Buffer.from(engine.view(scratch, length))); // the stream may hold it for long
+  return true;
+}
+
+function isWritable(side: Side): boolean {
+  return !side.destroyed && !side.writableEnded;
+}
+
+// Both sides get what waits for them and FIN. They are read on without being listened to, since unread bytes would make
+// a reset of the close.
+function leave(connection: Connection, reason: number): void {
+  connection.phase = LEAVING;
+  connection.reason ||= reason;
+  disarm(connection);
+  watch(connection);
+  for (const side of [connection.client, connection.backend!]) {
+    side.end(() => onTold(connection));
+    side.resume();
+  }
+}
+
+function onTold(connection: Connection): void {
+  connection.toldSides += 1;
+  if (connection.toldSides === 2) arm(connection, LINGER_MS);
+}
+
+function onStillLeaving(connection: Connection): void {
+  const { client, backend, clientTook, backendTook } = connection;
+  const moves = flushed(client) !== clientTook || flushed(backend!) !== backendTook;
+  if (connection.toldSides < 2 && moves) watch(connection);
+  else destroySockets(connection);
+}
+
 // ---- The end ---------------------------------------------------------------------------------------------------------
 
 /** The client has sent all it had. While a dial is under way the FIN waits, as the CONNECT does. */
@@ -486,11 +621,13 @@ function onBackendEnd(this: Side): void {
 
 /** Passes a FIN on, behind what is queued; the other direction goes on. */
 function finish(connection: Connection, other: Side, reason: number): void {
+  connection.reason ||= reason;
+  if (connection.isLeaving) leaveIfCut(connection);
+  if (connection.phase !== OPEN) return;
   if (other.readableEnded && isFlushed(connection)) {
     close(connection, reason);
     return;
   }
-  connection.reason ||= reason;
   other.end();
   watch(connection);
 }
@@ -628,6 +765,7 @@ function onDeadline(connection: Connection): void {
   if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
   else if (phase === DIALLING) backend?.destroy();
   else if (phase === OPEN) onStillWatched(connection, backend!);
+  else if (phase === LEAVING) onStillLeaving(connection);
   else destroySockets(connection);
 }
 

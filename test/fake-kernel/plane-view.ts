@@ -29,7 +29,7 @@ const FLAGS = 3;
 export const PHASE_FREE = 0;
 export const PHASE_ACCEPTING = 1;
 export const PHASE_OPEN = 5;
-const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing'];
+const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing', 'leaving'];
 
 /** With so many buffers held in one direction its source is no longer read (assembly/proxy/buffers.ts). */
 export const HELD_MAX = 16;

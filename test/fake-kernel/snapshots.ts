@@ -82,6 +82,7 @@ function build(random: Random, listenerCount: number): Uint8Array {
     backends: members,
     connectTimeoutMs: 0,
     sourceAddresses: addresses,
+    drain: { packets: true, serverReference: '' },
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
     name: `mqtt${index}`,

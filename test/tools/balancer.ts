@@ -32,6 +32,9 @@ export interface BalancerOptions {
   connectionsMax?: number;
   method?: 'hash' | 'round_robin';
   sourceAddresses?: readonly string[];
+  /** As in the configuration. */
+  drain?: object;
+  orphans?: object;
   /** As in the configuration; off by default. */
   admin?: 'off' | { bind?: string; token?: string; token_file?: string };
   adminServer?: AdminServerKind;
@@ -128,6 +131,7 @@ function settings(options: BalancerOptions, path: string): object {
         balance: { method: options.method ?? 'hash' },
         connect_timeout: options.dialTimeout ?? '5s',
         source_addresses: options.sourceAddresses ?? [],
+        drain: options.drain ?? {},
         health: options.health ?? 'none',
         slow_start: options.slowStart ?? '0s',
         backends: backends.map((one) => (typeof one === 'string' ? { address: one, max_fails: 0 } : one)),

@@ -10,10 +10,12 @@ export interface ConnectOptions {
   version?: 3 | 4 | 5;
   /** Seconds. */
   keepAlive?: number;
+  /** Of MQTT 5.0: the longest packet that the client takes. */
+  maximumPacketSize?: number;
 }
 
 export function connectPacket(options: ConnectOptions = {}): Buffer {
-  const { clientId = 'device', username, version = 4, keepAlive = 60 } = options;
+  const { clientId = 'device', username, version = 4, keepAlive = 60, maximumPacketSize } = options;
   return generate({
     cmd: 'connect',
     protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
@@ -22,6 +24,7 @@ export function connectPacket(options: ConnectOptions = {}): Buffer {
     clientId,
     keepalive: keepAlive,
     ...(username === undefined ? {} : { username }),
+    ...(maximumPacketSize === undefined ? {} : { properties: { maximumPacketSize } }),
   });
 }
 
@@ -56,6 +59,17 @@ export function firstPacket(socket: Socket): Promise<Buffer | undefined> {
     socket.on('data', onData);
     socket.on('close', () => resolve(undefined));
   });
+}
+
+/** Cuts a stream into its packets; what is left over of the last one comes back as `rest`. */
+export function splitPackets(bytes: Buffer): { packets: Buffer[]; rest: Buffer } {
+  const packets: Buffer[] = [];
+  let rest = bytes;
+  for (let length = packetBytes(rest); length !== undefined && length <= rest.length; length = packetBytes(rest)) {
+    packets.push(rest.subarray(0, length));
+    rest = rest.subarray(length);
+  }
+  return { packets, rest };
 }
 
 /** Bytes of the packet that `bytes` begin with, undefined while its length isn't known. */
