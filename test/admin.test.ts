@@ -1,4 +1,5 @@
 // The admin API of a real balancer, asked over HTTP. What a server carries is tested on both servers.
+
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -28,6 +29,7 @@ import { connectClient } from './tools/client.ts';
 import { testEveryEngine } from './tools/engines.ts';
 import { exchange } from './tools/exchange.ts';
 import { requireProgram, requires } from './tools/requirements.ts';
+import { reset } from './tools/reset.ts';
 import { waitFor } from './tools/wait.ts';
 
 const REOPEN = '/api/v1/access-log/reopen';
@@ -585,7 +587,7 @@ testEveryServer('clients that vanish in the middle of a request leave nothing be
     await once(socket, 'connect');
     socket.write(beginning);
     await sleep(20);
-    socket.resetAndDestroy();
+    reset(socket);
   }
   assert.equal((await balancer.ask('/healthz')).status, 200);
   assert.deepEqual(

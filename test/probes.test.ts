@@ -1,4 +1,5 @@
 // One probe at a time, against what it may meet: real brokers, real servers, and those that do as they shouldn't.
+
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
@@ -11,6 +12,7 @@ import { hangingBackend, refusingBackend, startBackend } from './tools/backends.
 import { startMosquitto } from './tools/mosquitto.ts';
 import { connackPacket, firstPacket, levelOf, refusalPacket } from './tools/packets.ts';
 import { backendsOf } from './tools/probed.ts';
+import { reset } from './tools/reset.ts';
 import { waitFor } from './tools/wait.ts';
 
 const TIMEOUT_MS = 300;
@@ -99,7 +101,7 @@ describe('an mqtt probe', () => {
     assert.deepEqual(await find(closing.address, {}), fail('closed the connection without CONNACK'));
     const resetting = await startBackend(context, async (socket) => {
       await firstPacket(socket);
-      socket.resetAndDestroy();
+      reset(socket);
     });
     assert.deepEqual(await find(resetting.address, {}), fail('connection lost: ECONNRESET'));
   });

@@ -1,4 +1,5 @@
 // Every CONNECT document over real sockets: whole, byte by byte, and cut at every point.
+
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ConnectDocument, loadConnectDocuments } from '../documents/load.ts';
@@ -6,6 +7,7 @@ import { type Balancer, startBalancer } from '../tools/balancer.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { exchange } from '../tools/exchange.ts';
 import { inParallel } from '../tools/parallel.ts';
+import { reset } from '../tools/reset.ts';
 import { startScriptBackend } from '../tools/script-backend.ts';
 
 /** Replays at once: nearly all the time goes by between two pieces. */
@@ -67,7 +69,7 @@ async function checkReplay(balancer: Balancer, { document, pieces }: Replay): Pr
     const reply = exchange(client, pieces, { gapMs });
     const answered = await Promise.race([reply, sleep(SILENCE_MS + gapMs * pieces.length)]);
     assert.equal(answered, undefined, where);
-    client.resetAndDestroy();
+    reset(client);
   } else if (expected.state === 'complete') {
     const reply = await exchange(client, pieces, { gapMs, replyBytes: bytes.length });
     assert.ok(reply.bytes.equals(bytes), `${where}: the mirror sent back ${reply.bytes.toString('hex', 0, 200)}`);

@@ -1,4 +1,5 @@
 // What happens when the ports between a source and a backend run out: provoked for real, with eight of them.
+
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,6 +14,7 @@ import { nextBytes } from '../tools/client.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { testWithFewPorts } from '../tools/namespace.ts';
 import { type ConnectOptions, connackPacket, connectPacket, refusalPacket } from '../tools/packets.ts';
+import { reset } from '../tools/reset.ts';
 import { waitFor } from '../tools/wait.ts';
 
 const RANGE = '40000 40007';
@@ -47,7 +49,7 @@ async function takePorts(context: TestContext, source: string, { address }: Back
   const port = portOf(address);
   const sockets = Array.from({ length: PORTS }, () => connectFrom(source, port));
   context.after(() => {
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const socket of sockets) reset(socket);
   });
   await Promise.all(sockets.map((socket) => once(socket, 'connect')));
 }
@@ -55,7 +57,7 @@ async function takePorts(context: TestContext, source: string, { address }: Back
 async function connectMany(context: TestContext, count: number): Promise<void> {
   for (let index = 0; index < count; index++) {
     const { socket, connack } = await connectClient();
-    context.after(() => socket.resetAndDestroy());
+    context.after(() => reset(socket));
     assert.deepEqual(connack, ACCEPTED, `client ${index}`);
   }
 }

@@ -1,4 +1,5 @@
 // Clients that don't begin with a CONNECT, or not in time: each is told so in its own words, and forgotten.
+
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { EngineName } from '../../src/index.ts';
@@ -15,6 +16,7 @@ import { testEveryEngine } from '../tools/engines.ts';
 import { exchange } from '../tools/exchange.ts';
 import { assertNothingLeaked, assertResident, holdings } from '../tools/leaks.ts';
 import { offend } from '../tools/offender.ts';
+import { reset } from '../tools/reset.ts';
 
 const CONNECT_TIMEOUT_MS = 400;
 /** Where 200 begin at once on a machine that is busy, the quick ones must not be taken for those that wait. */
@@ -71,7 +73,7 @@ async function checkBeginning(balancer: Balancer, { name, bytes, next, answer, e
   const client = balancer.connect();
   const ending = exchange(client, bytes.length === 0 ? [] : [bytes]);
   if (next === 'finish') client.end();
-  if (next === 'reset') client.once('connect', () => setImmediate(() => client.resetAndDestroy()));
+  if (next === 'reset') client.once('connect', () => setImmediate(() => reset(client)));
   const reply = await ending;
   assert.deepEqual(reply, { bytes: answer, end }, name);
   assert.ok(performance.now() - began < CONNECT_TIMEOUT_MS + 1000, `${name} took too long`);

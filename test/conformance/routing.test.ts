@@ -1,4 +1,5 @@
 // Where a connection goes, and what both ends see of each other, on every engine.
+
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -9,6 +10,7 @@ import { testEveryEngine } from '../tools/engines.ts';
 import { exchange } from '../tools/exchange.ts';
 import { connackPacket, connectPacket, firstPacket, PINGREQ } from '../tools/packets.ts';
 import { inParallel, range } from '../tools/parallel.ts';
+import { reset } from '../tools/reset.ts';
 import { startScriptBackend } from '../tools/script-backend.ts';
 
 const CONNACK = connackPacket(4);
@@ -148,14 +150,14 @@ testEveryEngine('ends both sides when one is reset, and says which it was', asyn
   let resetBackend = (): void => {};
   const ended: boolean[] = [];
   const backend = await startBackend(context, async (socket) => {
-    resetBackend = () => socket.resetAndDestroy();
+    resetBackend = () => reset(socket);
     socket.on('close', () => ended.push(true));
     await hello(socket);
     socket.resume();
   });
   const balancer = await startBalancer(context, { engine, backends: [backend.address] });
   const leaver = await openClient(balancer);
-  leaver.resetAndDestroy();
+  reset(leaver);
   assert.equal((await balancer.records(1))[0]?.reason, 'client_reset');
   assert.equal(ended.length, 1);
 
@@ -173,7 +175,7 @@ testEveryEngine('forgets a client that leaves while its backend is being dialled
   const client = balancer.connect();
   client.write(connectPacket());
   await dialling(balancer);
-  client.resetAndDestroy();
+  reset(client);
   const [record] = await balancer.records(1);
   assert.deepEqual([record?.reason, record?.attempts], ['client_reset', 1]);
   await balancer.idle();
@@ -183,7 +185,7 @@ testEveryEngine('forgets a client that leaves while its backend is being dialled
 testEveryEngine('closes a client whose backend resets after it took the CONNECT', async (engine, context) => {
   const takeAndReset = async (socket: Socket) => {
     await firstPacket(socket);
-    socket.resetAndDestroy();
+    reset(socket);
   };
   const resetting = [await startBackend(context, takeAndReset), await startBackend(context, takeAndReset)];
   const backends = resetting.map(({ address }) => address);

@@ -1,10 +1,12 @@
 // Small backends in the test's own process, one behaviour each, closed when the test ends.
+
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { AF_INET } from '../../assembly/uring/abi.ts';
 import { bind, close, decodeSockaddr, encodeSockaddr, getsockname, listen, socket } from '../../src/system/libc.ts';
 import { connackPacket, firstPacket, levelOf } from './packets.ts';
+import { reset } from './reset.ts';
 
 export interface Backend {
   /** host:port, as the configuration has it. */
@@ -59,7 +61,7 @@ export async function startBackend(
 async function stop(server: Server, sockets: Set<Socket>): Promise<void> {
   if (!server.listening) return;
   server.close();
-  for (const socket of sockets) socket.resetAndDestroy();
+  for (const socket of sockets) reset(socket);
   await once(server, 'close');
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { reset } from './reset.ts';
 
 /** A test fails rather than waits for ever. */
 export const STILL_MS = 20_000;
@@ -42,11 +43,11 @@ async function collect(socket: Socket, replyBytes: number): Promise<Reply> {
   });
   socket.on('end', () => {
     end = 'finish';
-    socket.resetAndDestroy();
+    reset(socket);
   });
   socket.on('data', (bytes: Buffer) => {
     chunks.push(bytes);
-    if (socket.bytesRead >= replyBytes) socket.resetAndDestroy();
+    if (socket.bytesRead >= replyBytes) reset(socket);
   });
   await new Promise((resolve) => socket.on('close', resolve));
   return { bytes: Buffer.concat(chunks), end };

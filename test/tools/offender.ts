@@ -1,10 +1,12 @@
 // Begins badly, many thousand times: `node offender.ts HOST PORT COUNT`. A process of its own, so that descriptors and
 // memory of the test's process are only the balancer's.
+
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type Beginning, leavingBeginnings, refusedBeginnings, waitingBeginnings } from './beginnings.ts';
 import { inParallel, range } from './parallel.ts';
+import { reset } from './reset.ts';
 
 /** Returns how often each reason must have been given for it. */
 export async function offend(host: string, port: number, count: number): Promise<Record<string, number>> {
@@ -38,15 +40,15 @@ function begin(host: string, port: number, offence: number): Promise<void> {
   return new Promise((resolve) => {
     socket.on('connect', () => {
       if (bytes.length > 0) socket.write(bytes);
-      if (next === 'reset') socket.resetAndDestroy();
+      if (next === 'reset') reset(socket);
       else if (next === 'finish') socket.end();
     });
     socket.on('error', () => {});
     // As clients do, it leaves once it has read that it was refused. A reset leaves no port behind that has to wait.
     socket.on('data', () => {
-      if (socket.bytesRead >= answer.length) socket.resetAndDestroy();
+      if (socket.bytesRead >= answer.length) reset(socket);
     });
-    socket.on('end', () => socket.resetAndDestroy());
+    socket.on('end', () => reset(socket));
     socket.on('close', () => resolve());
   });
 }

@@ -1,10 +1,12 @@
 // One end of a connection, sending and receiving after a script. Client and backend play the same way, so both
 // directions meet the same chunk sizes, pauses and endings.
+
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CHUNK_BYTES_MAX, contentAt, isContent } from './content.ts';
 import { STILL_MS } from './exchange.ts';
 import { Random } from './random.ts';
+import { reset } from './reset.ts';
 
 export interface Script {
   /** Of its pauses and chunk sizes. */
@@ -77,7 +79,7 @@ async function send(socket: Socket, script: Script): Promise<void> {
     if (!flowing) await drained(socket);
     if (random.chance(script.pauseChance)) await sleep(random.integer(0, script.pauseMsMax));
   }
-  if (script.ending === 'reset') socket.resetAndDestroy();
+  if (script.ending === 'reset') reset(socket);
   else socket.end();
 }
 
