@@ -59,7 +59,8 @@ export async function startBackend(
 async function stop(server: Server, sockets: Set<Socket>): Promise<void> {
   if (!server.listening) return;
   server.close();
-  for (const socket of sockets) socket.resetAndDestroy();
+  // A reset in the middle of a shutdown is refused, and the handle would stay for ever.
+  for (const socket of sockets) socket.writableEnded ? socket.destroy() : socket.resetAndDestroy();
   await once(server, 'close');
 }
 
