@@ -40,7 +40,7 @@ interface Pair {
   broker: End;
 }
 
-describe('an evicted connection', { concurrency: true }, () => {
+describe('an evicted connection', { concurrency: 3 }, () => {
   testEveryEngine('sends a client of MQTT 5.0 to another server, and takes leave of its broker', async (engine, t) => {
     const { balancer, client, broker } = await connectPair(engine, t, { version: 5 }, { server_reference: REFERENCE });
     assert.equal(evictAll(balancer, { code: 0x9c, reference: true, flags: EVICTION_GOODBYE }), 1);
