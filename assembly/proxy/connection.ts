@@ -159,8 +159,10 @@ export function connectionRefusal(slot: u32, out: usize): u32 {
 }
 
 export function connectionMoved(slot: u32, fromClient: u32, toClient: u32): void {
-  cold(slot).bytesFromClient += fromClient;
-  cold(slot).bytesToClient += toClient;
+  const line = cold(slot);
+  line.bytesFromClient += fromClient;
+  line.bytesToClient += toClient;
+  if (fromClient != 0) line.clientTick = currentTick();
 }
 
 /** The side's next bytes have come: notes where in a packet they end. */
