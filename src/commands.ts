@@ -3,6 +3,8 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import type { AdminTarget } from './admin/client.ts';
+import type { ConnectionsDocument } from './admin/routes/connections.ts';
 import type { EventsDocument } from './admin/routes/events.ts';
 import type { StatusDocument } from './admin/status-document.ts';
 import { formatAddress } from './config/address.ts';
@@ -25,7 +27,13 @@ interface Command {
 /** What is written, and what it means. */
 const OPTION_HELP: Record<string, readonly [string, string]> = {
   config: ['--config FILE', 'a YAML file, or a folder whose *.yaml and *.yml are read as one'],
-  pool: ['--pool NAME', 'a pool of the configuration whose method is hash'],
+  pool: ['--pool NAME', 'a pool of the configuration'],
+  'client-id': ['--client-id PREFIX', 'what the ClientId begins with'],
+  backend: ['--backend ADDRESS', 'a backend, as the configuration writes it'],
+  address: ['--address IP', "the client's IP address"],
+  limit: ['--limit N', 'how many are shown, at most 1000; default: 100'],
+  kick: ['--kick', 'ends them: all 1000 at most, after --yes, or the one that matches'],
+  yes: ['--yes', 'ends several at once'],
   admin: ['--admin URL', 'where the admin API is; default: what --config says, else http://127.0.0.1:9883'],
   'token-file': ['--token-file FILE', 'holds the token of the admin API'],
   json: ['--json', 'as the admin API answered it, for programs'],
@@ -33,7 +41,10 @@ const OPTION_HELP: Record<string, readonly [string, string]> = {
 };
 
 /** Those that take no value. */
-const FLAGS: readonly string[] = ['json'];
+const FLAGS: readonly string[] = ['json', 'kick', 'yes'];
+
+/** What connections are asked for by; each is a parameter of the API, with an underscore for the dash. */
+const CONNECTION_FILTERS = ['client-id', 'backend', 'pool', 'address'] as const;
 
 const COMMANDS: Record<string, Command> = {
   run: {
@@ -60,7 +71,7 @@ Exit codes: 0 asked to stop, 1 bad configuration, 2 could not start.`,
     usage: 'route --config FILE --pool NAME [KEY...]',
     options: ['config', 'pool'],
     takesWords: true,
-    details: `Prints KEY, a tab and the backend for each key, as they are chosen while all backends are up. Without a KEY the
+    details: `The pool's method must be hash. Prints KEY, a tab and the backend for each key, as they are chosen while all backends are up. Without a KEY the
 keys are read from standard input, one per line. An empty key is never hashed: it shows "-". Keys that begin with a
 dash come after "--".`,
     run: async ({ config, pool }, keys) =>
@@ -79,6 +90,15 @@ dash come after "--".`,
     options: ['config', 'admin', 'token-file', 'json'],
     details: 'Asks the admin API. Times are UTC. Exits with 2 and one line when it can not be reached.',
     run: async (values) => events(values),
+  },
+  connections: {
+    summary: 'show which connections exist, and end them',
+    usage: `connections [--client-id PREFIX] [--backend ADDRESS] [--pool NAME] [--address IP] [--limit N]
+                [--kick [--yes]] [--config FILE] [--admin URL] [--token-file FILE] [--json]`,
+    options: [...CONNECTION_FILTERS, 'limit', 'kick', 'yes', 'config', 'admin', 'token-file', 'json'],
+    details: `Asks the admin API. A client that is ended by --kick is told so if it speaks MQTT 5.0 (administrative action);
+it may connect again at once.`,
+    run: async (values) => connections(values),
   },
   schema: {
     summary: 'print the JSON Schema of the configuration, for editors',
@@ -184,7 +204,7 @@ function unknownCommand(name: string | undefined): UsageError {
 }
 
 function generalHelp(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`);
   return `Tidegate, an MQTT load balancer.
 
 Usage: tidegate COMMAND [OPTIONS]
@@ -279,7 +299,7 @@ async function* inputLines(): AsyncGenerator<string[]> {
   if (rest !== '') yield [rest];
 }
 
-// ---- status, events -------------------------------------------------------------------------------------------------
+// ---- status, events, connections -------------------------------------------------------------------------------------------------
 
 async function status(values: Record<string, string>): Promise<void> {
   const { statusText } = await import('./status-text.ts');
@@ -292,14 +312,56 @@ async function events(values: Record<string, string>): Promise<void> {
   await show(values, '/api/v1/events', keys, (document) => eventsText(document as EventsDocument));
 }
 
+async function connections(values: Record<string, string>): Promise<void> {
+  const { connectionsText } = await import('./connections-text.ts');
+  const { limit, kick } = values;
+  if (limit !== undefined && !/^[1-9]\d{0,3}$/.test(limit)) {
+    throw new UsageError(`--limit takes a number from 1 to 1000, not ${JSON.stringify(limit)}`);
+  }
+  if (kick !== undefined) return kickConnections(values);
+  const textOf = (document: unknown) => connectionsText(document as ConnectionsDocument);
+  await show(values, connectionsPath(values, limit), ['matched', 'connections'], textOf);
+}
+
+function connectionsPath(values: Record<string, string>, limit: string | undefined): string {
+  const query = new URLSearchParams(limit === undefined ? {} : { limit });
+  for (const filter of CONNECTION_FILTERS) {
+    if (values[filter] !== undefined) query.set(filter.replace('-', '_'), values[filter]);
+  }
+  return `/api/v1/connections?${query}`;
+}
+
+async function kickConnections(values: Record<string, string>): Promise<void> {
+  const { askJson, getJson } = await import('./admin/client.ts');
+  const { connectionsText, kickedText } = await import('./connections-text.ts');
+  const target = await targetOf(values);
+  const path = connectionsPath(values, values.limit ?? '1000');
+  const found = (await getJson(target, path, ['matched', 'connections'])) as ConnectionsDocument;
+  if (found.matched > 1 && values.yes === undefined) {
+    const count = `${found.matched} connections match`;
+    throw new UsageError(`${count}: name one more closely, or end them all with --yes${seeHelp('connections')}`);
+  }
+  for (const { id } of found.connections) {
+    await askJson(target, { method: 'DELETE', path: `/api/v1/connections/${id}` }, ['id']).catch((error) => {
+      if (!(error instanceof TidegateError) || !error.message.includes('says 404')) throw error; // it ended by itself
+    });
+  }
+  if (values.json !== undefined) return print(`${JSON.stringify(found)}\n`);
+  await print(`${connectionsText(found)}${kickedText(found)}`);
+}
+
+function targetOf({ config, admin, 'token-file': tokenFile }: Record<string, string>): Promise<AdminTarget> {
+  return import('./admin/client.ts').then(({ findAdmin }) => findAdmin({ config, admin, tokenFile }));
+}
+
 /** Asks the admin API, and prints its answer as it came or as `textOf` writes it. */
 async function show(
-  { config, admin, 'token-file': tokenFile, json }: Record<string, string>,
+  values: Record<string, string>,
   path: string,
   keys: readonly string[],
   textOf: (document: unknown) => string,
 ): Promise<void> {
-  const { findAdmin, getJson } = await import('./admin/client.ts');
-  const document = await getJson(await findAdmin({ config, admin, tokenFile }), path, keys);
-  await print(json === undefined ? textOf(document) : `${JSON.stringify(document)}\n`);
+  const { getJson } = await import('./admin/client.ts');
+  const document = await getJson(await targetOf(values), path, keys);
+  await print(values.json === undefined ? textOf(document) : `${JSON.stringify(document)}\n`);
 }

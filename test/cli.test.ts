@@ -64,7 +64,9 @@ describe('the commands', { concurrency: 4 }, () => {
       assert.deepEqual([help.code, help.stderr], [0, '']);
       assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
     };
-    await Promise.all(['run', 'check', 'route', 'status', 'events', 'schema', 'version'].map(assertHelp));
+    await Promise.all(
+      ['run', 'check', 'route', 'status', 'events', 'connections', 'schema', 'version'].map(assertHelp),
+    );
   });
 
   test('a wrong command line is answered by one line and a hint', async () => {
@@ -284,6 +286,25 @@ describe('run', { concurrency: 4 }, () => {
     );
     const json = await tidegate('status', '--admin', `http://${admin}/`, '--json');
     assert.equal(JSON.parse(json.stdout).connections, 1);
+    client.destroy();
+  });
+
+  test('connections shows who is there, to people and to programs', async (t) => {
+    const { program, client } = await runningWithClient(t);
+    const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    const { code, stdout, stderr } = await tidegate('connections', '--admin', admin, '--client-id', 'fo');
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(
+      stdout,
+      /^CLIENT +STATE .*\nfoo +open +127\.0\.0\.1:\d+ +MQTT\/3\.1\.1 +127\.0\.0\.1:\d+ .*\n1 of 1 con/,
+    );
+    const none = await tidegate('connections', '--admin', admin, '--address', '10.9.9.9');
+    assert.equal(none.stdout, '0 of 1 connections match\n');
+    const json = await tidegate('connections', '--admin', admin, '--pool', 'brokers', '--json');
+    assert.equal(JSON.parse(json.stdout).connections[0].client_id, 'foo');
+    const nowhere = await tidegate('connections', '--admin', admin, '--pool', 'broker');
+    assert.deepEqual([nowhere.code, nowhere.stdout], [2, '']);
+    assert.match(nowhere.stderr, /says 404: there is no such pool or backend/);
     client.destroy();
   });
 

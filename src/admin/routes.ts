@@ -2,6 +2,7 @@
 import type { Route } from './route.ts';
 import { reopenAccessLog } from './routes/access-log.ts';
 import { changeBackend } from './routes/backends.ts';
+import { connections, kickConnection } from './routes/connections.ts';
 import { events } from './routes/events.ts';
 import { metrics } from './routes/metrics.ts';
 import { openapi } from './routes/openapi.ts';
@@ -14,6 +15,8 @@ export const routes: readonly Route[] = [
   metrics,
   status,
   changeBackend,
+  connections,
+  kickConnection,
   events,
   reopenAccessLog,
   openapi(() => routes),

@@ -312,10 +312,10 @@ function visitStride(
 export interface ConnectionQuery {
   /** Empty for any. */
   clientIdPrefix: Uint8Array;
-  /** By its id; null for any. */
-  backend: number | null;
-  /** Backends of a pool and, for those that have no backend yet, the listeners that lead to it; null for any. */
-  pool: { backends: ReadonlySet<number>; listeners: ReadonlySet<number> } | null;
+  /** By their ids; null for any. */
+  backends: ReadonlySet<number> | null;
+  /** Beside those: connections that have no backend yet, by the listeners that they came through. */
+  listeners: ReadonlySet<number>;
   /** Bytes of an IP address; null for any. */
   address: Uint8Array | null;
   /** How many are shown. */
@@ -345,17 +345,17 @@ export async function searchConnections(lives: readonly Life[], query: Connectio
 }
 
 function matches(table: ConnectionTable, slot: number, query: ConnectionQuery): boolean {
-  const { clientIdPrefix, backend, pool, address } = query;
-  if (backend !== null && table.backendOf(slot) !== backend) return false;
-  if (pool !== null && !isOfPool(table, slot, pool)) return false;
+  const { clientIdPrefix, backends, address } = query;
+  if (backends !== null && !isOfBackends(table, slot, backends, query.listeners)) return false;
   if (clientIdPrefix.length > 0 && !table.hasClientIdPrefix(slot, clientIdPrefix)) return false;
   return address === null || table.hasAddress(slot, address);
 }
 
-function isOfPool(
+function isOfBackends(
   table: ConnectionTable,
   slot: number,
-  { backends, listeners }: NonNullable<ConnectionQuery['pool']>,
+  backends: ReadonlySet<number>,
+  listeners: ReadonlySet<number>,
 ): boolean {
   const backend = table.backendOf(slot);
   return backend === NONE ? listeners.has(table.listenerOf(slot)) : backends.has(backend);
