@@ -3,7 +3,9 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import type { BackendDocument } from './admin/backend-document.ts';
 import type { AdminTarget } from './admin/client.ts';
+import type { MoveDocument } from './admin/move-document.ts';
 import type { ConnectionsDocument } from './admin/routes/connections.ts';
 import type { EventsDocument } from './admin/routes/events.ts';
 import type { StatusDocument } from './admin/status-document.ts';
@@ -32,6 +34,10 @@ const OPTION_HELP: Record<string, readonly [string, string]> = {
   backend: ['--backend ADDRESS', 'a backend, as the configuration writes it'],
   address: ['--address IP', "the client's IP address"],
   limit: ['--limit N', 'how many are shown, at most 1000; default: 100'],
+  rate: ['--rate N', "connections a second; default: the pool's"],
+  maintenance: ['--maintenance', 'when nobody is left, the backend is down until it is set to up'],
+  wait: ['--wait', 'shows the progress, and ends with it: 0 when it is done, 2 when it has stopped'],
+  state: ['--state STATE', 'up, drain, maintenance or down'],
   kick: ['--kick', 'ends them: all 1000 at most, after --yes, or the one that matches'],
   yes: ['--yes', 'ends several at once'],
   admin: ['--admin URL', 'where the admin API is; default: what --config says, else http://127.0.0.1:9883'],
@@ -41,7 +47,7 @@ const OPTION_HELP: Record<string, readonly [string, string]> = {
 };
 
 /** Those that take no value. */
-const FLAGS: readonly string[] = ['json', 'kick', 'yes'];
+const FLAGS: readonly string[] = ['json', 'kick', 'yes', 'maintenance', 'wait'];
 
 /** What connections are asked for by; each is a parameter of the API, with an underscore for the dash. */
 const CONNECTION_FILTERS = ['client-id', 'backend', 'pool', 'address'] as const;
@@ -99,6 +105,32 @@ dash come after "--".`,
     details: `Asks the admin API. A client that is ended by --kick is told so if it speaks MQTT 5.0 (administrative action);
 it may connect again at once.`,
     run: async (values) => connections(values),
+  },
+  drain: {
+    summary: 'move all clients of a backend away, at a pace',
+    usage: `drain --pool NAME --backend ADDRESS [--rate N] [--maintenance] [--wait]
+                [--config FILE] [--admin URL] [--token-file FILE] [--json]`,
+    options: ['pool', 'backend', 'rate', 'maintenance', 'wait', 'config', 'admin', 'token-file', 'json'],
+    details: `Asks the admin API. The backend takes nobody new from then on, until "set --state up". The drain goes on when this
+command is ended.`,
+    run: async (values) => drain(values),
+  },
+  rebalance: {
+    summary: 'move the clients of a pool to the backends that they belong to',
+    usage: `rebalance --pool NAME [--rate N] [--wait] [--config FILE] [--admin URL] [--token-file FILE]
+                [--json]`,
+    options: ['pool', 'rate', 'wait', 'config', 'admin', 'token-file', 'json'],
+    details: 'Asks the admin API. The rebalance goes on when this command is ended.',
+    run: async (values) => rebalance(values),
+  },
+  set: {
+    summary: 'take a backend from service, and put it back',
+    usage: `set --pool NAME --backend ADDRESS --state STATE [--config FILE] [--admin URL] [--token-file FILE]
+                [--json]`,
+    options: ['pool', 'backend', 'state', 'config', 'admin', 'token-file', 'json'],
+    details: `up leaves the backend to its health. drain and down keep new clients from it, maintenance moves away those that it
+has, too. Asks the admin API.`,
+    run: async (values) => set(values),
   },
   schema: {
     summary: 'print the JSON Schema of the configuration, for editors',
@@ -349,6 +381,54 @@ async function kickConnections(values: Record<string, string>): Promise<void> {
   if (values.json !== undefined) return print(`${JSON.stringify(found)}\n`);
   await print(`${connectionsText(found)}${kickedText(found)}`);
 }
+
+// ---- drain, rebalance, set -------------------------------------------------------------------------------------------
+
+async function drain(values: Record<string, string>): Promise<void> {
+  const path = `${backendPath('drain', values)}/drain`;
+  await move(values, path, { ...rateOf(values), maintenance: values.maintenance !== undefined });
+}
+
+async function rebalance(values: Record<string, string>): Promise<void> {
+  const pool = required('rebalance', 'pool', values.pool);
+  await move(values, `/api/v1/pools/${encodeURIComponent(pool)}/rebalance`, rateOf(values));
+}
+
+async function set(values: Record<string, string>): Promise<void> {
+  const { askJson } = await import('./admin/client.ts');
+  const path = backendPath('set', values);
+  const body = { state: required('set', 'state', values.state) };
+  const answer = await askJson(await targetOf(values), { method: 'PATCH', path, body }, ['state', 'operator']);
+  const { address, state, reason } = answer as BackendDocument;
+  await print(values.json === undefined ? `${address}: ${state}, ${reason}\n` : `${JSON.stringify(answer)}\n`);
+}
+
+async function move(values: Record<string, string>, path: string, body: object): Promise<void> {
+  const { askJson } = await import('./admin/client.ts');
+  const { followMove, moveText } = await import('./moves-text.ts');
+  const target = await targetOf(values);
+  const begun = (await askJson(target, { method: 'POST', path, body }, ['id', 'left'])) as MoveDocument;
+  const isJson = values.json !== undefined;
+  if (values.wait === undefined) return print(isJson ? `${JSON.stringify(begun)}\n` : `${moveText(begun)}\n`);
+  const ended = await followMove(target, begun, isJson ? undefined : process.stdout);
+  if (isJson) await print(`${JSON.stringify(ended)}\n`);
+  if (ended.state !== 'done') throw new TidegateError('MOVE_STOPPED', moveText(ended));
+}
+
+function backendPath(command: string, { pool, backend }: Record<string, string>): string {
+  const names = [required(command, 'pool', pool), required(command, 'backend', backend)].map(encodeURIComponent);
+  return `/api/v1/pools/${names[0]}/backends/${names[1]}`;
+}
+
+function rateOf({ rate }: Record<string, string>): { rate?: number } {
+  if (rate === undefined) return {};
+  if (!/^\d+(\.\d+)?$/.test(rate) || Number(rate) === 0) {
+    throw new UsageError(`--rate takes a number of connections a second, not ${JSON.stringify(rate)}`);
+  }
+  return { rate: Number(rate) };
+}
+
+// ---- Asking the admin API --------------------------------------------------------------------------------------------
 
 function targetOf({ config, admin, 'token-file': tokenFile }: Record<string, string>): Promise<AdminTarget> {
   return import('./admin/client.ts').then(({ findAdmin }) => findAdmin({ config, admin, tokenFile }));

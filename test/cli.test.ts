@@ -65,7 +65,19 @@ describe('the commands', { concurrency: 4 }, () => {
       assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
     };
     await Promise.all(
-      ['run', 'check', 'route', 'status', 'events', 'connections', 'schema', 'version'].map(assertHelp),
+      [
+        'run',
+        'check',
+        'route',
+        'status',
+        'events',
+        'connections',
+        'drain',
+        'rebalance',
+        'set',
+        'schema',
+        'version',
+      ].map(assertHelp),
     );
   });
 

@@ -6,6 +6,7 @@ import { OPERATOR_STATES } from '../control/operator.ts';
 import type { Backend } from '../control/snapshot.ts';
 import { type SourceStatus, sourceStatuses } from '../control/sources.ts';
 import { isoTime } from '../iso-time.ts';
+import { moveDocumentOf, moveSchema } from './move-document.ts';
 
 const count = () => z.int().min(0);
 const healthState = () => z.enum(['up', 'suspect', 'down', 'drain']);
@@ -43,6 +44,7 @@ export const backendSchema = z.strictObject({
   connect_failures: count(),
   bytes_to_backend: count().describe('Of connections that have ended.'),
   bytes_from_backend: count().describe('Of connections that have ended.'),
+  move: moveSchema.nullable().describe('Its clients being moved away, now.'),
   sources: z.array(sourceSchema).describe('Where it is dialled from.'),
 });
 
@@ -78,6 +80,7 @@ function backendDocument(backend: Backend, sources: readonly SourceStatus[], bal
     connect_failures: failures,
     bytes_to_backend: bytesTo,
     bytes_from_backend: bytesFrom,
+    move: moveDocumentOf(balancer.moves.ofBackend(backend)),
     sources: sources.map(sourceDocument),
   };
 }

@@ -5,6 +5,7 @@ import { changeBackend } from './routes/backends.ts';
 import { connections, kickConnection } from './routes/connections.ts';
 import { events } from './routes/events.ts';
 import { metrics } from './routes/metrics.ts';
+import { drainBackend, moves, rebalancePool, stopMove } from './routes/moves.ts';
 import { openapi } from './routes/openapi.ts';
 import { healthz, readyz } from './routes/probes.ts';
 import { status } from './routes/status.ts';
@@ -15,6 +16,10 @@ export const routes: readonly Route[] = [
   metrics,
   status,
   changeBackend,
+  drainBackend,
+  rebalancePool,
+  moves,
+  stopMove,
   connections,
   kickConnection,
   events,

@@ -5,6 +5,7 @@ import type { PoolConfig } from '../config.ts';
 import { type Balancer, whyNotReady } from '../control/balancer.ts';
 import { version } from '../version.ts';
 import { type BackendDocument, backendDocuments, backendSchema } from './backend-document.ts';
+import { moveDocumentOf, moveSchema } from './move-document.ts';
 
 const count = () => z.int().min(0);
 
@@ -14,6 +15,7 @@ const poolSchema = z.strictObject({
   key: z.string().nullable().describe('What is hashed; null for another method.'),
   algorithm: z.string().nullable(),
   connections: count(),
+  rebalance: moveSchema.nullable().describe('Clients being moved to where they belong, now.'),
   backends: z.array(backendSchema),
 });
 
@@ -86,13 +88,17 @@ export function statusDocument(balancer: Balancer): StatusDocument {
       address: formatAddress({ host, port }),
       pool: poolOf.get(name) ?? '',
     })),
-    pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name))),
+    pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name), balancer)),
     counters: countersDocument(balancer),
     closed_by_reason: supervisor.totals.byReason(),
   };
 }
 
-function poolDocument({ name, balance }: PoolConfig, members: BackendDocument[]): StatusDocument['pools'][number] {
+function poolDocument(
+  { name, balance }: PoolConfig,
+  members: BackendDocument[],
+  { moves }: Balancer,
+): StatusDocument['pools'][number] {
   const isHash = balance.method === 'hash';
   return {
     name,
@@ -100,6 +106,7 @@ function poolDocument({ name, balance }: PoolConfig, members: BackendDocument[])
     key: isHash ? balance.key : null,
     algorithm: isHash ? balance.algorithm : null,
     connections: members.reduce((sum, { connections }) => sum + connections, 0),
+    rebalance: moveDocumentOf(moves.ofPool(name)),
     backends: members,
   };
 }
