@@ -14,17 +14,21 @@ import {
 import { parseConfig } from '../src/config.ts';
 import type { Eviction } from '../src/control/evictions.ts';
 import { Arrivals } from '../src/control/moves/arrivals.ts';
-import { AskedOnes, findCandidates } from '../src/control/moves/candidates.ts';
-import { everybodyOf } from '../src/control/moves/drain.ts';
+import { AskedOnes, findCandidates, type Wanted } from '../src/control/moves/candidates.ts';
 import { excesses, type Load } from '../src/control/moves/excess.ts';
 import type { Goal } from '../src/control/moves/goal.ts';
 import { Move } from '../src/control/moves/move.ts';
 import { Owners } from '../src/control/moves/owners.ts';
 import { Pacer } from '../src/control/moves/pacer.ts';
-import { BackendIds, resolveBackends } from '../src/control/snapshot.ts';
+import { type Backend, BackendIds, resolveBackends } from '../src/control/snapshot.ts';
 import { createTable } from '../src/core.ts';
 import { FilledTable } from './tools/filled-table.ts';
 import { waitFor } from './tools/wait.ts';
+
+const connectionsOf = ({ id }: Backend): Wanted => ({
+  from: (table, slot) => (table.backendOf(slot) === id ? id : null),
+  quota: () => Number.POSITIVE_INFINITY,
+});
 
 const ADDRESSES = ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3'];
 
@@ -71,7 +75,7 @@ describe('the pacer', () => {
 });
 
 describe('candidates', () => {
-  const ofBackend = (table: FilledTable, index: number) => everybodyOf(table.backends[index]!);
+  const ofBackend = (table: FilledTable, index: number) => connectionsOf(table.backends[index]!);
 
   it('are those of the backend, the longest silent first, among equals the oldest', async () => {
     const table = await FilledTable.make({ backends: ADDRESSES }, 512);
@@ -242,7 +246,7 @@ describe('a move', () => {
       farewell: { reason: REASON_DRAINED, code: 0x8b, flags: 1, reference: false },
       obstacle: () => obstacle.text,
       basis: () => '',
-      wanted: () => everybodyOf(table.backends[0]!),
+      wanted: () => connectionsOf(table.backends[0]!),
       leftOf: (candidates, asked) => candidates + asked,
     };
     const evict = (_worker: number, _life: number, asked: readonly Eviction[]) => {

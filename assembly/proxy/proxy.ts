@@ -334,7 +334,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     buffer = flags >> IORING_CQE_BUFFER_SHIFT;
     takeBuffer(buffer, max<i32>(result, 0));
   }
-  if (line.phase >= PHASE_REFUSING || result <= 0) {
+  if (line.phase >= <u32>PHASE_REFUSING || result <= 0) {
     if (buffer != NONE) giveBackBuffer(buffer);
     if (line.phase == PHASE_CLOSING) return join(slot);
     if (result <= 0) return onReceiveEnd(slot, side, result);

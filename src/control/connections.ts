@@ -24,6 +24,7 @@ import {
   COLD_OPENED_MS,
   COLD_PEER,
   COLD_VERSION,
+  FLAG_ANSWERED,
   FLAG_KEYED,
   HEADER_ARENA_CHUNKS,
   HEADER_CONNECTIONS_MAX,
@@ -155,6 +156,11 @@ export class ConnectionTable {
   /** Its key has a hash: keyHashOf says which. */
   isKeyed(slot: number): boolean {
     return (this.#hot[slot * HOT_WORDS + HOT_FLAGS / 4]! & FLAG_KEYED) !== 0;
+  }
+
+  /** Its backend has said something: nobody is moved before that. */
+  isAnswered(slot: number): boolean {
+    return (this.#hot[slot * HOT_WORDS + HOT_FLAGS / 4]! & FLAG_ANSWERED) !== 0;
   }
 
   keyHashOf(slot: number): bigint {

@@ -6,6 +6,7 @@ import {
   PHASE_CLOSING,
   PHASE_DIALLING,
   PHASE_GREETING,
+  PHASE_LEAVING,
   PHASE_OPEN,
   PHASE_READING,
   PHASE_REFUSING,
@@ -37,6 +38,7 @@ const STATES: Record<number, ConnectionDocument['state']> = {
   [PHASE_OPEN]: 'open',
   [PHASE_REFUSING]: 'closing',
   [PHASE_CLOSING]: 'closing',
+  [PHASE_LEAVING]: 'closing',
 };
 
 const count = () => z.int().min(0);

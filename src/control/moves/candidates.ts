@@ -55,10 +55,10 @@ export async function findCandidates(
   const queues = new Map<number, Queue>();
   const still = new AskedOnes();
   await walkConnections(lives, (table, slot, generation) => {
-    if (table.phaseOf(slot) !== PHASE_OPEN) return;
     const { worker, life } = table;
     const isAsked = asked.size > 0 && asked.has(table, slot, generation);
     if (isAsked) still.add({ worker, life, slot, generation });
+    if (table.phaseOf(slot) !== PHASE_OPEN) return;
     const backend = wanted.from(table, slot);
     if (backend === null) return;
     const queue = queues.get(backend) ?? new Queue(Math.min(countMax, wanted.quota(backend)));

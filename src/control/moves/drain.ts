@@ -39,7 +39,7 @@ export class Drain implements Goal {
   }
 
   wanted(): Wanted {
-    return everybodyOf(this.backend);
+    return answeredOf(this.backend);
   }
 
   leftOf(): number {
@@ -54,9 +54,10 @@ export class Drain implements Goal {
   }
 }
 
-export function everybodyOf({ id }: Backend): Wanted {
+/** Its connections; without those whose CONNECT the broker has still to answer, which are found again when it has. */
+function answeredOf({ id }: Backend): Wanted {
   return {
-    from: (table, slot) => (table.backendOf(slot) === id ? id : null),
+    from: (table, slot) => (table.backendOf(slot) === id && table.isAnswered(slot) ? id : null),
     quota: () => Number.POSITIVE_INFINITY,
   };
 }

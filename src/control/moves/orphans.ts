@@ -3,7 +3,7 @@
 import { EVICTION_ABRUPT, REASON_BACKEND_DOWN } from '../../../assembly/layout.ts';
 import type { Backend } from '../snapshot.ts';
 import type { Wanted } from './candidates.ts';
-import { everybodyOf, type Scene } from './drain.ts';
+import type { Scene } from './drain.ts';
 import { DISCONNECT_SHUTTING_DOWN, type Farewell, type Goal } from './goal.ts';
 
 export class Orphans implements Goal {
@@ -37,7 +37,11 @@ export class Orphans implements Goal {
   }
 
   wanted(): Wanted {
-    return everybodyOf(this.backend);
+    const { id } = this.backend;
+    return {
+      from: (table, slot) => (table.backendOf(slot) === id ? id : null),
+      quota: () => Number.POSITIVE_INFINITY,
+    };
   }
 
   /** Dials that are under way fail by themselves. */

@@ -61,7 +61,7 @@ export class Rebalance implements Goal {
     return {
       from: (table, slot) => {
         const backend = table.backendOf(slot);
-        if (!members.has(backend) || !table.isKeyed(slot)) return null;
+        if (!members.has(backend) || !table.isKeyed(slot) || !table.isAnswered(slot)) return null;
         const owner = owners.ownerOf(table.keyHashOf(slot));
         return owner === backend || owner === NONE ? null : backend;
       },
@@ -83,7 +83,7 @@ export class Rebalance implements Goal {
     return {
       from: (table, slot) => {
         const backend = table.backendOf(slot);
-        return quotas.has(backend) ? backend : null;
+        return quotas.has(backend) && table.isAnswered(slot) ? backend : null;
       },
       quota: (backend) => quotas.get(backend) ?? 0,
     };
