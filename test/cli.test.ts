@@ -320,6 +320,34 @@ describe('run', { concurrency: 4 }, () => {
     client.destroy();
   });
 
+  test('drain, rebalance and set move clients, and say how it went', async (t) => {
+    const { program } = await runningWithClient(t);
+    const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    const backend = JSON.parse((await tidegate('status', '--admin', admin, '--json')).stdout).pools[0].backends[0]
+      .address;
+    const place = ['--pool', 'brokers', '--backend', backend, '--admin', admin];
+    const first = await tidegate('drain', ...place, '--rate', '200');
+    assert.deepEqual([first.code, first.stderr], [0, '']);
+    assert.equal(first.stdout, `Drain of ${backend} in pool brokers, 200/s: 0 moved, 1 left\n`);
+    assert.match(
+      (await tidegate('status', '--admin', admin)).stdout,
+      /^drain +brokers +127\.0\.0\.1:\d+ +200\/s +0 +1$/m,
+    );
+    const waiting = tidegate('drain', ...place, '--wait');
+    const isSecond = async () => (await tidegate('status', '--admin', admin)).stdout.includes(' 50/s ');
+    await waitFor('second drain', isSecond);
+    const up = await tidegate('set', ...place, '--state', 'up');
+    assert.equal(up.stdout, `${backend}: up, held for up at start\n`);
+    const { code, stdout, stderr } = await waiting;
+    assert.match(stdout, /^Drain of .*: 0 moved, 1 left\n/);
+    assert.deepEqual([code, stderr.includes('has stopped after 0: the backend was set to up')], [2, true]);
+    const rebalance = await tidegate('rebalance', '--pool', 'brokers', '--admin', admin, '--wait');
+    assert.match(rebalance.stdout, /Rebalance of pool brokers is done: 0 moved in 0 s\n$/);
+    const wrong = await tidegate('set', ...place, '--state', 'off');
+    assert.deepEqual([wrong.code, wrong.stdout], [2, '']);
+    assert.equal((await tidegate('drain', ...place, '--rate', '0')).code, 1);
+  });
+
   test('events shows what happened, to people and to programs', async (t) => {
     const program = await running(t);
     const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');

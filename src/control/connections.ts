@@ -74,6 +74,8 @@ export interface ConnectionId {
 export interface Connection extends ConnectionId {
   /** PHASE_* */
   phase: number;
+  /** Its backend has said something. */
+  isAnswered: boolean;
   /** Up to CLIENT_ID_KEPT_BYTES_MAX of it; empty until the CONNECT has come. */
   clientId: string;
   /** An empty host: never known. */
@@ -221,6 +223,7 @@ export class ConnectionTable {
       slot,
       generation,
       phase: this.phaseOf(slot),
+      isAnswered: this.isAnswered(slot),
       clientId: utf8.decode(clientId.kept),
       peer: decodeSockaddr(this.#peerOf(slot)),
       listener: this.listenerOf(slot),

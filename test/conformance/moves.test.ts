@@ -214,20 +214,24 @@ testEveryEngine('a rebalance moves exactly those who belong elsewhere', async (e
   close([...settled, ...newcomers, ...nameless, ...home]);
 });
 
-testEveryEngine('a rebalance by numbers takes the excess, and stops when a backend is ill', async (engine, context) => {
-  const { balancer, addresses } = await stage(context, engine, 2, { method: 'least_conn', workers: 1 });
-  await balancer.setState(addresses[0]!, 'drain');
-  const ids = Array.from({ length: 60 }, (_, index) => `device-${index}`);
-  const devices = await connectDevices(balancer, ids);
-  await balancer.setState(addresses[0]!, 'up');
-  const move = await begin(balancer, '/api/v1/pools/brokers/rebalance', { rate: 200 });
-  const ended = await untilEnded(balancer, move.id);
-  assert.deepEqual([ended.state, ended.moved], ['done', 60 - 33]);
-  await waitFor('closed clients', () => devices.filter(isClosed).length === 27);
-  const slow = await begin(balancer, '/api/v1/pools/brokers/rebalance', { rate: 1 });
-  assert.equal((await untilEnded(balancer, slow.id)).state, 'done', 'those on their way are no reason to move others');
-  close(devices);
-});
+testEveryEngine(
+  'a rebalance by numbers takes the excess, and no more while those who were moved are away',
+  async (engine, context) => {
+    const { balancer, addresses } = await stage(context, engine, 2, { method: 'least_conn', workers: 1 });
+    await balancer.setState(addresses[0]!, 'drain');
+    const ids = Array.from({ length: 60 }, (_, index) => `device-${index}`);
+    const devices = await connectDevices(balancer, ids);
+    await balancer.setState(addresses[0]!, 'up');
+    const move = await begin(balancer, '/api/v1/pools/brokers/rebalance', { rate: 200 });
+    const ended = await untilEnded(balancer, move.id);
+    assert.deepEqual([ended.state, ended.moved], ['done', 60 - 33]);
+    await waitFor('closed clients', () => devices.filter(isClosed).length === 27);
+    const back = await connectDevices(balancer, ids.slice(0, 27));
+    const again = await untilEnded(balancer, (await begin(balancer, '/api/v1/pools/brokers/rebalance')).id);
+    assert.deepEqual([again.state, again.moved], ['done', 0]);
+    close([...devices, ...back]);
+  },
+);
 
 testEveryEngine('a rebalance stops when a backend is not healthy any more', async (engine, context) => {
   const { balancer, addresses } = await stage(context, engine, 2);
@@ -272,7 +276,7 @@ testEveryEngine('one client can be ended, and is told so', async (engine, contex
     const path = `/api/v1/connections/${found.id}`;
     assert.deepEqual((await balancer.send('DELETE', path)).status, 202);
     await waitFor('end', () => isClosed(device));
-    assert.equal((await balancer.send('DELETE', path)).status, 404);
+    await waitFor('end of its slot', async () => (await balancer.send('DELETE', path)).status === 404);
   }
   assert.deepEqual(Buffer.concat(five!.heard), ADMINISTRATIVE_ACTION);
   assert.deepEqual(Buffer.concat(four!.heard), Buffer.alloc(0));
@@ -283,6 +287,20 @@ testEveryEngine('one client can be ended, and is told so', async (engine, contex
     ['kicked', 'kicked'],
   );
   close([other!]);
+});
+
+testEveryEngine('a client that has not said who it is can be ended too', async (engine, context) => {
+  const { balancer } = await stage(context, engine, 1);
+  const socket = balancer.connect().on('error', () => {});
+  socket.on('end', () => socket.destroy());
+  const closed = new Promise((resolve) => socket.on('close', resolve).resume());
+  socket.write(Buffer.from([0x10]));
+  const found = await waitFor('connection', async () => {
+    return JSON.parse((await balancer.ask('/api/v1/connections')).text).connections[0];
+  });
+  assert.equal((await balancer.send('DELETE', `/api/v1/connections/${found.id}`)).status, 202);
+  await closed;
+  assert.equal((await balancer.records(1))[0]?.reason, 'kicked');
 });
 
 for (const [closeWhen, isExpected] of [

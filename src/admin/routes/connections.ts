@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import {
+  EVICTION_ABRUPT,
   NONE,
   PHASE_CLOSING,
   PHASE_DIALLING,
@@ -182,9 +183,12 @@ function connectionOf({ supervisor }: Balancer, text: string): Connection | unde
 
 /** The broker hears nothing of it: a client that is thrown out leaves its will behind. False: there was no room. */
 function kick({ supervisor, log }: Balancer, connection: Connection): boolean {
-  const { worker, life, slot, generation, clientId, peer } = connection;
-  const eviction = { slot, generation, reason: REASON_KICKED, code: DISCONNECT_ADMINISTRATIVE_ACTION };
-  if (supervisor.evict(worker, life, [{ ...eviction, flags: 0, reference: false }]) === 0) return false;
+  const { worker, life, slot, generation, isAnswered, clientId, peer } = connection;
+  // Before the broker has answered there are no packets that could be cut.
+  const flags = isAnswered ? 0 : EVICTION_ABRUPT;
+  const code = DISCONNECT_ADMINISTRATIVE_ACTION;
+  const eviction = { slot, generation, reason: REASON_KICKED, code, flags, reference: false };
+  if (supervisor.evict(worker, life, [eviction]) === 0) return false;
   const fields = { connection: formatConnectionId(connection), clientId, remoteAddr: peer.host };
   log.info(fields, 'a connection is ended by an operator');
   return true;
