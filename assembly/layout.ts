@@ -402,6 +402,23 @@ export const VERDICT_REFUSE = 2; // Cold.reason says why
 
 // ---- Connections: one hot and one cold line each -------------------------------------------------------------------------
 export const HOT_BYTES = 64;
+export const HOT_GENERATION = 0;
+export const HOT_PHASE = 8;
+export const HOT_FLAGS = 12;
+/** Of Hot.phase; the picture of a connection's life is drawn in proxy/table.ts. */
+export const PHASE_FREE = 0;
+export const PHASE_ACCEPTING = 1;
+export const PHASE_READING = 2; // waits for a whole CONNECT
+export const PHASE_DIALLING = 3;
+export const PHASE_GREETING = 4; // the backend is connected, the CONNECT is on its way to it: the last moment for another
+export const PHASE_OPEN = 5;
+export const PHASE_REFUSING = 6;
+export const PHASE_CLOSING = 7;
+export const PHASE_LEAVING = 8; // evicted: nothing new is passed on, what had come goes out, then a last word
+/** Of Hot.flags: Cold.keyHash is the hash of a key. */
+export const FLAG_KEYED = 1 << 0;
+/** The backend's first bytes were looked at: a CONNACK, as a rule. */
+export const FLAG_ANSWERED = 1 << 2;
 export const COLD_BYTES = 128;
 // The first 64 bytes of a cold line are what bytes and looks at the clock touch, the others what its beginning and end do.
 export const COLD_BYTES_FROM_CLIENT = 0; // u64

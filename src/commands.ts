@@ -3,6 +3,10 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import type { BackendDocument } from './admin/backend-document.ts';
+import type { AdminTarget } from './admin/client.ts';
+import type { MoveDocument } from './admin/move-document.ts';
+import type { ConnectionsDocument } from './admin/routes/connections.ts';
 import type { EventsDocument } from './admin/routes/events.ts';
 import type { StatusDocument } from './admin/status-document.ts';
 import { formatAddress } from './config/address.ts';
@@ -25,7 +29,17 @@ interface Command {
 /** What is written, and what it means. */
 const OPTION_HELP: Record<string, readonly [string, string]> = {
   config: ['--config FILE', 'a YAML file, or a folder whose *.yaml and *.yml are read as one'],
-  pool: ['--pool NAME', 'a pool of the configuration whose method is hash'],
+  pool: ['--pool NAME', 'a pool of the configuration'],
+  'client-id': ['--client-id PREFIX', 'what the ClientId begins with'],
+  backend: ['--backend ADDRESS', 'a backend, as the configuration writes it'],
+  address: ['--address IP', "the client's IP address"],
+  limit: ['--limit N', 'how many are shown, at most 1000; default: 100'],
+  rate: ['--rate N', "connections a second; default: the pool's"],
+  maintenance: ['--maintenance', 'when nobody is left, the backend is down until it is set to up'],
+  wait: ['--wait', 'shows the progress, and ends with it: 0 when it is done, 2 when it has stopped'],
+  state: ['--state STATE', 'up, drain, maintenance or down'],
+  kick: ['--kick', 'ends them: all 1000 at most, after --yes, or the one that matches'],
+  yes: ['--yes', 'ends several at once'],
   admin: ['--admin URL', 'where the admin API is; default: what --config says, else http://127.0.0.1:9883'],
   'token-file': ['--token-file FILE', 'holds the token of the admin API'],
   json: ['--json', 'as the admin API answered it, for programs'],
@@ -33,7 +47,10 @@ const OPTION_HELP: Record<string, readonly [string, string]> = {
 };
 
 /** Those that take no value. */
-const FLAGS: readonly string[] = ['json'];
+const FLAGS: readonly string[] = ['json', 'kick', 'yes', 'maintenance', 'wait'];
+
+/** What connections are asked for by; each is a parameter of the API, with an underscore for the dash. */
+const CONNECTION_FILTERS = ['client-id', 'backend', 'pool', 'address'] as const;
 
 const COMMANDS: Record<string, Command> = {
   run: {
@@ -60,7 +77,7 @@ Exit codes: 0 asked to stop, 1 bad configuration, 2 could not start.`,
     usage: 'route --config FILE --pool NAME [KEY...]',
     options: ['config', 'pool'],
     takesWords: true,
-    details: `Prints KEY, a tab and the backend for each key, as they are chosen while all backends are up. Without a KEY the
+    details: `The pool's method must be hash. Prints KEY, a tab and the backend for each key, as they are chosen while all backends are up. Without a KEY the
 keys are read from standard input, one per line. An empty key is never hashed: it shows "-". Keys that begin with a
 dash come after "--".`,
     run: async ({ config, pool }, keys) =>
@@ -79,6 +96,41 @@ dash come after "--".`,
     options: ['config', 'admin', 'token-file', 'json'],
     details: 'Asks the admin API. Times are UTC. Exits with 2 and one line when it can not be reached.',
     run: async (values) => events(values),
+  },
+  connections: {
+    summary: 'show which connections exist, and end them',
+    usage: `connections [--client-id PREFIX] [--backend ADDRESS] [--pool NAME] [--address IP] [--limit N]
+                [--kick [--yes]] [--config FILE] [--admin URL] [--token-file FILE] [--json]`,
+    options: [...CONNECTION_FILTERS, 'limit', 'kick', 'yes', 'config', 'admin', 'token-file', 'json'],
+    details: `Asks the admin API. A client that is ended by --kick is told so if it speaks MQTT 5.0 (administrative action);
+it may connect again at once.`,
+    run: async (values) => connections(values),
+  },
+  drain: {
+    summary: 'move all clients of a backend away, at a pace',
+    usage: `drain --pool NAME --backend ADDRESS [--rate N] [--maintenance] [--wait]
+                [--config FILE] [--admin URL] [--token-file FILE] [--json]`,
+    options: ['pool', 'backend', 'rate', 'maintenance', 'wait', 'config', 'admin', 'token-file', 'json'],
+    details: `Asks the admin API. The backend takes nobody new from then on, until "set --state up". The drain goes on when this
+command is ended.`,
+    run: async (values) => drain(values),
+  },
+  rebalance: {
+    summary: 'move the clients of a pool to the backends that they belong to',
+    usage: `rebalance --pool NAME [--rate N] [--wait] [--config FILE] [--admin URL] [--token-file FILE]
+                [--json]`,
+    options: ['pool', 'rate', 'wait', 'config', 'admin', 'token-file', 'json'],
+    details: 'Asks the admin API. The rebalance goes on when this command is ended.',
+    run: async (values) => rebalance(values),
+  },
+  set: {
+    summary: 'take a backend from service, and put it back',
+    usage: `set --pool NAME --backend ADDRESS --state STATE [--config FILE] [--admin URL] [--token-file FILE]
+                [--json]`,
+    options: ['pool', 'backend', 'state', 'config', 'admin', 'token-file', 'json'],
+    details: `up leaves the backend to its health. drain and down keep new clients from it, maintenance moves away those that it
+has, too. Asks the admin API.`,
+    run: async (values) => set(values),
   },
   schema: {
     summary: 'print the JSON Schema of the configuration, for editors',
@@ -184,7 +236,7 @@ function unknownCommand(name: string | undefined): UsageError {
 }
 
 function generalHelp(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`);
   return `Tidegate, an MQTT load balancer.
 
 Usage: tidegate COMMAND [OPTIONS]
@@ -279,7 +331,7 @@ async function* inputLines(): AsyncGenerator<string[]> {
   if (rest !== '') yield [rest];
 }
 
-// ---- status, events -------------------------------------------------------------------------------------------------
+// ---- status, events, connections -------------------------------------------------------------------------------------------------
 
 async function status(values: Record<string, string>): Promise<void> {
   const { statusText } = await import('./status-text.ts');
@@ -292,14 +344,104 @@ async function events(values: Record<string, string>): Promise<void> {
   await show(values, '/api/v1/events', keys, (document) => eventsText(document as EventsDocument));
 }
 
+async function connections(values: Record<string, string>): Promise<void> {
+  const { connectionsText } = await import('./connections-text.ts');
+  const { limit, kick } = values;
+  if (limit !== undefined && !/^[1-9]\d{0,3}$/.test(limit)) {
+    throw new UsageError(`--limit takes a number from 1 to 1000, not ${JSON.stringify(limit)}`);
+  }
+  if (kick !== undefined) return kickConnections(values);
+  const textOf = (document: unknown) => connectionsText(document as ConnectionsDocument);
+  await show(values, connectionsPath(values, limit), ['matched', 'connections'], textOf);
+}
+
+function connectionsPath(values: Record<string, string>, limit: string | undefined): string {
+  const query = new URLSearchParams(limit === undefined ? {} : { limit });
+  for (const filter of CONNECTION_FILTERS) {
+    if (values[filter] !== undefined) query.set(filter.replace('-', '_'), values[filter]);
+  }
+  return `/api/v1/connections?${query}`;
+}
+
+async function kickConnections(values: Record<string, string>): Promise<void> {
+  const { askJson, getJson } = await import('./admin/client.ts');
+  const { connectionsText, kickedText } = await import('./connections-text.ts');
+  const target = await targetOf(values);
+  const path = connectionsPath(values, values.limit ?? '1000');
+  const found = (await getJson(target, path, ['matched', 'connections'])) as ConnectionsDocument;
+  if (found.matched > 1 && values.yes === undefined) {
+    const count = `${found.matched} connections match`;
+    throw new UsageError(`${count}: name one more closely, or end them all with --yes${seeHelp('connections')}`);
+  }
+  for (const { id } of found.connections) {
+    await askJson(target, { method: 'DELETE', path: `/api/v1/connections/${id}` }, ['id']).catch((error) => {
+      if (!(error instanceof TidegateError) || !error.message.includes('says 404')) throw error; // it ended by itself
+    });
+  }
+  if (values.json !== undefined) return print(`${JSON.stringify(found)}\n`);
+  await print(`${connectionsText(found)}${kickedText(found)}`);
+}
+
+// ---- drain, rebalance, set -------------------------------------------------------------------------------------------
+
+async function drain(values: Record<string, string>): Promise<void> {
+  const path = `${backendPath('drain', values)}/drain`;
+  await move(values, path, { ...rateOf(values), maintenance: values.maintenance !== undefined });
+}
+
+async function rebalance(values: Record<string, string>): Promise<void> {
+  const pool = required('rebalance', 'pool', values.pool);
+  await move(values, `/api/v1/pools/${encodeURIComponent(pool)}/rebalance`, rateOf(values));
+}
+
+async function set(values: Record<string, string>): Promise<void> {
+  const { askJson } = await import('./admin/client.ts');
+  const path = backendPath('set', values);
+  const body = { state: required('set', 'state', values.state) };
+  const answer = await askJson(await targetOf(values), { method: 'PATCH', path, body }, ['state', 'operator']);
+  const { address, state, reason } = answer as BackendDocument;
+  await print(values.json === undefined ? `${address}: ${state}, ${reason}\n` : `${JSON.stringify(answer)}\n`);
+}
+
+async function move(values: Record<string, string>, path: string, body: object): Promise<void> {
+  const { askJson } = await import('./admin/client.ts');
+  const { followMove, moveText } = await import('./moves-text.ts');
+  const target = await targetOf(values);
+  const begun = (await askJson(target, { method: 'POST', path, body }, ['id', 'left'])) as MoveDocument;
+  const isJson = values.json !== undefined;
+  if (values.wait === undefined) return print(isJson ? `${JSON.stringify(begun)}\n` : `${moveText(begun)}\n`);
+  const ended = await followMove(target, begun, isJson ? undefined : process.stdout);
+  if (isJson) await print(`${JSON.stringify(ended)}\n`);
+  if (ended.state !== 'done') throw new TidegateError('MOVE_STOPPED', moveText(ended));
+}
+
+function backendPath(command: string, { pool, backend }: Record<string, string>): string {
+  const names = [required(command, 'pool', pool), required(command, 'backend', backend)].map(encodeURIComponent);
+  return `/api/v1/pools/${names[0]}/backends/${names[1]}`;
+}
+
+function rateOf({ rate }: Record<string, string>): { rate?: number } {
+  if (rate === undefined) return {};
+  if (!/^\d+(\.\d+)?$/.test(rate) || Number(rate) === 0) {
+    throw new UsageError(`--rate takes a number of connections a second, not ${JSON.stringify(rate)}`);
+  }
+  return { rate: Number(rate) };
+}
+
+// ---- Asking the admin API --------------------------------------------------------------------------------------------
+
+function targetOf({ config, admin, 'token-file': tokenFile }: Record<string, string>): Promise<AdminTarget> {
+  return import('./admin/client.ts').then(({ findAdmin }) => findAdmin({ config, admin, tokenFile }));
+}
+
 /** Asks the admin API, and prints its answer as it came or as `textOf` writes it. */
 async function show(
-  { config, admin, 'token-file': tokenFile, json }: Record<string, string>,
+  values: Record<string, string>,
   path: string,
   keys: readonly string[],
   textOf: (document: unknown) => string,
 ): Promise<void> {
-  const { findAdmin, getJson } = await import('./admin/client.ts');
-  const document = await getJson(await findAdmin({ config, admin, tokenFile }), path, keys);
-  await print(json === undefined ? textOf(document) : `${JSON.stringify(document)}\n`);
+  const { getJson } = await import('./admin/client.ts');
+  const document = await getJson(await targetOf(values), path, keys);
+  await print(values.json === undefined ? textOf(document) : `${JSON.stringify(document)}\n`);
 }

@@ -68,6 +68,8 @@ export interface PoolConfig {
   /** IP addresses of one family that connections to the backends are made from; none: the system chooses. */
   sourceAddresses: string[];
   drain: DrainConfig;
+  rebalance: RebalanceConfig;
+  orphans: OrphansConfig;
 }
 
 export interface DrainConfig {
@@ -75,6 +77,24 @@ export interface DrainConfig {
   packets: boolean;
   /** What the DISCONNECT of a client that is moved away names as its other server; empty for nothing. */
   serverReference: string;
+  /** Connections a second, when nobody says otherwise. */
+  rate: number;
+}
+
+export interface RebalanceConfig {
+  /** It begins by itself when a backend has come, or come back. */
+  automatic: boolean;
+  /** Connections a second, when nobody says otherwise. */
+  rate: number;
+  /** So many times its share a backend may have before it is relieved; for methods other than hash. */
+  threshold: number;
+}
+
+export interface OrphansConfig {
+  /** Of a backend that is down; auto: when its process or host is gone. */
+  close: 'auto' | 'always' | 'never';
+  /** Connections a second; 0: all at once. */
+  rate: number;
 }
 
 export interface BalanceConfig {
@@ -241,7 +261,9 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     backends: pool.backends.map((backend) => normaliseBackend(backend, pool)),
     connectTimeoutMs: pool.connect_timeout,
     sourceAddresses: pool.source_addresses,
-    drain: { packets: pool.drain.packets, serverReference: pool.drain.server_reference ?? '' },
+    drain: { packets: pool.drain.packets, serverReference: pool.drain.server_reference ?? '', rate: pool.drain.rate },
+    rebalance: pool.rebalance,
+    orphans: pool.orphans,
   };
 }
 

@@ -245,6 +245,13 @@ export interface Table {
   lookup(key: string | Uint8Array): string;
   /** Index of the key's member in `members`, -1 when no member has a weight. */
   index(key: string | Uint8Array): number;
+  /** The key's hash, as `choose` wants it. */
+  hash(key: string | Uint8Array): bigint;
+  /**
+   * Index of the member that a key of this hash goes to while the members are in these states, -1 when none takes it.
+   * `health`: a HEALTH_* word of assembly/layout.ts for each member, by its index. For method `hash`.
+   */
+  choose(keyHash: bigint, health: Uint32Array): number;
   /** All members with a weight, in the order in which they would be tried for this key. */
   order(key: string | Uint8Array): string[];
   /** 16 hex digits; equal for tables that send every key the same way, in whatever order members were listed. */
@@ -291,13 +298,15 @@ const encoder = new TextEncoder();
 
 // A table has a memory of its own, which goes with it:
 //
-//   heap_base   pool block | health, all up | member order | key, as long as it needs; while building: names, scratch
+//   heap_base   pool block | health, all up | health, as given | member order | key, as long as it needs; while building:
+//               names, scratch
 //
 class BuiltTable implements Table {
   readonly #names: readonly string[];
   readonly #core: CoreExports;
   readonly #pool: number;
   readonly #health: number;
+  readonly #healthGiven: number;
   readonly #order: number;
   readonly #key: number;
 
@@ -307,7 +316,8 @@ class BuiltTable implements Table {
     this.#core = core;
     this.#pool = pool;
     this.#health = this.#pool + this.#core.table_block_bytes(this.#pool);
-    this.#order = this.#health + MEMBERS_MAX * 4;
+    this.#healthGiven = this.#health + MEMBERS_MAX * 4;
+    this.#order = this.#healthGiven + MEMBERS_MAX * 4;
     this.#key = this.#order + MEMBERS_MAX * 4;
     this.#build(options);
   }
@@ -333,8 +343,19 @@ class BuiltTable implements Table {
     return index === NONE ? -1 : index;
   }
 
+  hash(key: string | Uint8Array): bigint {
+    return BigInt.asUintN(64, this.#core.hash_key(this.#pool, this.#key, this.#writeKey(key)));
+  }
+
+  choose(keyHash: bigint, health: Uint32Array): number {
+    new Uint32Array(this.#core.memory.buffer, this.#healthGiven, this.#names.length).set(health);
+    // Neither counters nor a random state are looked at for a key that has a hash.
+    const index = this.#core.table_choose(this.#pool, 1, keyHash, 0n, this.#healthGiven, 0, 0) >>> 0;
+    return index === NONE ? -1 : index;
+  }
+
   order(key: string | Uint8Array): string[] {
-    const keyHash = this.#core.hash_key(this.#pool, this.#key, this.#writeKey(key));
+    const keyHash = this.hash(key);
     const count = this.#core.table_order(this.#pool, keyHash, this.#health, this.#order);
     const indexes = new Uint32Array(this.#core.memory.buffer, this.#order, count);
     return Array.from(indexes, (index) => this.#names[index] as string);
@@ -488,6 +509,15 @@ interface CoreExports {
   table_block_bytes(pool: number): number;
   table_scratch_bytes(pool: number): number;
   table_build(pool: number, names: number, scratch: number): number;
+  table_choose(
+    pool: number,
+    keyed: number,
+    keyHash: bigint,
+    tried: bigint,
+    health: number,
+    counters: number,
+    random: number,
+  ): number;
   table_lookup(pool: number, bytes: number, length: number, health: number): number;
   table_order(pool: number, keyHash: bigint, health: number, out: number): number;
   table_digest(pool: number): bigint;

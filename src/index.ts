@@ -15,6 +15,7 @@ import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
 import { closeListeners, openListeners } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
+import { Moves } from './control/moves/moves.ts';
 import { Operator, type OperatorState } from './control/operator.ts';
 import { RecentLatencies } from './control/recent-latencies.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
@@ -151,8 +152,9 @@ async function startWith(
       backends,
       countsOf: ({ id }) => supervisor.totals.connectCounts(id),
       setHealth: ({ id }, word) => supervisor.setJudged(id, word),
-      onChange: [logChanges(log, operator)],
+      onChange: [logChanges(log, operator), (change) => moves.onHealth(change)],
     });
+    const moves = new Moves(() => balancer, log);
     const balancer: Balancer = {
       phase: 'starting',
       startedAt: new Date(),
@@ -167,12 +169,14 @@ async function startWith(
       latencies: new RecentLatencies(supervisor.totals),
       judge,
       operator,
+      moves,
       events,
       log,
     };
     admin = await startAdmin(config.admin, balancer, adminServer);
     await supervisor.start();
     judge.start();
+    moves.start();
     balancer.phase = 'running';
     announce(choice, workerCount, capacity, log);
     return new Tidegate(balancer, admin);
@@ -302,6 +306,7 @@ export class Tidegate {
     const { supervisor, accessLog, groups, config, judge, log } = this.#parts;
     const { signal } = this.#hasten;
     this.#parts.phase = 'stopping';
+    await this.#parts.moves.stopAll();
     const { shutdownTimeoutMs } = config;
     if (!signal.aborted) {
       log.info({ event: 'stopping', shutdownTimeoutMs }, 'stopping: connections may end by themselves until then');

@@ -1,6 +1,7 @@
 // `tidegate status`: the admin API's status, for people.
 import type { BackendDocument } from './admin/backend-document.ts';
 import type { StatusDocument } from './admin/status-document.ts';
+import { rateText } from './moves-text.ts';
 import { durationText, textTable } from './text-table.ts';
 
 export function statusText(status: StatusDocument): string {
@@ -11,6 +12,7 @@ export function statusText(status: StatusDocument): string {
     workers(status),
     connects(status),
     ...status.pools.map((each) => pool(each, nowMs)),
+    moves(status),
     ends(status),
   ]
     .filter((section) => section !== '')
@@ -114,6 +116,15 @@ function sources(backends: readonly BackendDocument[]): string {
   );
   if (rows.length === 0) return '';
   return textTable(['BACKEND', 'SOURCE', 'CONNECTIONS', 'PORTS LEFT', 'RAN OUT'], rows);
+}
+
+/** Those that run. */
+function moves({ pools }: StatusDocument): string {
+  const running = pools.flatMap(({ rebalance, backends }) => [rebalance, ...backends.map(({ move }) => move)]);
+  const rows = running.flatMap((move) =>
+    move === null ? [] : [[move.kind, move.pool, move.backend ?? '-', rateText(move.rate), move.moved, move.left]],
+  );
+  return rows.length === 0 ? '' : textTable(['MOVE', 'POOL', 'BACKEND', 'PACE', 'MOVED', 'LEFT'], rows);
 }
 
 /** Why connections ended, most frequent first. */

@@ -718,9 +718,10 @@ test('a route is given its decoded parameters, its query and its checked body', 
     path: '/pools/{pool}/backends/{address}',
     summary: 'a route',
     body: z.strictObject({ weight: z.int() }),
+    query: z.strictObject({ dry: z.string() }),
     responses: {},
     answer: (_context, { parameters, query, body }) => {
-      seen.push(parameters, query.get('dry'), body);
+      seen.push(parameters, query, body);
       return { status: 200, headers: {}, body: '' };
     },
   };
@@ -740,10 +741,13 @@ test('a route is given its decoded parameters, its query and its checked body', 
   };
   assert.equal(api.admit(head), undefined);
   assert.equal((await api.answer(head, Buffer.from('{"weight":2}'))).status, 200);
-  assert.deepEqual(seen, [{ pool: 'b/c', address: '[::1]:1883' }, '1', { weight: 2 }]);
+  assert.deepEqual(seen, [{ pool: 'b/c', address: '[::1]:1883' }, { dry: '1' }, { weight: 2 }]);
   for (const body of ['', '{', '[]', '{"weight":"2"}', '{"weight":1,"x":1}', '\xff']) {
     const { status, body: text } = await api.answer(head, Buffer.from(body, 'latin1'));
     assert.deepEqual([status, Object.keys(JSON.parse(String(text)))], [400, ['error']], body);
+  }
+  for (const query of ['', 'dry=1&wet=1', 'dry=1&dry=2', 'wet=1']) {
+    assert.equal((await api.answer({ ...head, query }, Buffer.from('{"weight":2}'))).status, 400, query);
   }
   assert.equal(api.admit({ ...head, path: '/pools/b/backends/%E0%A4%A' })?.status, 404);
 });

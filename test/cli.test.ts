@@ -64,7 +64,21 @@ describe('the commands', { concurrency: 4 }, () => {
       assert.deepEqual([help.code, help.stderr], [0, '']);
       assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
     };
-    await Promise.all(['run', 'check', 'route', 'status', 'events', 'schema', 'version'].map(assertHelp));
+    await Promise.all(
+      [
+        'run',
+        'check',
+        'route',
+        'status',
+        'events',
+        'connections',
+        'drain',
+        'rebalance',
+        'set',
+        'schema',
+        'version',
+      ].map(assertHelp),
+    );
   });
 
   test('a wrong command line is answered by one line and a hint', async () => {
@@ -287,6 +301,53 @@ describe('run', { concurrency: 4 }, () => {
     const json = await tidegate('status', '--admin', `http://${admin}/`, '--json');
     assert.equal(JSON.parse(json.stdout).connections, 1);
     client.destroy();
+  });
+
+  test('connections shows who is there, to people and to programs', async (t) => {
+    const { program, client } = await runningWithClient(t);
+    const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    const { code, stdout, stderr } = await tidegate('connections', '--admin', admin, '--client-id', 'fo');
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(
+      stdout,
+      /^CLIENT +STATE .*\nfoo +open +127\.0\.0\.1:\d+ +MQTT\/3\.1\.1 +127\.0\.0\.1:\d+ .*\n1 of 1 con/,
+    );
+    const none = await tidegate('connections', '--admin', admin, '--address', '10.9.9.9');
+    assert.equal(none.stdout, '0 of 1 connections match\n');
+    const json = await tidegate('connections', '--admin', admin, '--pool', 'brokers', '--json');
+    assert.equal(JSON.parse(json.stdout).connections[0].client_id, 'foo');
+    const nowhere = await tidegate('connections', '--admin', admin, '--pool', 'broker');
+    assert.deepEqual([nowhere.code, nowhere.stdout], [2, '']);
+    assert.match(nowhere.stderr, /says 404: there is no such pool or backend/);
+    client.destroy();
+  });
+
+  test('drain, rebalance and set move clients, and say how it went', async (t) => {
+    const { program } = await runningWithClient(t);
+    const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    const backend = JSON.parse((await tidegate('status', '--admin', admin, '--json')).stdout).pools[0].backends[0]
+      .address;
+    const place = ['--pool', 'brokers', '--backend', backend, '--admin', admin];
+    const first = await tidegate('drain', ...place, '--rate', '200');
+    assert.deepEqual([first.code, first.stderr], [0, '']);
+    assert.equal(first.stdout, `Drain of ${backend} in pool brokers, 200/s: 0 moved, 1 left\n`);
+    assert.match(
+      (await tidegate('status', '--admin', admin)).stdout,
+      /^drain +brokers +127\.0\.0\.1:\d+ +200\/s +0 +1$/m,
+    );
+    const waiting = tidegate('drain', ...place, '--wait');
+    const isSecond = async () => (await tidegate('status', '--admin', admin)).stdout.includes(' 50/s ');
+    await waitFor('second drain', isSecond);
+    const up = await tidegate('set', ...place, '--state', 'up');
+    assert.equal(up.stdout, `${backend}: up, held for up at start\n`);
+    const { code, stdout, stderr } = await waiting;
+    assert.match(stdout, /^Drain of .*: 0 moved, 1 left\n/);
+    assert.deepEqual([code, stderr.includes('has stopped after 0: the backend was set to up')], [2, true]);
+    const rebalance = await tidegate('rebalance', '--pool', 'brokers', '--admin', admin, '--wait');
+    assert.match(rebalance.stdout, /Rebalance of pool brokers is done: 0 moved in 0 s\n$/);
+    const wrong = await tidegate('set', ...place, '--state', 'off');
+    assert.deepEqual([wrong.code, wrong.stdout], [2, '']);
+    assert.equal((await tidegate('drain', ...place, '--rate', '0')).code, 1);
   });
 
   test('events shows what happened, to people and to programs', async (t) => {

@@ -101,7 +101,9 @@ test('reads every key of the example', () => {
         backends: [backendOf('10.0.0.11'), backendOf('10.0.0.12')],
         connectTimeoutMs: 5000,
         sourceAddresses: [],
-        drain: { packets: true, serverReference: '' },
+        drain: { packets: true, serverReference: '', rate: 50 },
+        rebalance: { automatic: false, rate: 50, threshold: 1.1 },
+        orphans: { close: 'auto', rate: 0 },
       },
     ],
     accessLog: { path: '-', format: 'text' },
@@ -444,8 +446,26 @@ pools:
 
 test('reads how clients are moved away', () => {
   const backends = 'backends: [10.0.1.1:1883]';
-  const { drain } = poolOf(`drain: { packets: false, server_reference: "a:1883 b:1883" }\n${backends}`);
-  assert.deepEqual(drain, { packets: false, serverReference: 'a:1883 b:1883' });
+  const settings = [
+    'drain: { rate: 0.5, packets: false, server_reference: "a:1883 b:1883" }',
+    'rebalance: { automatic: true, rate: 200, threshold: 1.5 }',
+    'orphans: { close: always, rate: 100 }',
+  ].join('\n');
+  const { drain, rebalance, orphans } = poolOf(`${settings}\n${backends}`);
+  assert.deepEqual(drain, { packets: false, serverReference: 'a:1883 b:1883', rate: 0.5 });
+  assert.deepEqual(rebalance, { automatic: true, rate: 200, threshold: 1.5 });
+  assert.deepEqual(orphans, { close: 'always', rate: 100 });
+  for (const [wrong, fault] of [
+    ['drain: { rate: 0 }', '20: pools.brokers.drain.rate: expected a number from 0.1 to 1000000, found 0'],
+    ['orphans: { rate: -1 }', '22: pools.brokers.orphans.rate: expected a number from 0 to 1000000, found -1'],
+    ['orphans: { close: no }', '23: pools.brokers.orphans.close: expected auto, always or never, found "no"'],
+    [
+      'rebalance: { threshold: 0.9 }',
+      '29: pools.brokers.rebalance.threshold: expected a number from 1 to 100, found 0.9',
+    ],
+  ] as const) {
+    assertFaults(withPool(`${wrong}\n${backends}`), [`test.yaml:4:${fault}`]);
+  }
   const expected = 'expected host:port, or several with a space between them, of at most 255 characters, found';
   for (const reference of ['', ' a:1', 'ä:1']) {
     assertFaults(withPool(`drain: { server_reference: "${reference}" }\n${backends}`), [

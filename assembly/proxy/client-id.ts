@@ -23,14 +23,17 @@ export function attachClientIds(): void {
   freeChunk = NONE;
 }
 
-/** Keeps a copy; `line.clientIdBytes` becomes its whole length, what is kept may be less. */
+/**
+ * Keeps a copy; `line.clientIdBytes` becomes its whole length, what is kept may be less. The length is written last, and
+ * taken away first: the main thread reads along, and what it finds between two looks at the same length is whole.
+ */
 export function keepClientId(line: Cold, bytes: usize, length: u32): void {
+  if (length <= <u32>CLIENT_ID_INLINE_BYTES) memory.copy(changetype<usize>(line) + CLIENT_ID, bytes, length);
+  else keepInChunks(line, bytes, min<u32>(length, CLIENT_ID_KEPT_BYTES_MAX));
   line.clientIdBytes = <u16>length; // MQTT's strings are no longer than that
-  if (length <= <u32>CLIENT_ID_INLINE_BYTES) {
-    memory.copy(changetype<usize>(line) + CLIENT_ID, bytes, length);
-    return;
-  }
-  let left = min<u32>(length, CLIENT_ID_KEPT_BYTES_MAX);
+}
+
+function keepInChunks(line: Cold, bytes: usize, left: u32): void {
   let link = changetype<usize>(line) + CLIENT_ID;
   while (left > 0) {
     const chunk = takeChunk();
@@ -64,17 +67,17 @@ export function copyClientId(line: Cold, out: usize): u32 {
 }
 
 export function forgetClientId(line: Cold): void {
-  if (line.clientIdBytes > <u32>CLIENT_ID_INLINE_BYTES) {
-    let chunk = line.clientId;
-    while (chunk != NONE) {
-      const next = load<u32>(chunkAddress(chunk));
-      store<u32>(chunkAddress(chunk), freeChunk);
-      freeChunk = chunk;
-      count().arenaUsed--;
-      chunk = next;
-    }
-  }
+  const length = line.clientIdBytes;
   line.clientIdBytes = 0;
+  if (length <= <u32>CLIENT_ID_INLINE_BYTES) return;
+  let chunk = line.clientId;
+  while (chunk != NONE) {
+    const next = load<u32>(chunkAddress(chunk));
+    store<u32>(chunkAddress(chunk), freeChunk);
+    freeChunk = chunk;
+    count().arenaUsed--;
+    chunk = next;
+  }
 }
 
 function takeChunk(): u32 {

@@ -182,6 +182,7 @@ export function connectionMoved(slot: u32, fromClient: u32, toClient: u32): void
 export function countFromClient(slot: u32, length: u32): void {
   const line = cold(slot);
   line.bytesFromClient += length;
+  line.clientTick = currentTick();
   count().bytesFromClients += length;
   if (hot(slot).flags & FLAG_ESTABLISHED) backendCounters(line.backend).bytesTo += length;
 }

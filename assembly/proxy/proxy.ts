@@ -337,7 +337,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     buffer = flags >> IORING_CQE_BUFFER_SHIFT;
     takeBuffer(buffer, max<i32>(result, 0));
   }
-  if (line.phase >= PHASE_REFUSING || result <= 0) {
+  if (line.phase >= <u32>PHASE_REFUSING || result <= 0) {
     if (buffer != NONE) giveBackBuffer(buffer);
     if (line.phase == PHASE_CLOSING) return join(slot);
     if (result <= 0) return onReceiveEnd(slot, side, result);
@@ -356,7 +356,6 @@ function onBytes(slot: u32, side: u32, buffer: u32, received: u32): void {
   connectionFramed(slot, side, pieceAddress(buffer, 0), length);
   if (side == CLIENT) {
     countFromClient(slot, length);
-    cold(slot).clientTick = currentTick();
     noteGoodbye(slot, buffer, length);
   } else if (!(line.flags & FLAG_ANSWERED)) {
     connectionAnswered(slot, pieceAddress(buffer, 0), length);

@@ -1,6 +1,26 @@
 // The connection table: for each slot one hot line, which every turn may touch, and one cold line, which only the
 // beginning and the end of a life touch. Memory of slots never used stays untouched.
-import { COLD_BYTES, HEADER_OFFSET, HOT_BYTES, NONE, SOURCE_IDS_MAX } from '../layout';
+import {
+  COLD_BYTES,
+  FLAG_ANSWERED,
+  FLAG_KEYED,
+  HEADER_OFFSET,
+  HOT_BYTES,
+  HOT_FLAGS,
+  HOT_GENERATION,
+  HOT_PHASE,
+  NONE,
+  PHASE_ACCEPTING,
+  PHASE_CLOSING,
+  PHASE_DIALLING,
+  PHASE_FREE,
+  PHASE_GREETING,
+  PHASE_LEAVING,
+  PHASE_OPEN,
+  PHASE_READING,
+  PHASE_REFUSING,
+  SOURCE_IDS_MAX,
+} from '../layout';
 import { BackendCounters, Cold, Counters, Header, SourceCounters } from '../memory';
 
 /** One side's bytes on their way to the other: a list of buffers, oldest first. */
@@ -36,6 +56,9 @@ export class Hot {
   clientPacketBytesMax: u16;
 }
 if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
+if (offsetof<Hot>('generation') != HOT_GENERATION) ERROR('Hot.generation moved');
+if (offsetof<Hot>('phase') != HOT_PHASE) ERROR('Hot.phase moved');
+if (offsetof<Hot>('flags') != HOT_FLAGS) ERROR('Hot.flags moved');
 
 // A connection's phases. The portable engine walks FREE, READING, DIALLING, OPEN and back.
 //
@@ -47,28 +70,27 @@ if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
 //     |                     v           v               v      v
 //     +---------------------------- CLOSING: until nothing is pending
 //
-export const PHASE_FREE: u32 = 0;
-export const PHASE_ACCEPTING: u32 = 1;
-/** Waits for a whole CONNECT. */
-export const PHASE_READING: u32 = 2;
-export const PHASE_DIALLING: u32 = 3;
-/** The backend is connected, the CONNECT is on its way to it: the last moment for another candidate. */
-export const PHASE_GREETING: u32 = 4;
-export const PHASE_OPEN: u32 = 5;
-export const PHASE_REFUSING: u32 = 6;
-export const PHASE_CLOSING: u32 = 7;
-/** Evicted: nothing new is passed on, what had come goes out, then a last word. */
-export const PHASE_LEAVING: u32 = 8;
+export {
+  FLAG_ANSWERED,
+  FLAG_KEYED,
+  PHASE_ACCEPTING,
+  PHASE_CLOSING,
+  PHASE_DIALLING,
+  PHASE_FREE,
+  PHASE_GREETING,
+  PHASE_LEAVING,
+  PHASE_OPEN,
+  PHASE_READING,
+  PHASE_REFUSING,
+};
 
 /** The side that bytes come from, and the index of its direction. */
 export const CLIENT: u32 = 0;
 export const BACKEND: u32 = 1;
 
 // Flags that both engines use; the uring engine's own stand in proxy.ts.
-export const FLAG_KEYED: u32 = 1 << 0;
+//   1 << 0  FLAG_KEYED, 1 << 2  FLAG_ANSWERED: in layout.ts
 export const FLAG_CONNECT_WHOLE: u32 = 1 << 1;
-/** The backend's first bytes were looked at. */
-export const FLAG_ANSWERED: u32 = 1 << 2;
 /** Which keep alive is in force could not be told: the client is not judged by it. */
 export const FLAG_KEEP_ALIVE_UNKNOWN: u32 = 1 << 3;
 /** A backend has taken the CONNECT. */

@@ -35,11 +35,9 @@ export class Api implements Application {
       const { route, parameters } = this.#find(head)!;
       const body = readBody(route, bytes);
       if (!body.success) return withCommonHeaders(failure(400, body.problem));
-      const answer = await route.answer(context, {
-        parameters,
-        query: new URLSearchParams(head.query),
-        body: body.value,
-      });
+      const query = readQuery(route, head.query);
+      if (!query.success) return withCommonHeaders(failure(400, query.problem));
+      const answer = await route.answer(context, { parameters, query: query.value, body: body.value });
       return withCommonHeaders(answer);
     } catch (error) {
       context.balancer.log.error({ error: String(error), path: head.path }, 'a request to the admin API failed');
@@ -77,13 +75,25 @@ function withCommonHeaders(answer: Answer): Answer {
   return { ...answer, headers: { ...COMMON_HEADERS, ...answer.headers } };
 }
 
-type BodyRead = { success: true; value: unknown } | { success: false; problem: string };
+type Read = { success: true; value: unknown } | { success: false; problem: string };
 
-function readBody({ body }: Route, bytes: Uint8Array): BodyRead {
+function readBody({ body }: Route, bytes: Uint8Array): Read {
   if (body === undefined) return { success: true, value: undefined };
-  const value = parseJson(bytes);
+  const value = bytes.length === 0 ? {} : parseJson(bytes);
   if (value === undefined) return { success: false, problem: 'a JSON body is expected' };
-  const { success, data, error } = body.safeParse(value);
+  return readBy(body, value);
+}
+
+function readQuery({ query }: Route, text: string): Read {
+  if (query === undefined) return { success: true, value: undefined };
+  const parameters = new URLSearchParams(text);
+  const twice = [...parameters.keys()].find((name) => parameters.getAll(name).length > 1);
+  if (twice !== undefined) return { success: false, problem: `${twice} is expected once` };
+  return readBy(query, Object.fromEntries(parameters));
+}
+
+function readBy(schema: z.ZodType, value: unknown): Read {
+  const { success, data, error } = schema.safeParse(value);
   return success ? { success, value: data } : { success, problem: z.prettifyError(error).replaceAll('\n', ' ') };
 }
 

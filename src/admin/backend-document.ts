@@ -7,6 +7,7 @@ import { OPERATOR_STATES } from '../control/operator.ts';
 import type { Backend } from '../control/snapshot.ts';
 import { type SourceStatus, sourceStatuses } from '../control/sources.ts';
 import { isoTime } from '../iso-time.ts';
+import { moveDocumentOf, moveSchema } from './move-document.ts';
 
 const count = () => z.int().min(0);
 const healthState = () => z.enum(['up', 'suspect', 'down', 'drain']);
@@ -53,6 +54,7 @@ export const backendSchema = z.strictObject({
     .nullable()
     .describe('From the start of a connect to its success, in the last minute; null: there was none.'),
   connack_seconds: percentilesSchema.nullable().describe('From CONNECT to CONNACK, in the same way.'),
+  move: moveSchema.nullable().describe('Its clients being moved away, now.'),
   sources: z.array(sourceSchema).describe('Where it is dialled from.'),
 });
 
@@ -93,6 +95,7 @@ function backendDocument(backend: Backend, sources: readonly SourceStatus[], bal
     connack: Object.fromEntries(connackCounts(figures)),
     connect_seconds: connect,
     connack_seconds: connack,
+    move: moveDocumentOf(balancer.moves.ofBackend(backend)),
     sources: sources.map(sourceDocument),
   };
 }

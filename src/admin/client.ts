@@ -30,10 +30,30 @@ export async function findAdmin({ admin, config, tokenFile }: AdminOptions): Pro
 }
 
 /** The JSON that a GET of `path` answers, with at least these keys. Throws a TidegateError that says what to do. */
-export async function getJson({ url, token }: AdminTarget, path: string, keys: readonly string[]): Promise<unknown> {
-  const headers: Record<string, string> = token === '' ? {} : { authorization: `Bearer ${token}` };
+export function getJson(target: AdminTarget, path: string, keys: readonly string[]): Promise<unknown> {
+  return askJson(target, { method: 'GET', path }, keys);
+}
+
+export interface AdminRequest {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  path: string;
+  /** Of a JSON body; nothing for none. */
+  body?: object;
+}
+
+/** The same for any request. */
+export async function askJson(
+  { url, token }: AdminTarget,
+  { method, path, body: sent }: AdminRequest,
+  keys: readonly string[],
+): Promise<unknown> {
   const response = await fetch(url + path, {
-    headers,
+    method,
+    headers: {
+      ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+      ...(method === 'GET' ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
     redirect: 'error',
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error) => {

@@ -4,6 +4,7 @@ import { formatAddress } from '../config/address.ts';
 import { type Balancer, standingOf, whyNotReady } from '../control/balancer.ts';
 import { connackCounts, connackSeconds, connectSeconds } from '../control/figures.ts';
 import type { HealthState } from '../control/health/trial.ts';
+import { MOVE_KINDS } from '../control/moves/goal.ts';
 import { OPERATOR_STATES } from '../control/operator.ts';
 import type { ProcessFigures } from '../control/process-figures.ts';
 import type { Backend } from '../control/snapshot.ts';
@@ -26,6 +27,7 @@ export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Fam
     ...backendFamilies(balancer),
     ...answerFamilies(balancer),
     ...sourceFamilies(balancer),
+    ...moveFamilies(balancer),
     ...loopFamilies(balancer),
     ...processFamilies(figures),
   ];
@@ -178,6 +180,22 @@ function healthFamilies(balancer: Balancer): Family[] {
     gauge('tidegate_backend_share', 'The part of its clients that it gets, 0 to 1.', ...each(({ share }) => share)),
     counter('tidegate_backend_probes_total', 'Health probes, by what they found.', ...probes),
     gauge('tidegate_backend_probe_duration_seconds', 'How long the last health probe took.', ...durations),
+  ];
+}
+
+function moveFamilies({ moves, backends }: Balancer): Family[] {
+  const running = moves.running();
+  const kinds = MOVE_KINDS.map((kind) => ({
+    labels: { kind },
+    value: running.filter((move) => move.kind === kind).length,
+  }));
+  const moved = moves.moved().flatMap(({ backend, kind, count }) => {
+    const found = backends.find(({ id }) => id === backend);
+    return found === undefined ? [] : [{ labels: { ...labelsOf(found), kind }, value: count }];
+  });
+  return [
+    gauge('tidegate_moves_running', 'Drains, rebalances and the like under way.', ...kinds),
+    counter('tidegate_moved_connections_total', 'Connections that were told to go, by where they were.', ...moved),
   ];
 }
 

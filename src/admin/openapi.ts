@@ -1,9 +1,9 @@
 // The description of the API, made of its routes, so that none is missing and none lies.
 import { z } from 'zod';
 import { version } from '../version.ts';
+import { failureSchema } from './http.ts';
 import type { Route, RouteResponse } from './route.ts';
 
-const failureSchema = z.strictObject({ error: z.string().describe('What was expected.') }).meta({ id: 'Failure' });
 /** What every route may answer besides its own. */
 const COMMON_FAILURES: Record<number, string> = {
   401: 'The API has a token, and this was none, or another one.',
@@ -31,26 +31,42 @@ export function openapiDocument(routes: readonly Route[]): object {
   };
 }
 
-function operation({ method, path, summary, isOpen, body, responses }: Route): object {
-  const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+function operation({ method, path, summary, isOpen, body, query, responses }: Route): object {
+  const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
     required: true,
     schema: { type: 'string' },
   }));
+  const parameters = [...named, ...queryParameters(query)];
   return {
     summary,
     ...(isOpen ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(body === undefined ? {} : { requestBody: { required: true, ...contentOf('application/json', body) } }),
-    responses: { ...failures(method, isOpen === true, parameters.length > 0), ...mapResponses(responses) },
+    responses: {
+      ...failures(method, isOpen === true, named.length > 0, query !== undefined),
+      ...mapResponses(responses),
+    },
   };
 }
 
-function failures(method: Route['method'], isOpen: boolean, isNamed: boolean): Record<string, object> {
+function queryParameters(query: Route['query']): object[] {
+  if (query === undefined) return [];
+  const { properties = {} } = z.toJSONSchema(query, { io: 'input' });
+  return Object.entries(properties).map(([name, schema]) => ({ name, in: 'query', schema }));
+}
+
+function failures(
+  method: Route['method'],
+  isOpen: boolean,
+  isNamed: boolean,
+  hasQuery: boolean,
+): Record<string, object> {
   const described = {
     ...COMMON_FAILURES,
     ...(method === 'GET' ? {} : WRITE_FAILURES),
+    ...(hasQuery ? { 400: 'The query is not what is expected.' } : {}),
     ...(isNamed ? { 404: 'There is nothing of this name.' } : {}),
   };
   return Object.fromEntries(

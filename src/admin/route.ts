@@ -14,7 +14,8 @@ export interface AdminContext {
 export interface RouteRequest {
   /** By the names in the path's braces, decoded. */
   parameters: Readonly<Record<string, string>>;
-  query: URLSearchParams;
+  /** As the route's `query` reads it; undefined where it has none. */
+  query: unknown;
   /** As the route's `body` reads it; undefined where it has none. */
   body: unknown;
 }
@@ -31,8 +32,10 @@ export interface Route {
   summary: string;
   /** Answers without a token: for probes, which tell nothing. */
   isOpen?: boolean;
-  /** What a JSON body must look like. */
+  /** What a JSON body must look like; none at all is taken for an empty object. */
   body?: z.ZodType;
+  /** What may stand behind the question mark: each value is a text, or missing. */
+  query?: z.ZodObject;
   /** By status. What any route may answer besides is in COMMON_FAILURES of openapi.ts. */
   responses: Record<number, RouteResponse>;
   answer(context: AdminContext, request: RouteRequest): Answer | Promise<Answer>;

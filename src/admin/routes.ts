@@ -2,8 +2,10 @@
 import type { Route } from './route.ts';
 import { reopenAccessLog } from './routes/access-log.ts';
 import { changeBackend } from './routes/backends.ts';
+import { connections, kickConnection } from './routes/connections.ts';
 import { events } from './routes/events.ts';
 import { metrics } from './routes/metrics.ts';
+import { drainBackend, moves, rebalancePool, stopMove } from './routes/moves.ts';
 import { openapi } from './routes/openapi.ts';
 import { healthz, readyz } from './routes/probes.ts';
 import { status } from './routes/status.ts';
@@ -14,6 +16,12 @@ export const routes: readonly Route[] = [
   metrics,
   status,
   changeBackend,
+  drainBackend,
+  rebalancePool,
+  moves,
+  stopMove,
+  connections,
+  kickConnection,
   events,
   reopenAccessLog,
   openapi(() => routes),

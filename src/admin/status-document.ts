@@ -5,6 +5,7 @@ import type { PoolConfig } from '../config.ts';
 import { type Balancer, whyNotReady } from '../control/balancer.ts';
 import { version } from '../version.ts';
 import { type BackendDocument, backendDocuments, backendSchema } from './backend-document.ts';
+import { moveDocumentOf, moveSchema } from './move-document.ts';
 
 const count = () => z.int().min(0);
 
@@ -17,6 +18,7 @@ const poolSchema = z.strictObject({
   algorithm: z.string().nullable(),
   connections: count(),
   connects_by_protocol: byProtocolSchema,
+  rebalance: moveSchema.nullable().describe('Clients being moved to where they belong, now.'),
   backends: z.array(backendSchema),
 });
 
@@ -102,7 +104,7 @@ export function statusDocument(balancer: Balancer): StatusDocument {
 function poolDocument(
   { name, balance }: PoolConfig,
   members: BackendDocument[],
-  { backends, supervisor }: Balancer,
+  { backends, supervisor, moves }: Balancer,
 ): StatusDocument['pools'][number] {
   const { poolId } = backends.find(({ pool }) => pool === name)!;
   const isHash = balance.method === 'hash';
@@ -113,6 +115,7 @@ function poolDocument(
     algorithm: isHash ? balance.algorithm : null,
     connections: members.reduce((sum, { connections }) => sum + connections, 0),
     connects_by_protocol: supervisor.totals.connectsByProtocol(poolId),
+    rebalance: moveDocumentOf(moves.ofPool(name)),
     backends: members,
   };
 }

@@ -40,6 +40,10 @@ const KEEP_ALIVE_FACTOR_MAX = 100;
 const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIVE_FACTOR_MAX}`;
 const SOURCES_EXPECTED = `expected a list of at most ${SOURCES_MAX} IP addresses`;
 const CONNECTIONS_MAX = 1 << 20;
+export const RATE_MIN = 0.1;
+export const RATE_MAX = 1_000_000;
+const THRESHOLD_MAX = 100;
+const THRESHOLD_EXPECTED = `expected a number from 1 to ${THRESHOLD_MAX}`;
 const COUNT_MAX = 1_000_000;
 const PORT_MAX = 65_535;
 const HEX_PATTERN = /^[0-9A-Fa-f]{2}(?:\s*[0-9A-Fa-f]{2})*$/;
@@ -75,6 +79,12 @@ function oneOf<const Values extends readonly [string, ...string[]]>(values: Valu
 
 function integer(min: number, max: number, error = `expected a whole number from ${min} to ${max}`) {
   return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+/** In a second. */
+function rate(min: number) {
+  const error = `expected a number from ${min} to ${RATE_MAX}`;
+  return z.number({ error }).min(min, { error }).max(RATE_MAX, { error });
 }
 
 function autoOrInteger(min: number, max: number) {
@@ -286,6 +296,9 @@ const shortHealth = z
 
 const drain = mapping(
   {
+    rate: rate(RATE_MIN)
+      .default(50)
+      .describe('Connections that are moved in a second, when a command names no other rate.'),
     packets: z
       .boolean({ error: 'expected true or false' })
       .default(true)
@@ -302,7 +315,42 @@ const drain = mapping(
         'Where clients of MQTT 5.0 are sent that are moved away: their DISCONNECT says "use another server" and names it. Default: "server shutting down", which a client answers by connecting again.',
       ),
   },
-  'a mapping with packets and server_reference',
+  'a mapping with rate, packets and server_reference',
+);
+
+const rebalance = mapping(
+  {
+    automatic: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe('A rebalance begins by itself when a backend has come, or come back, and has its whole share again.'),
+    rate: rate(RATE_MIN)
+      .default(50)
+      .describe('Connections that are moved in a second, when a command names no other rate.'),
+    threshold: z
+      .number({ error: THRESHOLD_EXPECTED })
+      .min(1, { error: THRESHOLD_EXPECTED })
+      .max(THRESHOLD_MAX, { error: THRESHOLD_EXPECTED })
+      .default(1.1)
+      .describe(
+        'So many times its share a backend may have before connections are taken from it. Not for method hash.',
+      ),
+  },
+  'a mapping with automatic, rate and threshold',
+);
+
+const orphans = mapping(
+  {
+    close: oneOf(['auto', 'always', 'never'])
+      .default('auto')
+      .describe(
+        'What happens to the clients of a backend that is down. auto: they are closed when its process or host is gone, as far as a probe can tell. always, never: whatever the reason.',
+      ),
+    rate: rate(0)
+      .default(0)
+      .describe('Connections that are closed in a second, so that not all of them come back at once; 0: all at once.'),
+  },
+  'a mapping with close and rate',
 );
 
 const pool = mapping(
@@ -327,6 +375,8 @@ const pool = mapping(
       .prefault('0s')
       .describe("From a backend's return until it gets its whole share of the clients again; 0s at once."),
     drain: drain.prefault({}).describe('How clients are moved away from a backend.'),
+    rebalance: rebalance.prefault({}).describe('How clients are moved to the backends that they belong to.'),
+    orphans: orphans.prefault({}).describe('What happens to the clients of a backend that is down.'),
     source_addresses: z
       .array(sourceAddress(), { error: SOURCES_EXPECTED })
       .max(SOURCES_MAX, { error: SOURCES_EXPECTED })

@@ -7,6 +7,7 @@ import type { Capacity } from './capacity.ts';
 import type { EventList } from './events.ts';
 import type { Judge, Standing } from './health/judge.ts';
 import type { ListenerGroup } from './listeners.ts';
+import type { Moves } from './moves/moves.ts';
 import type { Operator } from './operator.ts';
 import type { RecentLatencies } from './recent-latencies.ts';
 import type { Backend } from './snapshot.ts';
@@ -27,6 +28,7 @@ export interface Balancer {
   readonly latencies: RecentLatencies;
   readonly judge: Judge;
   readonly operator: Operator;
+  readonly moves: Moves;
   readonly events: EventList;
   readonly log: Logger;
 }

@@ -167,6 +167,12 @@ export class Supervisor {
     this.#tellHealth(backend);
   }
 
+  /** What the workers know of the backend: an operator's word, or else the judge's. */
+  healthOf(backend: number): number {
+    const operator = this.#operator[backend]!;
+    return operator === HEALTH_UP ? this.#judged[backend]! : operator;
+  }
+
   /** The memories in which connections live now, each with the life's number: it changes when a worker begins anew. */
   lives(): { worker: number; life: number; memory: WebAssembly.Memory }[] {
     return this.#workers.flatMap(({ index, life, restarts }) =>
@@ -275,7 +281,7 @@ export class Supervisor {
     const header = headerWords(memory);
     header.set(listenerFds[worker.index]!, HEADER_LISTENER_FDS / 4);
     header[HEADER_CONTROL / 4] = this.#control;
-    healthWords(memory).set(this.#judged.map((_, backend) => this.#healthOf(backend)));
+    healthWords(memory).set(this.#judged.map((_, backend) => this.healthOf(backend)));
     publishSnapshot(memory, this.#snapshot, this.#epoch);
     accessLog.attach(memory, worker.index);
     const life = { memory, header, counters: new WorkerCounters(memory), wakeFd, startedMs: performance.now() };
@@ -331,13 +337,8 @@ export class Supervisor {
   }
 
   #tellHealth(backend: number): void {
-    const word = this.#healthOf(backend);
+    const word = this.healthOf(backend);
     for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, word);
-  }
-
-  #healthOf(backend: number): number {
-    const operator = this.#operator[backend]!;
-    return operator === HEALTH_UP ? this.#judged[backend]! : operator;
   }
 
   #command(control: number): void {

@@ -122,9 +122,9 @@ export const defects: readonly Defect[] = [
     'if (result == -ECANCELED',
   ]),
   defect('a client is judged silent since it came', [
-    PROXY,
-    'cold(slot).clientTick = currentTick(); noteGoodbye(',
-    'noteGoodbye(',
+    CONNECTION,
+    'line.clientTick = currentTick(); count().bytesFromClients',
+    'count().bytesFromClients',
   ]),
   defect('the server’s own keep alive is not heeded', [CONNECTION, 'else line.keepAlive = <u16>seconds;', '']),
   defect('accepts that ended are still counted', [PROXY, 'acceptsInFlight--;', '']),

@@ -1,6 +1,18 @@
 // How the data plane names things where the kernel can see it (assembly/uring/ops.ts, assembly/proxy/table.ts): what an
 // operation's user_data says, whose a place in the file table is, and where a slot's hot line keeps its state.
-import { HEADER_OFFSET, HEADER_REGION_HOT, HOT_BYTES } from '../../assembly/layout.ts';
+import {
+  HEADER_OFFSET,
+  HEADER_REGION_HOT,
+  HOT_BYTES,
+  HOT_FLAGS,
+  HOT_GENERATION,
+  HOT_PHASE,
+  PHASE_ACCEPTING,
+  PHASE_FREE,
+  PHASE_OPEN,
+} from '../../assembly/layout.ts';
+
+export { PHASE_ACCEPTING, PHASE_FREE, PHASE_OPEN };
 
 // user_data: the slot in the upper word; generation and operation in the lower one.
 const OPERATION_BITS = 8;
@@ -22,13 +34,10 @@ export const clientPlace = (slot: number): number => slot * 2;
 export const slotOfPlace = (place: number): number => place >>> 1;
 export const sideOfPlace = (place: number): number => place & 1;
 
-const GENERATION = 0;
+const GENERATION = HOT_GENERATION >>> 2;
 const PENDING = 1;
-const PHASE = 2;
-const FLAGS = 3;
-export const PHASE_FREE = 0;
-export const PHASE_ACCEPTING = 1;
-export const PHASE_OPEN = 5;
+const PHASE = HOT_PHASE >>> 2;
+const FLAGS = HOT_FLAGS >>> 2;
 const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing', 'leaving'];
 
 /** With so many buffers held in one direction its source is no longer read (assembly/proxy/buffers.ts). */

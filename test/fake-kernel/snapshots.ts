@@ -82,7 +82,9 @@ function build(random: Random, listenerCount: number): Uint8Array {
     backends: members,
     connectTimeoutMs: 0,
     sourceAddresses: addresses,
-    drain: { packets: true, serverReference: '' },
+    drain: { packets: true, serverReference: '', rate: 50 },
+    rebalance: { automatic: false, rate: 50, threshold: 1.1 },
+    orphans: { close: 'auto', rate: 0 },
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
     name: `mqtt${index}`,

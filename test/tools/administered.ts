@@ -10,6 +10,8 @@ export const JSON_TYPE = { 'content-type': 'application/json' };
 export interface Administered extends Balancer {
   ask(path: string, options?: AskOptions): Promise<Asked>;
   status(): Promise<StatusDocument>;
+  /** Asks with a JSON body. */
+  send(method: string, path: string, body?: object): Promise<Asked>;
   /** What an operator says of a backend of the pool "brokers". */
   setState(address: string, state: string): Promise<Asked>;
 }
@@ -28,6 +30,8 @@ export async function startAdministered(
   return {
     ...balancer,
     ask: (path, asked) => ask(port, path, asked),
+    send: (method, path, body) =>
+      ask(port, path, { method, headers: JSON_TYPE, ...(body === undefined ? {} : { body: JSON.stringify(body) }) }),
     status: async () => JSON.parse((await ask(port, '/api/v1/status')).text),
     setState: (address, state) =>
       ask(port, `/api/v1/pools/brokers/backends/${encodeURIComponent(address)}`, {

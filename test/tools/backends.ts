@@ -15,6 +15,8 @@ export interface Backend {
   connections: number;
   /** As when its machine goes: every connection is reset, new ones are refused. */
   stop(): Promise<void>;
+  /** As when its machine loses its power and another one has its address: connections hang, new ones are refused. */
+  mute(): void;
 }
 
 /** What a backend does with a connection. Half-open ends are allowed: to close is up to it. */
@@ -44,7 +46,7 @@ export async function startBackend(
   { host = '127.0.0.1', port = 0 } = {},
 ): Promise<Backend> {
   const sockets = new Set<Socket>();
-  const backend = { address: '', connections: 0, stop: () => stop(server, sockets) };
+  const backend = { address: '', connections: 0, stop: () => stop(server, sockets), mute: () => void server.close() };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     backend.connections++;
     sockets.add(socket);
@@ -59,10 +61,10 @@ export async function startBackend(
 }
 
 async function stop(server: Server, sockets: Set<Socket>): Promise<void> {
-  if (!server.listening) return;
-  server.close();
+  const isListening = server.listening;
+  if (isListening) server.close();
   for (const socket of sockets) reset(socket);
-  await once(server, 'close');
+  if (isListening) await once(server, 'close');
 }
 
 /** A port that is taken but that nobody listens on: connects are refused. `free` lets somebody else have it. */

@@ -30,7 +30,9 @@ export interface BalancerOptions {
   shutdownTimeout?: string;
   connectMaxBytes?: number;
   connectionsMax?: number;
-  method?: 'hash' | 'round_robin';
+  method?: 'hash' | 'round_robin' | 'least_conn' | 'random_two';
+  /** Further settings of the pool, as in the configuration. */
+  pool?: object;
   sourceAddresses?: readonly string[];
   /** As in the configuration. */
   drain?: object;
@@ -135,6 +137,7 @@ function settings(options: BalancerOptions, path: string): object {
         health: options.health ?? 'none',
         slow_start: options.slowStart ?? '0s',
         backends: backends.map((one) => (typeof one === 'string' ? { address: one, max_fails: 0 } : one)),
+        ...options.pool,
       },
     },
     access_log: { path, format: 'json' },

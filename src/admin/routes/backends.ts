@@ -9,7 +9,7 @@ const changeSchema = z.strictObject({
   state: z
     .enum(OPERATOR_STATES)
     .describe(
-      'up leaves the backend to its health. drain and down keep new clients from it; connections that stand are left alone. After down it starts slowly.',
+      'up leaves the backend to its health. drain and down keep new clients from it; connections that stand are left alone. maintenance moves them away too, and is down when nobody is left. After down it starts slowly.',
     ),
 });
 
@@ -28,7 +28,8 @@ export const changeBackend: Route = {
     const backend = balancer.backends.find((one) => one.pool === pool && one.config.address === address);
     if (backend === undefined) return failure(404, 'there is no such backend; /api/v1/status names them');
     const { state } = body as z.output<typeof changeSchema>;
-    balancer.operator.set(backend, state);
+    if (state !== 'maintenance') balancer.operator.set(backend, state);
+    else if (balancer.operator.stateOf(backend) !== state) balancer.moves.drain(backend, state);
     return json(backendDocuments(balancer).get(backend));
   },
 };
