@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { version } from '../version.ts';
 import type { Route, RouteResponse } from './route.ts';
 
-const failureSchema = z.strictObject({ error: z.string().describe('What was expected.') }).meta({ id: 'Failure' });
+export const failureSchema = z
+  .strictObject({ error: z.string().describe('What was expected.') })
+  .meta({ id: 'Failure' });
 /** What every route may answer besides its own. */
 const COMMON_FAILURES: Record<number, string> = {
   401: 'The API has a token, and this was none, or another one.',
@@ -31,7 +33,7 @@ export function openapiDocument(routes: readonly Route[]): object {
   };
 }
 
-function operation({ method, path, summary, isOpen, body, responses }: Route): object {
+function operation({ method, path, summary, details, isOpen, body, responses }: Route): object {
   const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
@@ -40,6 +42,7 @@ function operation({ method, path, summary, isOpen, body, responses }: Route): o
   }));
   return {
     summary,
+    ...(details === undefined ? {} : { description: details }),
     ...(isOpen ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(body === undefined ? {} : { requestBody: { required: true, ...contentOf('application/json', body) } }),

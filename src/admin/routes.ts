@@ -3,6 +3,7 @@ import type { Route } from './route.ts';
 import { reopenAccessLog } from './routes/access-log.ts';
 import { changeBackend } from './routes/backends.ts';
 import { events } from './routes/events.ts';
+import { live } from './routes/live.ts';
 import { metrics } from './routes/metrics.ts';
 import { openapi } from './routes/openapi.ts';
 import { healthz, readyz } from './routes/probes.ts';
@@ -15,6 +16,7 @@ export const routes: readonly Route[] = [
   status,
   changeBackend,
   events,
+  live,
   reopenAccessLog,
   openapi(() => routes),
 ];
