@@ -6,6 +6,7 @@ import { events } from './routes/events.ts';
 import { live } from './routes/live.ts';
 import { metrics } from './routes/metrics.ts';
 import { openapi } from './routes/openapi.ts';
+import { page, pageFile } from './routes/page.ts';
 import { healthz, readyz } from './routes/probes.ts';
 import { status } from './routes/status.ts';
 
@@ -19,4 +20,6 @@ export const routes: readonly Route[] = [
   live,
   reopenAccessLog,
   openapi(() => routes),
+  page,
+  pageFile,
 ];
