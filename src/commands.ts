@@ -28,12 +28,13 @@ const OPTION_HELP: Record<string, readonly [string, string]> = {
   pool: ['--pool NAME', 'a pool of the configuration whose method is hash'],
   admin: ['--admin URL', 'where the admin API is; default: what --config says, else http://127.0.0.1:9883'],
   'token-file': ['--token-file FILE', 'holds the token of the admin API'],
+  once: ['--once', 'print once, as plain text'],
   json: ['--json', 'as the admin API answered it, for programs'],
   help: ['--help', 'this text'],
 };
 
 /** Those that take no value. */
-const FLAGS: readonly string[] = ['json'];
+const FLAGS: readonly string[] = ['json', 'once'];
 
 const COMMANDS: Record<string, Command> = {
   run: {
@@ -79,6 +80,15 @@ dash come after "--".`,
     options: ['config', 'admin', 'token-file', 'json'],
     details: 'Asks the admin API. Times are UTC. Exits with 2 and one line when it can not be reached.',
     run: async (values) => events(values),
+  },
+  top: {
+    summary: 'watch a running balancer in the terminal',
+    usage: 'top [--config FILE] [--admin URL] [--token-file FILE] [--once]',
+    options: ['config', 'admin', 'token-file', 'once'],
+    details: `Asks the admin API every second. Keys: q quits, p pauses, s changes the order of the backends.
+With --once, and where the output is no terminal, it prints one second's figures and ends. NO_COLOR=1 leaves colours
+out. Exits with 2 and one line when the admin API can not be reached.`,
+    run: async (values) => top(values),
   },
   schema: {
     summary: 'print the JSON Schema of the configuration, for editors',
@@ -279,7 +289,7 @@ async function* inputLines(): AsyncGenerator<string[]> {
   if (rest !== '') yield [rest];
 }
 
-// ---- status, events -------------------------------------------------------------------------------------------------
+// ---- status, events, top --------------------------------------------------------------------------------------------
 
 async function status(values: Record<string, string>): Promise<void> {
   const { statusText } = await import('./status-text.ts');
@@ -290,6 +300,14 @@ async function events(values: Record<string, string>): Promise<void> {
   const { eventsText } = await import('./events-text.ts');
   const keys = ['complete_since', 'events'];
   await show(values, '/api/v1/events', keys, (document) => eventsText(document as EventsDocument));
+}
+
+async function top({ config, admin, 'token-file': tokenFile, once }: Record<string, string>): Promise<void> {
+  const { findAdmin } = await import('./admin/client.ts');
+  const { top, topOnce } = await import('./top.ts');
+  const target = await findAdmin({ config, admin, tokenFile });
+  if (once === undefined && process.stdout.isTTY) await top(target);
+  else await print(await topOnce(target));
 }
 
 /** Asks the admin API, and prints its answer as it came or as `textOf` writes it. */

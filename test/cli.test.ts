@@ -64,7 +64,7 @@ describe('the commands', { concurrency: 4 }, () => {
       assert.deepEqual([help.code, help.stderr], [0, '']);
       assert.match(help.stdout, new RegExp(`^Usage: tidegate ${command}`));
     };
-    await Promise.all(['run', 'check', 'route', 'status', 'events', 'schema', 'version'].map(assertHelp));
+    await Promise.all(['run', 'check', 'route', 'status', 'events', 'top', 'schema', 'version'].map(assertHelp));
   });
 
   test('a wrong command line is answered by one line and a hint', async () => {
