@@ -1,6 +1,7 @@
 // HTTP as the admin API sees it: a request, an answer, and a server that carries them, WebSockets too. Two exist,
 // http-uwebsockets.ts and http-node.ts; what a request may do and what it is answered is decided behind this seam.
 import { STATUS_CODES } from 'node:http';
+import { z } from 'zod';
 import type { Address } from '../config/address.ts';
 
 /** Longer ones are answered with 413. */
@@ -76,6 +77,10 @@ export type OpenHttpServer = (address: Address, application: Application) => Pro
 export function json(value: unknown, status = 200): Answer {
   return { status, headers: { 'content-type': 'application/json' }, body: `${JSON.stringify(value)}\n` };
 }
+
+export const failureSchema = z
+  .strictObject({ error: z.string().describe('What was expected.') })
+  .meta({ id: 'Failure' });
 
 /** An error, as every route has it. */
 export function failure(status: number, error: string, headers: Record<string, string> = {}): Answer {

@@ -1,11 +1,9 @@
 // The description of the API, made of its routes, so that none is missing and none lies.
 import { z } from 'zod';
 import { version } from '../version.ts';
+import { failureSchema } from './http.ts';
 import type { Route, RouteResponse } from './route.ts';
 
-export const failureSchema = z
-  .strictObject({ error: z.string().describe('What was expected.') })
-  .meta({ id: 'Failure' });
 /** What every route may answer besides its own. */
 const COMMON_FAILURES: Record<number, string> = {
   401: 'The API has a token, and this was none, or another one.',

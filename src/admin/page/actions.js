@@ -106,7 +106,7 @@ export class Actions {
     const name = clientId === '' ? 'the client without a ClientId' : clientId;
     const answer = await askForm({
       title: `Disconnect ${name}?`,
-      text: `Its connection to ${backend} is closed. Most clients connect again at once.`,
+      text: `Its connection${backend === null ? '' : ` to ${backend}`} is closed. Most clients connect again at once.`,
       confirm: 'Disconnect',
       isGrave: true,
     });

@@ -35,8 +35,9 @@ export class Connections {
       event.preventDefault();
       this.search();
     });
-    this.#form.addEventListener('input', () => {
+    this.#form.addEventListener('input', ({ target }) => {
       clearTimeout(this.#typing);
+      if (target.name === 'address') return; // half of one is none
       this.#typing = setTimeout(() => this.search(), TYPING_MS);
     });
   }

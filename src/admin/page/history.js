@@ -99,8 +99,9 @@ export function refusalsOf({ counters }) {
 }
 
 /** From CONNECT to CONNACK, where that is measured; a probe takes about as long. */
-export function latencyOf({ connack_seconds: connack, probe }) {
-  return connack?.p99 ?? (probe?.verdict === 'pass' ? probe.duration_seconds : null);
+function latencyOf({ connack_seconds: connack, probe }) {
+  if (connack !== undefined) return connack?.p99 ?? null;
+  return probe?.verdict === 'pass' ? probe.duration_seconds : null;
 }
 
 export function measuresConnacks({ backends }) {

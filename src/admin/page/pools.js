@@ -215,7 +215,7 @@ function connackTexts({ connack }) {
 /** Of probes, where CONNACKs aren't measured. */
 function latenciesText({ connack_seconds: connack, probe }) {
   if (connack) return `${latencyText(connack.p50)} / ${latencyText(connack.p99)}`.replace(/ ms( \/ .* ms)$/, '$1');
-  return probe?.verdict === 'pass' ? latencyText(probe.duration_seconds) : '–';
+  return connack === undefined && probe?.verdict === 'pass' ? latencyText(probe.duration_seconds) : '–';
 }
 
 /** How far clients have been moved, with a way to stop it. Nothing where none are. */

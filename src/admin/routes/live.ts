@@ -1,8 +1,7 @@
 // GET /api/v1/live for whoever asks for it without a WebSocket, and its place in the description of the API. The
 // sockets themselves are ../live.ts's.
-import { failure } from '../http.ts';
+import { failure, failureSchema } from '../http.ts';
 import { LIVE_PATH, VISITORS_MAX } from '../live.ts';
-import { failureSchema } from '../openapi.ts';
 import type { Route } from '../route.ts';
 
 export const live: Route = {
