@@ -42,12 +42,13 @@ const OPTION_HELP: Record<string, readonly [string, string]> = {
   yes: ['--yes', 'ends several at once'],
   admin: ['--admin URL', 'where the admin API is; default: what --config says, else http://127.0.0.1:9883'],
   'token-file': ['--token-file FILE', 'holds the token of the admin API'],
+  once: ['--once', 'print once, as plain text'],
   json: ['--json', 'as the admin API answered it, for programs'],
   help: ['--help', 'this text'],
 };
 
 /** Those that take no value. */
-const FLAGS: readonly string[] = ['json', 'kick', 'yes', 'maintenance', 'wait'];
+const FLAGS: readonly string[] = ['json', 'kick', 'yes', 'maintenance', 'wait', 'once'];
 
 /** What connections are asked for by; each is a parameter of the API, with an underscore for the dash. */
 const CONNECTION_FILTERS = ['client-id', 'backend', 'pool', 'address'] as const;
@@ -131,6 +132,15 @@ command is ended.`,
     details: `up leaves the backend to its health. drain and down keep new clients from it, maintenance moves away those that it
 has, too. Asks the admin API.`,
     run: async (values) => set(values),
+  },
+  top: {
+    summary: 'watch a running balancer in the terminal',
+    usage: 'top [--config FILE] [--admin URL] [--token-file FILE] [--once]',
+    options: ['config', 'admin', 'token-file', 'once'],
+    details: `Asks the admin API every second. Keys: q quits, p pauses, s changes the order of the backends.
+With --once, and where the output is no terminal, it prints one second's figures and ends. NO_COLOR=1 leaves colours
+out. Exits with 2 and one line when the admin API can not be reached.`,
+    run: async (values) => top(values),
   },
   schema: {
     summary: 'print the JSON Schema of the configuration, for editors',
@@ -331,7 +341,7 @@ async function* inputLines(): AsyncGenerator<string[]> {
   if (rest !== '') yield [rest];
 }
 
-// ---- status, events, connections -------------------------------------------------------------------------------------------------
+// ---- status, events, top, connections ---------------------------------------------------------------------------------
 
 async function status(values: Record<string, string>): Promise<void> {
   const { statusText } = await import('./status-text.ts');
@@ -432,6 +442,13 @@ function rateOf({ rate }: Record<string, string>): { rate?: number } {
 
 function targetOf({ config, admin, 'token-file': tokenFile }: Record<string, string>): Promise<AdminTarget> {
   return import('./admin/client.ts').then(({ findAdmin }) => findAdmin({ config, admin, tokenFile }));
+}
+
+async function top(values: Record<string, string>): Promise<void> {
+  const { top, topOnce } = await import('./top.ts');
+  const target = await targetOf(values);
+  if (values.once === undefined && process.stdout.isTTY) await top(target);
+  else await print(await topOnce(target));
 }
 
 /** Asks the admin API, and prints its answer as it came or as `textOf` writes it. */

@@ -162,7 +162,7 @@ ${statusHint(tidegate)}Ctrl-C stops everything. The access log follows.
 function statusHint({ admin }: Tidegate): string {
   if (admin === undefined) return '';
   const address = formatAddress(admin);
-  return `Its state is shown by  npm run tidegate -- status  and at http://${address}/api/v1/status and /metrics.\n\n`;
+  return `Watch it at http://${address}/, or with  npm run tidegate -- top  in a fourth terminal.\n\n`;
 }
 
 function report(error: unknown): number {

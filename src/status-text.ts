@@ -67,7 +67,7 @@ function pool({ name, method, key, algorithm, backends }: PoolDocument, nowMs: n
 }
 
 /** "up 40 %" while it starts slowly. */
-function stateText({ state, share, backup, operator, judged }: BackendDocument): string {
+export function stateText({ state, share, backup, operator, judged }: BackendDocument): string {
   const part = state === 'up' && share < 1 ? ` ${Math.floor(share * 100)} %` : '';
   const health = operator === 'up' || judged.state === state ? '' : `, health ${judged.state}`;
   return `${state}${part}${health}${backup ? ' (backup)' : ''}`;

@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { Api } from '../src/admin/api.ts';
@@ -18,9 +18,9 @@ import type { AdminContext, Route } from '../src/admin/route.ts';
 import { eventsSchema } from '../src/admin/routes/events.ts';
 import { routes } from '../src/admin/routes.ts';
 import { statusSchema } from '../src/admin/status-document.ts';
-import { loadUws } from '../src/admin/uwebsockets.ts';
 import { parseConfig } from '../src/config.ts';
 import { start, type TidegateError } from '../src/index.ts';
+import { SERVERS, type Server, testEveryServer, whyNoUws } from './tools/admin-servers.ts';
 import { JSON_TYPE, metricsOf, startAdministered } from './tools/administered.ts';
 import { ask } from './tools/ask.ts';
 import { echo, hello, refusingBackend, startBackend } from './tools/backends.ts';
@@ -33,27 +33,6 @@ import { reset } from './tools/reset.ts';
 import { waitFor } from './tools/wait.ts';
 
 const REOPEN = '/api/v1/access-log/reopen';
-
-const SERVERS = ['uwebsockets', 'node'] as const;
-type Server = (typeof SERVERS)[number];
-
-/** Registers the test once for each server. */
-function testEveryServer(name: string, body: (adminServer: Server, context: TestContext) => Promise<void>): void {
-  for (const server of SERVERS) {
-    test(`${name} (${server})`, async (context) => {
-      if (requires(context, server === 'node' ? undefined : whyNoUws())) await body(server, context);
-    });
-  }
-}
-
-function whyNoUws(): string | undefined {
-  try {
-    loadUws();
-    return undefined;
-  } catch (error) {
-    return `uWebSockets.js does not load: ${(error as Error).message}`;
-  }
-}
 
 // ---- What is there ---------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,7 @@ describe('the commands', { concurrency: 4 }, () => {
         'drain',
         'rebalance',
         'set',
+        'top',
         'schema',
         'version',
       ].map(assertHelp),

@@ -2,7 +2,9 @@
 import { z } from 'zod';
 import type { Guard } from './guard.ts';
 import { type Answer, type Application, failure, type RequestHead } from './http.ts';
+import { Live } from './live.ts';
 import { type AdminContext, matchPath, type Route } from './route.ts';
+import { statusDocument } from './status-document.ts';
 
 export interface ApiOptions {
   routes: readonly Route[];
@@ -16,10 +18,19 @@ interface Match {
 }
 
 export class Api implements Application {
+  readonly live: Live;
   readonly #options: ApiOptions;
 
   constructor(options: ApiOptions) {
+    const { guard, context } = options;
     this.#options = options;
+    this.live = new Live({
+      admit: (head) => guard.checkSocket(head),
+      isAuthorised: (head) => guard.hasToken(head),
+      isToken: (token) => guard.isToken(token),
+      status: () => statusDocument(context.balancer),
+      listen: (hear) => context.balancer.events.listen(hear),
+    });
   }
 
   admit(head: RequestHead): Answer | undefined {

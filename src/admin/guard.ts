@@ -23,20 +23,34 @@ export class Guard {
 
   /** The refusal, if there is to be one. An open route is for everybody. */
   check(head: RequestHead, isOpen: boolean): Answer | undefined {
-    if (this.#isLocal && !namesThisMachine(head.headers.get('host'))) {
-      return failure(403, 'this API is for this machine only: Host must be localhost or a loopback address');
-    }
-    if (!isOpen && !this.#isAuthorised(head.headers.get('authorization'))) {
+    const misdirected = this.#checkHost(head);
+    if (misdirected !== undefined) return misdirected;
+    if (!isOpen && !this.hasToken(head)) {
       return failure(401, 'a bearer token is expected', { 'www-authenticate': 'Bearer realm="tidegate"' });
     }
     return isRead(head) ? undefined : checkWrite(head);
   }
 
-  /** Digests are compared, in a time that depends on neither token. */
-  #isAuthorised(authorization = ''): boolean {
-    if (this.#tokenDigest === undefined) return true;
-    const given = /^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '';
-    return timingSafeEqual(digest(given), this.#tokenDigest);
+  /**
+   * The refusal of a WebSocket, if there is to be one. No browser asks anybody before it opens one to another origin:
+   * Origin alone shows it. The token may come later, as the first message, since pages can't set a header here.
+   */
+  checkSocket(head: RequestHead): Answer | undefined {
+    return this.#checkHost(head) ?? checkOrigin(head);
+  }
+
+  hasToken({ headers }: RequestHead): boolean {
+    return this.isToken(/^Bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1] ?? '');
+  }
+
+  /** Digests are compared, in a time that depends on neither token. Without a token of ours any is right. */
+  isToken(given: string): boolean {
+    return this.#tokenDigest === undefined || timingSafeEqual(digest(given), this.#tokenDigest);
+  }
+
+  #checkHost({ headers }: RequestHead): Answer | undefined {
+    if (!this.#isLocal || namesThisMachine(headers.get('host'))) return undefined;
+    return failure(403, 'this API is for this machine only: Host must be localhost or a loopback address');
   }
 }
 
@@ -54,16 +68,22 @@ function isRead({ method }: RequestHead): boolean {
 }
 
 /** Forms and scripts of other pages can post, but not as JSON without asking first, which nobody here answers. */
-function checkWrite({ headers }: RequestHead): Answer | undefined {
+function checkWrite(head: RequestHead): Answer | undefined {
+  const foreign = checkOrigin(head);
+  if (foreign !== undefined) return foreign;
+  const [type = ''] = (head.headers.get('content-type') ?? '').split(';');
+  if (type.trim().toLowerCase() === 'application/json') return undefined;
+  return failure(415, 'content-type: application/json is expected of requests that change something');
+}
+
+function checkOrigin({ headers }: RequestHead): Answer | undefined {
   const origin = headers.get('origin');
   const site = headers.get('sec-fetch-site');
   const isForeign = site !== undefined && site !== 'same-origin' && site !== 'none';
   if (isForeign || (origin !== undefined && hostOf(origin) !== headers.get('host'))) {
-    return failure(403, 'requests that change something are not taken from pages of another origin');
+    return failure(403, 'neither live sockets nor requests that change something are for pages of another origin');
   }
-  const [type = ''] = (headers.get('content-type') ?? '').split(';');
-  if (type.trim().toLowerCase() === 'application/json') return undefined;
-  return failure(415, 'content-type: application/json is expected of requests that change something');
+  return undefined;
 }
 
 /** Its scheme may be that of a TLS proxy before us. */

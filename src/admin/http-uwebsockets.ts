@@ -11,14 +11,19 @@ import {
   addHeader,
   Body,
   type HttpServer,
+  type LiveApplication,
+  MESSAGE_BYTES_MAX,
+  type Peer,
   type RequestHead,
   statusLine,
   tooLarge,
+  type Visit,
 } from './http.ts';
-import type { Uws, UwsRequest, UwsResponse } from './uwebsockets.ts';
+import type { Uws, UwsRequest, UwsResponse, UwsWebSocket, UwsWebSocketBehavior } from './uwebsockets.ts';
 
 export async function openUwsServer(uws: Uws, { host, port }: Address, application: Application): Promise<HttpServer> {
   const app = uws.App();
+  app.ws(application.live.path, socketBehavior(application.live));
   app.any('/*', (response, request) => serve(response, readHead(request), application));
   const socket = await new Promise<unknown>((done) => {
     app.listen(host, port, uws.LIBUS_LISTEN_EXCLUSIVE_PORT, done);
@@ -38,6 +43,48 @@ function readHead(request: UwsRequest): RequestHead {
     path: request.getUrl(),
     query: request.getQuery() ?? '',
     headers,
+  };
+}
+
+/** What is known of a socket: until it is open, only how it was asked for. */
+interface SocketData {
+  head: RequestHead;
+  visit?: Visit;
+}
+
+const UPGRADE_HEADERS = ['sec-websocket-key', 'sec-websocket-protocol', 'sec-websocket-extensions'] as const;
+const IDLE_TIMEOUT_S = 60;
+/** Beyond what the application lets wait: it looks for itself, and would rather end a socket than drop a message. */
+const NO_BACKPRESSURE_BYTES = 1 << 30;
+
+/** A request for its path that is none for a WebSocket goes the way of other requests. */
+function socketBehavior(live: LiveApplication): UwsWebSocketBehavior<SocketData> {
+  return {
+    maxPayloadLength: MESSAGE_BYTES_MAX,
+    maxBackpressure: NO_BACKPRESSURE_BYTES,
+    idleTimeout: IDLE_TIMEOUT_S,
+    upgrade: (response, request, context) => {
+      const head = readHead(request);
+      const refusal = live.admit(head);
+      if (refusal !== undefined) return response.cork(() => write(response, head.method, refusal, true));
+      const [key, protocol, extensions] = UPGRADE_HEADERS.map((name) => head.headers.get(name) ?? '');
+      response.upgrade<SocketData>({ head }, key!, protocol!, extensions!, context);
+    },
+    open: (socket) => {
+      const data = socket.getUserData();
+      data.visit = live.open(data.head, peerOf(socket));
+    },
+    message: (socket, message) => socket.getUserData().visit?.onMessage(Buffer.from(message).toString()),
+    close: (socket) => socket.getUserData().visit?.onClose(),
+  };
+}
+
+function peerOf(socket: UwsWebSocket<SocketData>): Peer {
+  return {
+    send: (text) => void socket.send(text),
+    bytesWaiting: () => socket.getBufferedAmount(),
+    close: (code, reason) => socket.end(code, reason),
+    drop: () => socket.close(),
   };
 }
 

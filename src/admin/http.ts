@@ -1,4 +1,4 @@
-// HTTP as the admin API sees it: a request, an answer, and a server that carries them. Two servers exist,
+// HTTP as the admin API sees it: a request, an answer, and a server that carries them, WebSockets too. Two exist,
 // http-uwebsockets.ts and http-node.ts; what a request may do and what it is answered is decided behind this seam.
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
@@ -33,7 +33,36 @@ export interface Application {
   /** When the head is there; an answer refuses the request, and its body isn't kept. */
   admit(head: RequestHead): Answer | undefined;
   answer(head: RequestHead, body: Uint8Array): Promise<Answer>;
+  live: LiveApplication;
 }
+
+/** What a server carries WebSockets to: those that are opened at `path`. None of its functions throws. */
+export interface LiveApplication {
+  path: string;
+  /** An answer refuses the socket. */
+  admit(head: RequestHead): Answer | undefined;
+  open(head: RequestHead, peer: Peer): Visit;
+}
+
+/** One open WebSocket. Whoever has closed or dropped it, or was told that it is closed, calls nothing of it again. */
+export interface Peer {
+  send(text: string): void;
+  /** Handed over by send, and not yet taken by the kernel. */
+  bytesWaiting(): number;
+  /** With a word to the other side. */
+  close(code: number, reason: string): void;
+  /** Without one: the other side doesn't read. */
+  drop(): void;
+}
+
+export interface Visit {
+  onMessage(text: string): void;
+  /** However it ended, our own doing included. */
+  onClose(): void;
+}
+
+/** What a client may send over a WebSocket is a token. */
+export const MESSAGE_BYTES_MAX = 4 << 10;
 
 export interface HttpServer {
   /** The real one, where 0 was asked for. */

@@ -31,7 +31,7 @@ export function openapiDocument(routes: readonly Route[]): object {
   };
 }
 
-function operation({ method, path, summary, isOpen, body, query, responses }: Route): object {
+function operation({ method, path, summary, details, isOpen, body, query, responses }: Route): object {
   const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
@@ -41,6 +41,7 @@ function operation({ method, path, summary, isOpen, body, query, responses }: Ro
   const parameters = [...named, ...queryParameters(query)];
   return {
     summary,
+    ...(details === undefined ? {} : { description: details }),
     ...(isOpen ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(body === undefined ? {} : { requestBody: { required: true, ...contentOf('application/json', body) } }),

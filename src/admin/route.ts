@@ -30,6 +30,8 @@ export interface Route {
   /** As in OpenAPI: `/api/v1/pools/{pool}`. */
   path: string;
   summary: string;
+  /** More of it, for the description of the API. */
+  details?: string;
   /** Answers without a token: for probes, which tell nothing. */
   isOpen?: boolean;
   /** What a JSON body must look like; none at all is taken for an empty object. */

@@ -4,9 +4,11 @@ import { reopenAccessLog } from './routes/access-log.ts';
 import { changeBackend } from './routes/backends.ts';
 import { connections, kickConnection } from './routes/connections.ts';
 import { events } from './routes/events.ts';
+import { live } from './routes/live.ts';
 import { metrics } from './routes/metrics.ts';
 import { drainBackend, moves, rebalancePool, stopMove } from './routes/moves.ts';
 import { openapi } from './routes/openapi.ts';
+import { page, pageFile } from './routes/page.ts';
 import { healthz, readyz } from './routes/probes.ts';
 import { status } from './routes/status.ts';
 
@@ -23,6 +25,9 @@ export const routes: readonly Route[] = [
   connections,
   kickConnection,
   events,
+  live,
   reopenAccessLog,
   openapi(() => routes),
+  page,
+  pageFile,
 ];

@@ -40,6 +40,7 @@ export async function startAdmin(
     const server = await open(config.bind, api);
     const close = async () => {
       monitor.stop();
+      api.live.close();
       await server.close();
     };
     return { host, port: server.port, close };

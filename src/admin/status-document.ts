@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { formatAddress } from '../config/address.ts';
 import type { PoolConfig } from '../config.ts';
 import { type Balancer, whyNotReady } from '../control/balancer.ts';
+import { reasons } from '../reasons.ts';
 import { version } from '../version.ts';
 import { type BackendDocument, backendDocuments, backendSchema } from './backend-document.ts';
 import { moveDocumentOf, moveSchema } from './move-document.ts';
@@ -33,6 +34,7 @@ const workerSchema = z.strictObject({
 const countersSchema = z.strictObject({
   accepted: count(),
   closed: count(),
+  refused: count().describe('Of those that ended: by a refusal, or before they had a backend.'),
   bytes_from_clients: count(),
   bytes_to_clients: count(),
   accept_errors: count(),
@@ -120,11 +122,19 @@ function poolDocument(
   };
 }
 
+/** Whatever the access log shows with another status than 200. */
+function refused(byReason: Readonly<Record<string, number>>): number {
+  return reasons.reduce((sum, reason) => {
+    return reason === undefined || reason.status === 200 ? sum : sum + (byReason[reason.name] ?? 0);
+  }, 0);
+}
+
 function countersDocument({ supervisor, accessLog }: Balancer): StatusDocument['counters'] {
   const sums = supervisor.totals.sums();
   return {
     accepted: sums.accepted,
     closed: sums.closed,
+    refused: refused(supervisor.totals.byReason()),
     bytes_from_clients: sums.bytesFromClients,
     bytes_to_clients: sums.bytesToClients,
     accept_errors: sums.acceptErrors,

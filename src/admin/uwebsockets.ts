@@ -1,4 +1,4 @@
-// The dozen members of uWebSockets.js that are used here. The package has no types, and on a machine for which it has no
+// The members of uWebSockets.js that are used here. The package has no types, and on a machine for which it has no
 // binary it doesn't load.
 import { createRequire } from 'node:module';
 
@@ -20,7 +20,34 @@ export interface UwsResponse {
   onAborted(forget: () => void): void;
 }
 
+export interface UwsUpgradeResponse extends UwsResponse {
+  upgrade<Data>(data: Data, key: string, protocol: string, extensions: string, context: unknown): void;
+}
+
+export interface UwsWebSocket<Data> {
+  getUserData(): Data;
+  send(message: string): number;
+  getBufferedAmount(): number;
+  /** Says why, and closes. */
+  end(code: number, reason: string): void;
+  close(): void;
+}
+
+export interface UwsWebSocketBehavior<Data> {
+  /** A message that is longer ends the socket. */
+  maxPayloadLength: number;
+  /** A message is dropped while more than that waits. */
+  maxBackpressure: number;
+  /** Without an answer to a ping; they are sent by themselves. */
+  idleTimeout: number;
+  upgrade(response: UwsUpgradeResponse, request: UwsRequest, context: unknown): void;
+  open(socket: UwsWebSocket<Data>): void;
+  message(socket: UwsWebSocket<Data>, message: ArrayBuffer, isBinary: boolean): void;
+  close(socket: UwsWebSocket<Data>): void;
+}
+
 export interface UwsApp {
+  ws<Data>(path: string, behavior: UwsWebSocketBehavior<Data>): UwsApp;
   any(pattern: string, handle: (response: UwsResponse, request: UwsRequest) => void): UwsApp;
   listen(host: string, port: number, options: number, done: (socket: unknown) => void): UwsApp;
   /** Closes the listening socket and every connection. */

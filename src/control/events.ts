@@ -45,6 +45,7 @@ export class EventList {
   /** The last time of which something may be missing. */
   #forgottenMs: number;
   #lastId = 0;
+  readonly #listeners = new Set<(event: Event) => void>();
 
   constructor(nowMs: number) {
     this.#forgottenMs = nowMs;
@@ -52,8 +53,16 @@ export class EventList {
 
   add(nowMs: number, event: Omit<Event, 'id' | 'at'>): void {
     this.#lastId += 1;
-    this.#kept.push({ event: { id: this.#lastId, at: isoTime(nowMs), ...event }, atMs: nowMs });
+    const kept = { id: this.#lastId, at: isoTime(nowMs), ...event };
+    this.#kept.push({ event: kept, atMs: nowMs });
     if (this.#kept.length > EVENTS_MAX) this.#forget();
+    for (const hear of this.#listeners) hear(kept);
+  }
+
+  /** Tells of each event as it is added, until the function that it returns is called. */
+  listen(hear: (event: Event) => void): () => void {
+    this.#listeners.add(hear);
+    return () => void this.#listeners.delete(hear);
   }
 
   /** Oldest first. */

@@ -57,7 +57,7 @@ test('the core is imported by its published name', async () => {
 });
 
 for (const engine of ['uring', 'portable']) {
-  test(`the built command carries a client to its backend (${engine})`, async () => {
+  test(`the built command carries a client to its backend, and the page with it (${engine})`, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-built-'));
     const backend = createServer((socket) => socket.once('data', () => socket.end(connack))).listen(0, '127.0.0.1');
     await once(backend, 'listening');
@@ -66,11 +66,14 @@ for (const engine of ['uring', 'portable']) {
     writeFileSync(
       config,
       `engine: ${engine}\nworkers: 1\nlisteners: [{ name: mqtt, bind: "127.0.0.1:0" }]\n` +
-        `pools: { brokers: { backends: ["127.0.0.1:${port}"] } }\naccess_log: { path: "off" }\n`,
+        `pools: { brokers: { backends: ["127.0.0.1:${port}"] } }\naccess_log: { path: "off" }\nadmin: { bind: "127.0.0.1:0" }\n`,
     );
     const child = spawn(process.execPath, [cli, 'run', '--config', config], { stdio: ['ignore', 'ignore', 'pipe'] });
     try {
-      const address = await readyAddress(child.stderr);
+      const { address, admin } = await readyAddresses(child.stderr);
+      for (const path of ['/', '/page/page.js', '/page/uplot.js', '/page/style.css']) {
+        assert.equal((await fetch(`http://${admin}${path}`)).status, 200, path);
+      }
       const client = createConnection({ host: '127.0.0.1', port: Number(address.split(':')[1]) });
       client.write(connect);
       const [answer] = await once(client, 'data');
@@ -90,12 +93,12 @@ function major(node: string): number {
   return Number(execFileSync(node, ['--version'], { encoding: 'utf8' }).slice(1).split('.')[0]);
 }
 
-async function readyAddress(stderr: NodeJS.ReadableStream): Promise<string> {
+async function readyAddresses(stderr: NodeJS.ReadableStream): Promise<{ address: string; admin: string }> {
   let text = '';
   for await (const part of stderr) {
     text += part;
-    const address = /"listeners":\{"mqtt":"([^"]+)"\}/.exec(text)?.[1];
-    if (address !== undefined) return address;
+    const [, address, admin] = /"listeners":\{"mqtt":"([^"]+)"\},"admin":"([^"]+)"/.exec(text) ?? [];
+    if (address !== undefined && admin !== undefined) return { address, admin };
   }
   throw new Error(`it ended before it was ready: ${text}`);
 }
