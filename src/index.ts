@@ -2,6 +2,7 @@
 // run in one process.
 import { availableParallelism } from 'node:os';
 import { type AdminServer, type AdminServerKind, startAdmin } from './admin/server.ts';
+import { formatAddress } from './config/address.ts';
 import type { Config } from './config.ts';
 import { type AccessLog, startAccessLog } from './control/access-log.ts';
 import { type Balancer, standingOf } from './control/balancer.ts';
@@ -13,7 +14,15 @@ import { logChanges } from './control/health/health-log.ts';
 import { Judge } from './control/health/judge.ts';
 import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
-import { closeListeners, openListeners } from './control/listeners.ts';
+import type { Inheritance, InheritedSocket } from './control/inherited.ts';
+import {
+  closeListeners,
+  isShared,
+  type ListenerGroup,
+  openListeners,
+  strangers,
+  workersNeeded,
+} from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { Operator, type OperatorState } from './control/operator.ts';
 import { RecentLatencies } from './control/recent-latencies.ts';
@@ -39,6 +48,8 @@ export interface StartOptions {
   log?: Logger;
   /** What carries the admin API. */
   adminServer?: AdminServerKind;
+  /** Listening sockets that this process was started with. They are copied, and stay the caller's to close. */
+  inheritance?: Inheritance;
 }
 
 export interface Listener {
@@ -93,14 +104,16 @@ export interface Status {
 export async function start(config: Config, options: StartOptions = {}): Promise<Tidegate> {
   const events = new EventList(performance.now());
   const log = keepEvents(options.log ?? silentLogger, events);
-  const choice = await chooseEngine(config.engine);
-  const { adminServer = 'auto' } = options;
+  const { adminServer = 'auto', inheritance = { sockets: [] } } = options;
+  const { predecessor } = inheritance;
+  const choice = await chooseEngine(config.engine, predecessor?.engine);
+  const surroundings = { log, events, adminServer, inheritance };
   try {
-    return await startWith(choice, config, { log, events, adminServer });
+    return await startWith(choice, config, surroundings);
   } catch (error) {
     const memlock = error instanceof TidegateError && error.code === 'RLIMIT_MEMLOCK';
-    if (config.engine !== 'auto' || !memlock) throw error;
-    return startWith({ engine: 'portable', why: error.message }, config, { log, events, adminServer });
+    if (config.engine !== 'auto' || predecessor !== undefined || !memlock) throw error;
+    return startWith({ engine: 'portable', why: error.message }, config, surroundings);
   }
 }
 
@@ -108,15 +121,17 @@ interface Surroundings {
   log: Logger;
   events: EventList;
   adminServer: AdminServerKind;
+  inheritance: Inheritance;
 }
 
 async function startWith(
   choice: EngineChoice,
   config: Config,
-  { log, events, adminServer }: Surroundings,
+  { log, events, adminServer, inheritance }: Surroundings,
 ): Promise<Tidegate> {
   const { engine } = choice;
-  const workerCount = config.workers === 'auto' ? availableParallelism() : config.workers;
+  const { sockets } = inheritance;
+  const workerCount = await chooseWorkerCount(config, sockets, log);
   const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * config.listeners.length;
   const capacity = findCapacity(engine, workerCount, config.connectionsMax, raiseDescriptorLimit(), connectionsMin);
   const backends = await resolveBackends(config.pools, new BackendIds());
@@ -124,11 +139,12 @@ async function startWith(
   const snapshot = buildSnapshot(config, backends);
   const module = compileDataPlane();
   const cores = coresFor(config.cpuAffinity, workerCount);
-  const groups = await openListeners(config.listeners, workerCount);
+  const groups = await openListeners(config.listeners, workerCount, sockets);
   let accessLog: AccessLog | undefined;
   let admin: AdminServer | undefined;
   try {
-    if (config.cpuAffinity === 'steer') for (const { fds } of groups) steerByCore(fds[0]!, cores);
+    reportStrangers(await strangers(config.listeners, sockets), log);
+    if (config.cpuAffinity === 'steer') steer(groups, cores, log);
     accessLog = await startAccessLog({ ...config.accessLog, log });
     const supervisor = new Supervisor({
       engine,
@@ -181,6 +197,35 @@ async function startWith(
     await accessLog?.close();
     closeListeners(groups);
     throw error;
+  }
+}
+
+async function chooseWorkerCount(config: Config, sockets: readonly InheritedSocket[], log: Logger): Promise<number> {
+  const wanted = config.workers === 'auto' ? availableParallelism() : config.workers;
+  const needed = await workersNeeded(config.listeners, sockets);
+  if (needed <= wanted) return wanted;
+  log.warn(
+    { workers: needed },
+    `${needed} workers rather than ${wanted}, one for each inherited socket, until a restart`,
+  );
+  return needed;
+}
+
+function reportStrangers(sockets: readonly InheritedSocket[], log: Logger): void {
+  if (sockets.length === 0) return;
+  const texts = sockets.map(({ fd, host, port }) => (host === '' ? `descriptor ${fd}` : formatAddress({ host, port })));
+  const message = 'this process was started with sockets that no listener of the configuration asks for: closed';
+  log.warn({ sockets: [...new Set(texts)] }, `${message}: ${[...new Set(texts)].join(', ')}`);
+}
+
+function steer(groups: readonly ListenerGroup[], cores: readonly number[], log: Logger): void {
+  for (const group of groups) {
+    if (!isShared(group)) steerByCore(group.fds[0]!, cores);
+    else
+      log.warn(
+        { listener: group.name },
+        `listener ${group.name} has one inherited socket: cpu_affinity: steer does nothing there`,
+      );
   }
 }
 
