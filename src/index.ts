@@ -1,6 +1,7 @@
 // The library: start(config) and what it returns. The command line is one user of it, tests are another; several may
 // run in one process.
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type AdminServer, type AdminServerKind, startAdmin } from './admin/server.ts';
 import { formatAddress } from './config/address.ts';
 import type { Config } from './config.ts';
@@ -42,6 +43,12 @@ export type { SourceStatus } from './control/sources.ts';
 export type { EngineName } from './engine/engine.ts';
 export { ConfigError, TidegateError } from './errors.ts';
 export type { Logger } from './logger.ts';
+
+/** Of shutdown_timeout: one divided by this. */
+const PACED_PART = 3;
+/** How long a predecessor may take to leave the admin API's port. */
+const ADMIN_PATIENCE_MS = 10_000;
+const ADMIN_RETRY_MS = 20;
 
 export interface StartOptions {
   /** For the operational log; pino or anything of its shape. Nothing is logged without it. */
@@ -186,12 +193,12 @@ async function startWith(
       events,
       log,
     };
-    admin = await startAdmin(config.admin, balancer, adminServer);
+    admin = await startAdmin(config.admin, balancer, adminServer, inheritance.predecessor !== undefined);
     await supervisor.start();
     judge.start();
     balancer.phase = 'running';
     announce(choice, workerCount, capacity, log);
-    return new Tidegate(balancer, admin);
+    return new Tidegate(balancer, admin, adminServer);
   } catch (error) {
     await admin?.close();
     await accessLog?.close();
@@ -264,24 +271,28 @@ function namesOf(epoch: number, config: Config, backends: readonly Backend[]): P
 export class Tidegate {
   readonly engine: EngineName;
   readonly listeners: readonly Listener[];
+  /** What is logged here with an event's name is kept among the events. */
+  readonly log: Logger;
   /** The workers' lives, for tests and tools that end one on purpose. */
   readonly supervisor: Supervisor;
-  /** Where the admin API is; undefined: nowhere. */
-  readonly admin: { readonly host: string; readonly port: number } | undefined;
   readonly #parts: Balancer;
-  readonly #admin: AdminServer | undefined;
+  readonly #adminServer: AdminServerKind;
+  #admin: AdminServer | undefined;
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
   readonly #stopSampling: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
+  /** At the end of shutdown_timeout, in which who is still there is closed little by little. */
+  #pacedMs = 0;
 
-  constructor(parts: Balancer, admin: AdminServer | undefined) {
+  constructor(parts: Balancer, admin: AdminServer | undefined, adminServer: AdminServerKind) {
     const { engine, capacity, groups, supervisor, backends, log } = parts;
     this.#parts = parts;
     this.#admin = admin;
-    this.admin = admin && { host: admin.host, port: admin.port };
+    this.#adminServer = adminServer;
     this.engine = engine;
+    this.log = log;
     this.supervisor = supervisor;
     this.listeners = groups.map(({ name, host, port }) => ({ name, host, port }));
     this.#stopFullnessWatch = startFullnessWatch({
@@ -302,6 +313,39 @@ export class Tidegate {
     if (now) this.#hasten.abort();
     this.#stopped ??= this.#stop();
     return this.#stopped;
+  }
+
+  /** Where the admin API is; undefined: nowhere. */
+  get admin(): { readonly host: string; readonly port: number } | undefined {
+    return this.#admin && { host: this.#admin.host, port: this.#admin.port };
+  }
+
+  /** The listening sockets, by their listeners' names; they stay ours. */
+  get sockets(): { name: string; fd: number }[] {
+    return this.#parts.groups.flatMap(({ name, fds }) => fds.map((fd) => ({ name, fd })));
+  }
+
+  /**
+   * Another process serves the same sockets now. Resolves when the admin API's port is free for it; stop() resolves when
+   * who is connected here has left, or was closed in the course of the last third of shutdown_timeout.
+   */
+  async handOver(): Promise<void> {
+    this.#parts.phase = 'stopping';
+    this.#pacedMs = this.#parts.config.shutdownTimeoutMs / PACED_PART;
+    await this.#admin?.close();
+    this.#admin = undefined;
+    void this.stop();
+  }
+
+  /** When a predecessor has left its port. Rejects with a TidegateError if that stays taken. */
+  async openAdmin(): Promise<void> {
+    const giveUpMs = performance.now() + ADMIN_PATIENCE_MS;
+    while (this.#admin === undefined && this.#parts.config.admin !== null && this.#parts.phase !== 'stopping') {
+      const isLast = performance.now() > giveUpMs;
+      this.#admin = await startAdmin(this.#parts.config.admin, this.#parts, this.#adminServer, !isLast);
+      if (isLast) return;
+      if (this.#admin === undefined) await sleep(ADMIN_RETRY_MS);
+    }
   }
 
   reopenLogs(): void {
@@ -350,7 +394,7 @@ export class Tidegate {
     const { shutdownTimeoutMs } = config;
     if (!signal.aborted) {
       log.info({ event: 'stopping', shutdownTimeoutMs }, 'stopping: connections may end by themselves until then');
-      await supervisor.drain(shutdownTimeoutMs, signal, () => closeListeners(groups));
+      await supervisor.drain(shutdownTimeoutMs, this.#pacedMs, signal, () => closeListeners(groups));
     }
     await supervisor.stop();
     await judge.stop();

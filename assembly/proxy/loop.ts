@@ -3,9 +3,12 @@
 import {
   CONTROL_DRAIN,
   CONTROL_STOP,
+  CONTROL_WAIT,
+  HEADER_CLOSED_BELOW,
   HEADER_CONTROL,
   HEADER_OFFSET,
   HEADER_STATE,
+  NONE,
   STATE_RUNNING,
   STATE_STOPPED,
 } from '../layout';
@@ -13,8 +16,9 @@ import { observe, publish } from '../shared';
 import { observeSnapshot } from '../snapshot';
 import { drainCompletions, submitAndWait } from '../uring/ring';
 import {
+  acceptClients,
   armAccepts,
-  closeAll,
+  closeBelow,
   feedStarved,
   impatienceMs,
   nobodyLeft,
@@ -102,8 +106,12 @@ function catchUp(): u32 {
 
 function obeyControl(): bool {
   const control = observe(HEADER_OFFSET + HEADER_CONTROL);
-  if (control != CONTROL_DRAIN && control != CONTROL_STOP) return true;
+  if (control == CONTROL_WAIT) return true;
+  if (control != CONTROL_DRAIN && control != CONTROL_STOP) {
+    acceptClients();
+    return true;
+  }
   stopAccepting();
-  if (control == CONTROL_STOP) closeAll();
+  closeBelow(control == CONTROL_STOP ? NONE : observe(HEADER_OFFSET + HEADER_CLOSED_BELOW));
   return !nobodyLeft();
 }

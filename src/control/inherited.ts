@@ -28,8 +28,14 @@ export interface InheritedSocket {
 
 export interface Inheritance {
   sockets: readonly InheritedSocket[];
-  /** Who hands over to us; undefined: nobody does. */
-  predecessor?: { pid: number; engine: EngineName; channelFd: number };
+  /** undefined: nobody hands over to us. */
+  predecessor?: Predecessor;
+}
+
+export interface Predecessor {
+  pid: number;
+  engine: EngineName;
+  channelFd: number;
 }
 
 /** What the environment speaks of, taken out of it: it is meant for this process and for none that it starts. */

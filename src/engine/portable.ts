@@ -23,10 +23,12 @@ import {
   CONNECT_BYTES_LIMIT,
   CONTROL_DRAIN,
   CONTROL_RUN,
+  CONTROL_WAIT,
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_BYTES,
   COUNTERS_REASONS,
   HEADER_CLOCK_MS,
+  HEADER_CLOSED_BELOW,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SCRATCH,
   HEADER_STATE,
@@ -75,12 +77,13 @@ const CLOSING = 3; // what the client still sends is dropped
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
 export async function runPortable(start: WorkerStart): Promise<void> {
   const engine = new PortableEngine(start);
-  const servers = await Promise.all(start.listenerFds.map((fd, listener) => listen(engine, fd, listener)));
   engine.setState(STATE_RUNNING);
+  await engine.turnWhile(CONTROL_WAIT);
+  const servers = await Promise.all(start.listenerFds.map((fd, listener) => listen(engine, fd, listener)));
   await engine.turnWhile(CONTROL_RUN);
   for (const server of servers) server.close();
   await engine.turnWhile(CONTROL_DRAIN);
-  for (const connection of engine.connections) if (connection !== null) close(connection, REASON_SHUTDOWN);
+  closeBelow(engine, NONE);
   while (engine.connectionCount > 0) await engine.turn();
   engine.setState(STATE_STOPPED);
 }
@@ -126,6 +129,7 @@ class PortableEngine {
   async turnWhile(control: number): Promise<void> {
     while (this.#control() === control) {
       if (control === CONTROL_DRAIN && this.connectionCount === 0) return;
+      if (control === CONTROL_DRAIN) closeBelow(this, Atomics.load(this.#header, HEADER_CLOSED_BELOW / 4));
       await this.turn();
     }
   }
@@ -568,6 +572,14 @@ function close(connection: Connection, reason: number): void {
   connection.phase = CLOSING;
   connection.reason ||= reason;
   destroySockets(connection);
+}
+
+/** Ends the connections in the slots before that one. */
+function closeBelow({ connections }: PortableEngine, end: number): void {
+  for (let slot = 0; slot < Math.min(end, connections.length); slot++) {
+    const connection = connections[slot];
+    if (connection != null) close(connection, REASON_SHUTDOWN);
+  }
 }
 
 function destroySockets({ client, backend }: Connection): void {

@@ -27,6 +27,9 @@ const F_SETFD = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const FD_CLOEXEC = 1;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const MSG_NOSIGNAL = 0x4000;
 const SOCK_CLOEXEC = linux ? 0o2000000 : 0;
 const F_DUPFD_CLOEXEC = darwin ? 67 : 1030;
 const O_NONBLOCK = darwin ? 4 : 0o4000;
@@ -45,6 +48,9 @@ const libc = {
   bind: library.func('int bind(int fd, const void *address, uint32_t bytes)'),
   listen: library.func('int listen(int fd, int backlog)'),
   setsockopt: library.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t bytes)'),
+  sendto: library.func(
+    'intptr_t sendto(int fd, const void *bytes, size_t count, int flags, const void *address, uint32_t addressBytes)',
+  ),
   getsockopt: library.func('int getsockopt(int fd, int level, int name, void *value, void *bytes)'),
   getsockname: library.func('int getsockname(int fd, void *address, void *bytes)'),
   fcntl: library.func('int fcntl(int fd, int command, ...)'),
@@ -75,6 +81,26 @@ export function socket(family: number): number {
 /** No process that is started from here on gets the descriptor unasked. */
 export function setCloseOnExec(fd: number): void {
   check('fcntl', libc.fcntl(fd, F_SETFD, 'int', FD_CLOEXEC));
+}
+
+/** A datagram to a unix socket (Linux). A path that begins with "@" is a name in the abstract namespace. */
+export function sendToUnixSocket(path: string, text: string): void {
+  const fd = check('socket', libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  try {
+    const bytes = Buffer.from(text);
+    const address = unixSockaddr(path);
+    check('sendto', libc.sendto(fd, bytes, bytes.length, MSG_NOSIGNAL, address, address.length));
+  } finally {
+    close(fd);
+  }
+}
+
+/** struct sockaddr_un: the family, then a path that a NUL ends, or a name that a NUL begins. */
+function unixSockaddr(path: string): Uint8Array {
+  const isAbstract = path.startsWith('@');
+  const address = Buffer.from(isAbstract ? `\0\0\0${path.slice(1)}` : `\0\0${path}\0`);
+  address.writeUInt16LE(AF_UNIX);
+  return address;
 }
 
 /** `address` as encodeSockaddr makes it. */
