@@ -89,6 +89,7 @@ export const CONTROL_WAIT = 3; // accept nobody yet
 export const STATE_STARTING = 0;
 export const STATE_RUNNING = 1;
 export const STATE_STOPPED = 2;
+export const STATE_READY = 3; // could serve, and is told by CONTROL_WAIT not to
 
 // ---- Rings region ----------------------------------------------------------------------------------------------------
 //

@@ -9,6 +9,7 @@ import {
   HEADER_OFFSET,
   HEADER_STATE,
   NONE,
+  STATE_READY,
   STATE_RUNNING,
   STATE_STOPPED,
 } from '../layout';
@@ -65,7 +66,7 @@ export function startLoop(): void {
   graceEndMs = 0;
   startTimers();
   startProxy();
-  publish(HEADER_OFFSET + HEADER_STATE, STATE_RUNNING);
+  publish(HEADER_OFFSET + HEADER_STATE, STATE_READY);
 }
 
 /** Answers everything that happened, then waits for more. False when the worker's work is done. */
@@ -108,7 +109,7 @@ function obeyControl(): bool {
   const control = observe(HEADER_OFFSET + HEADER_CONTROL);
   if (control == CONTROL_WAIT) return true;
   if (control != CONTROL_DRAIN && control != CONTROL_STOP) {
-    acceptClients();
+    if (acceptClients()) publish(HEADER_OFFSET + HEADER_STATE, STATE_RUNNING);
     return true;
   }
   stopAccepting();

@@ -200,9 +200,11 @@ function onUnawaited(op: u32, result: i32): void {
 
 // ---- Accepted --------------------------------------------------------------------------------------------------------
 
-/** From now on, until stopAccepting. */
-export function acceptClients(): void {
+/** From now on, until stopAccepting. True when it did not before. */
+export function acceptClients(): bool {
+  const begins = !accepting;
   accepting = true;
+  return begins;
 }
 
 /** Keeps acceptsInFlight accepts waiting on each listener, as long as there are slots to accept into. */

@@ -29,7 +29,9 @@ import {
   HEALTH_UP,
   NONE,
   REASON_WORKER_DIED,
+  STATE_READY,
   STATE_RUNNING,
+  STATE_STARTING,
 } from '../../assembly/layout.ts';
 import { loadDataPlane } from '../data-plane.ts';
 import type { EngineName, WorkerStart } from '../engine/engine.ts';
@@ -139,9 +141,11 @@ export class Supervisor {
   async start(): Promise<void> {
     process.once('exit', this.#release);
     this.#runs = this.#workers.map((worker) => this.#keepRunning(worker));
-    while (this.#startFailure === null && !this.#workers.every(isRunning)) await sleep(POLL_MS);
+    await this.#untilAll(isReady);
+    if (this.#startFailure === null) this.#command(CONTROL_RUN);
+    await this.#untilAll(isRunning);
     this.#starting = false;
-    if (this.#startFailure === null) return this.#command(CONTROL_RUN);
+    if (this.#startFailure === null) return;
     await this.stop();
     throw this.#startError(this.#startFailure);
   }
@@ -238,6 +242,11 @@ export class Supervisor {
     await ended;
   }
 
+  /** Or until one of them could not start. */
+  async #untilAll(are: (worker: Worker) => boolean): Promise<void> {
+    while (this.#startFailure === null && !this.#workers.every(are)) await sleep(POLL_MS);
+  }
+
   async #keepRunning(worker: Worker): Promise<void> {
     while (this.#isServing) {
       const failure = await this.#runOnce(worker);
@@ -266,7 +275,7 @@ export class Supervisor {
       life = this.#beginLife(worker);
       const { header } = life;
       timer = setTimeout(() => {
-        if (Atomics.load(header, HEADER_STATE / 4) !== STATE_RUNNING) giveUp.abort();
+        if (Atomics.load(header, HEADER_STATE / 4) === STATE_STARTING) giveUp.abort();
       }, START_TIMEOUT_MS);
       await this.#threads.run(this.#startOf(worker, life), { signal: giveUp.signal });
     } catch (error) {
@@ -414,6 +423,10 @@ function wake(life: Life): void {
 
 function healthWords(memory: WebAssembly.Memory): Uint32Array {
   return new Uint32Array(memory.buffer, regionOffset(memory, HEADER_REGION_HEALTH), BACKENDS_MAX);
+}
+
+function isReady({ life }: Worker): boolean {
+  return life !== null && Atomics.load(life.header, HEADER_STATE / 4) === STATE_READY;
 }
 
 function isRunning({ life }: Worker): boolean {

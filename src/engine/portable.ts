@@ -51,6 +51,7 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
   STALL_MS,
+  STATE_READY,
   STATE_RUNNING,
   STATE_STOPPED,
   VERDICT_DIAL,
@@ -77,9 +78,10 @@ const CLOSING = 3; // what the client still sends is dropped
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
 export async function runPortable(start: WorkerStart): Promise<void> {
   const engine = new PortableEngine(start);
-  engine.setState(STATE_RUNNING);
+  engine.setState(STATE_READY);
   await engine.turnWhile(CONTROL_WAIT);
   const servers = await Promise.all(start.listenerFds.map((fd, listener) => listen(engine, fd, listener)));
+  engine.setState(STATE_RUNNING);
   await engine.turnWhile(CONTROL_RUN);
   for (const server of servers) server.close();
   await engine.turnWhile(CONTROL_DRAIN);
