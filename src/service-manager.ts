@@ -6,11 +6,15 @@ import { sendToUnixSocket } from './system/libc.ts';
 const STOP_SPARE_MS = 15_000;
 /** Of a watchdog's time: the signs of life that fit into it. */
 const SIGNS_OF_LIFE = 3;
+/** After its queue was full. */
+const RETRY_MS = 20;
 
 export class ServiceManager {
   readonly #path: string | undefined;
   readonly #watchdogMs: number;
   readonly #onFailure: (message: string) => void;
+  /** What couldn't be sent yet: a manager that is busy must not hold up this thread. */
+  #waiting: string[] = [];
   #isSilent = false;
   #watchdog: NodeJS.Timeout | undefined;
 
@@ -29,7 +33,7 @@ export class ServiceManager {
     if (this.#path === undefined || !(this.#watchdogMs > 0)) return;
     clearInterval(this.#watchdog);
     this.#watchdog = setInterval(() => {
-      if (isAlive()) this.#send({ WATCHDOG: '1' });
+      if (isAlive() && this.#waiting.length === 0) this.#send({ WATCHDOG: '1' });
     }, this.#watchdogMs / SIGNS_OF_LIFE);
     this.#watchdog.unref();
   }
@@ -53,12 +57,21 @@ export class ServiceManager {
 
   #send(fields: Record<string, string>): void {
     if (this.#path === undefined || this.#isSilent) return;
-    const lines = Object.entries(fields).map(([name, value]) => `${name}=${value}\n`);
+    this.#waiting.push(Object.entries(fields).reduce((text, [name, value]) => `${text}${name}=${value}\n`, ''));
+    if (this.#waiting.length === 1) this.#flush(this.#path);
+  }
+
+  #flush(path: string): void {
     try {
-      sendToUnixSocket(this.#path, lines.join(''));
+      for (; this.#waiting.length > 0; this.#waiting.shift()) sendToUnixSocket(path, this.#waiting[0]!);
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') {
+        setTimeout(() => this.#flush(path), RETRY_MS).unref();
+        return;
+      }
+      this.#waiting = [];
       this.#isSilent = true;
-      this.#onFailure(`the service manager can't be told at ${this.#path}: ${(error as Error).message}`);
+      this.#onFailure(`the service manager can't be told at ${path}: ${(error as Error).message}`);
     }
   }
 }

@@ -29,6 +29,7 @@ const F_SETFL = 4;
 const FD_CLOEXEC = 1;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
+const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const SOCK_CLOEXEC = linux ? 0o2000000 : 0;
 const F_DUPFD_CLOEXEC = darwin ? 67 : 1030;
@@ -83,13 +84,16 @@ export function setCloseOnExec(fd: number): void {
   check('fcntl', libc.fcntl(fd, F_SETFD, 'int', FD_CLOEXEC));
 }
 
-/** A datagram to a unix socket (Linux). A path that begins with "@" is a name in the abstract namespace. */
+/**
+ * A datagram to a unix socket (Linux), EAGAIN while its reader's queue is full. A path that begins with "@" is a name in
+ * the abstract namespace.
+ */
 export function sendToUnixSocket(path: string, text: string): void {
   const fd = check('socket', libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   try {
     const bytes = Buffer.from(text);
     const address = unixSockaddr(path);
-    check('sendto', libc.sendto(fd, bytes, bytes.length, MSG_NOSIGNAL, address, address.length));
+    check('sendto', libc.sendto(fd, bytes, bytes.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length));
   } finally {
     close(fd);
   }
