@@ -26,7 +26,7 @@ testEveryEngine('20 upgrades under a connect storm lose nobody', async (engine, 
   const first = service.pid;
   const sessions = [];
   for (let index = 0; index < SESSIONS; index++)
-    sessions.push(await connectClient(port, { clientId: `session-${index}` }));
+    sessions.push(await connectClient(port, { clientId: `session-${index}`, keepAlive: 0 }));
   // A crowd, and single ones: who comes alone waits for ever if it is overlooked.
   const storm = startStorm(port, { width: 16 });
   for (let upgrade = 0; upgrade < UPGRADES; upgrade++) {
