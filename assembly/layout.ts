@@ -77,16 +77,19 @@ export const HEADER_OPTION_OFF = 700; // u32, always 0
 export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
+export const HEADER_CLOSED_BELOW = 1280; // u32; while it drains, a worker closes who has a lower slot; written by the main thread
 export const HEADER_KEEP_ALIVE_BOUNDS = 3072; // u32 each, HISTOGRAM_BOUNDS of them, seconds; written by the main thread before start
 export const HEADER_AGE_BOUNDS = HEADER_KEEP_ALIVE_BOUNDS + 48; // the same in milliseconds
 
 export const CONTROL_RUN = 0;
 export const CONTROL_DRAIN = 1; // accept nobody, let the others finish
 export const CONTROL_STOP = 2; // close everybody, then return
+export const CONTROL_WAIT = 3; // accept nobody yet
 
 export const STATE_STARTING = 0;
 export const STATE_RUNNING = 1;
 export const STATE_STOPPED = 2;
+export const STATE_READY = 3; // could serve, and is told by CONTROL_WAIT not to
 
 // ---- Rings region ----------------------------------------------------------------------------------------------------
 //

@@ -7,6 +7,8 @@ const COULD_NOT_START = 2;
 
 // Without a listener SIGUSR1 opens the inspector; with one, the signal that reopens logs is harmless at any moment.
 process.on('SIGUSR1', () => {});
+// And without one SIGUSR2 ends the process: it shall not while it starts.
+process.on('SIGUSR2', () => {});
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < NODE_MAJOR || (major === NODE_MAJOR && minor < NODE_MINOR)) {

@@ -62,6 +62,8 @@ const COMMANDS: Record<string, Command> = {
   SIGTERM, SIGINT   take nobody new and stop when all clients have left, at the latest after shutdown_timeout;
                     a second one stops at once
   SIGUSR1           reopen the access log, after it was rotated
+  SIGUSR2           hand over to a new process: the program as it is on the disk now, with the same arguments, gets the
+                    listening sockets; this one goes on until its connections have ended, at most for shutdown_timeout
 
 Exit codes: 0 asked to stop, 1 bad configuration, 2 could not start.`,
     run: async ({ config }) => (await import('./service.ts')).serve(required('run', 'config', config)),

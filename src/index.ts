@@ -1,7 +1,9 @@
 // The library: start(config) and what it returns. The command line is one user of it, tests are another; several may
 // run in one process.
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type AdminServer, type AdminServerKind, startAdmin } from './admin/server.ts';
+import { formatAddress } from './config/address.ts';
 import type { Config } from './config.ts';
 import { type AccessLog, startAccessLog } from './control/access-log.ts';
 import { type Balancer, standingOf } from './control/balancer.ts';
@@ -13,7 +15,15 @@ import { logChanges } from './control/health/health-log.ts';
 import { Judge } from './control/health/judge.ts';
 import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
-import { closeListeners, openListeners } from './control/listeners.ts';
+import type { Inheritance, InheritedSocket } from './control/inherited.ts';
+import {
+  closeListeners,
+  isShared,
+  type ListenerGroup,
+  openListeners,
+  strangers,
+  workersNeeded,
+} from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { Moves } from './control/moves/moves.ts';
 import { Operator, type OperatorState } from './control/operator.ts';
@@ -35,11 +45,19 @@ export type { EngineName } from './engine/engine.ts';
 export { ConfigError, TidegateError } from './errors.ts';
 export type { Logger } from './logger.ts';
 
+/** Of shutdown_timeout: one divided by this. */
+const PACED_PART = 3;
+/** How long a predecessor may take to leave the admin API's port. */
+const ADMIN_PATIENCE_MS = 10_000;
+const ADMIN_RETRY_MS = 20;
+
 export interface StartOptions {
   /** For the operational log; pino or anything of its shape. Nothing is logged without it. */
   log?: Logger;
   /** What carries the admin API. */
   adminServer?: AdminServerKind;
+  /** Listening sockets that this process was started with. They are copied, and stay the caller's to close. */
+  inheritance?: Inheritance;
 }
 
 export interface Listener {
@@ -94,14 +112,16 @@ export interface Status {
 export async function start(config: Config, options: StartOptions = {}): Promise<Tidegate> {
   const events = new EventList(performance.now());
   const log = keepEvents(options.log ?? silentLogger, events);
-  const choice = await chooseEngine(config.engine);
-  const { adminServer = 'auto' } = options;
+  const { adminServer = 'auto', inheritance = { sockets: [] } } = options;
+  const { predecessor } = inheritance;
+  const choice = await chooseEngine(config.engine, predecessor?.engine);
+  const surroundings = { log, events, adminServer, inheritance };
   try {
-    return await startWith(choice, config, { log, events, adminServer });
+    return await startWith(choice, config, surroundings);
   } catch (error) {
     const memlock = error instanceof TidegateError && error.code === 'RLIMIT_MEMLOCK';
-    if (config.engine !== 'auto' || !memlock) throw error;
-    return startWith({ engine: 'portable', why: error.message }, config, { log, events, adminServer });
+    if (config.engine !== 'auto' || predecessor !== undefined || !memlock) throw error;
+    return startWith({ engine: 'portable', why: error.message }, config, surroundings);
   }
 }
 
@@ -109,15 +129,17 @@ interface Surroundings {
   log: Logger;
   events: EventList;
   adminServer: AdminServerKind;
+  inheritance: Inheritance;
 }
 
 async function startWith(
   choice: EngineChoice,
   config: Config,
-  { log, events, adminServer }: Surroundings,
+  { log, events, adminServer, inheritance }: Surroundings,
 ): Promise<Tidegate> {
   const { engine } = choice;
-  const workerCount = config.workers === 'auto' ? availableParallelism() : config.workers;
+  const { sockets } = inheritance;
+  const workerCount = await chooseWorkerCount(config, sockets, log);
   const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * config.listeners.length;
   const capacity = findCapacity(engine, workerCount, config.connectionsMax, raiseDescriptorLimit(), connectionsMin);
   const backends = await resolveBackends(config.pools, new BackendIds());
@@ -125,11 +147,12 @@ async function startWith(
   const snapshot = buildSnapshot(config, backends);
   const module = compileDataPlane();
   const cores = coresFor(config.cpuAffinity, workerCount);
-  const groups = await openListeners(config.listeners, workerCount);
+  const groups = await openListeners(config.listeners, workerCount, sockets);
   let accessLog: AccessLog | undefined;
   let admin: AdminServer | undefined;
   try {
-    if (config.cpuAffinity === 'steer') for (const { fds } of groups) steerByCore(fds[0]!, cores);
+    reportStrangers(await strangers(config.listeners, sockets), log);
+    if (config.cpuAffinity === 'steer') steer(groups, cores, log);
     accessLog = await startAccessLog({ ...config.accessLog, log });
     const supervisor = new Supervisor({
       engine,
@@ -173,18 +196,47 @@ async function startWith(
       events,
       log,
     };
-    admin = await startAdmin(config.admin, balancer, adminServer);
+    admin = await startAdmin(config.admin, balancer, adminServer, inheritance.predecessor !== undefined);
     await supervisor.start();
     judge.start();
     moves.start();
     balancer.phase = 'running';
     announce(choice, workerCount, capacity, log);
-    return new Tidegate(balancer, admin);
+    return new Tidegate(balancer, admin, adminServer);
   } catch (error) {
     await admin?.close();
     await accessLog?.close();
     closeListeners(groups);
     throw error;
+  }
+}
+
+async function chooseWorkerCount(config: Config, sockets: readonly InheritedSocket[], log: Logger): Promise<number> {
+  const wanted = config.workers === 'auto' ? availableParallelism() : config.workers;
+  const needed = await workersNeeded(config.listeners, sockets);
+  if (needed <= wanted) return wanted;
+  log.warn(
+    { workers: needed },
+    `${needed} workers rather than ${wanted}, one for each inherited socket, until a restart`,
+  );
+  return needed;
+}
+
+function reportStrangers(sockets: readonly InheritedSocket[], log: Logger): void {
+  if (sockets.length === 0) return;
+  const texts = sockets.map(({ fd, host, port }) => (host === '' ? `descriptor ${fd}` : formatAddress({ host, port })));
+  const message = 'this process was started with sockets that no listener of the configuration asks for: closed';
+  log.warn({ sockets: [...new Set(texts)] }, `${message}: ${[...new Set(texts)].join(', ')}`);
+}
+
+function steer(groups: readonly ListenerGroup[], cores: readonly number[], log: Logger): void {
+  for (const group of groups) {
+    if (!isShared(group)) steerByCore(group.fds[0]!, cores);
+    else
+      log.warn(
+        { listener: group.name },
+        `listener ${group.name} has one inherited socket: cpu_affinity: steer does nothing there`,
+      );
   }
 }
 
@@ -223,24 +275,28 @@ function namesOf(epoch: number, config: Config, backends: readonly Backend[]): P
 export class Tidegate {
   readonly engine: EngineName;
   readonly listeners: readonly Listener[];
+  /** What is logged here with an event's name is kept among the events. */
+  readonly log: Logger;
   /** The workers' lives, for tests and tools that end one on purpose. */
   readonly supervisor: Supervisor;
-  /** Where the admin API is; undefined: nowhere. */
-  readonly admin: { readonly host: string; readonly port: number } | undefined;
   readonly #parts: Balancer;
-  readonly #admin: AdminServer | undefined;
+  readonly #adminServer: AdminServerKind;
+  #admin: AdminServer | undefined;
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
   readonly #stopSampling: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
+  /** At the end of shutdown_timeout, in which who is still there is closed little by little. */
+  #pacedMs = 0;
 
-  constructor(parts: Balancer, admin: AdminServer | undefined) {
+  constructor(parts: Balancer, admin: AdminServer | undefined, adminServer: AdminServerKind) {
     const { engine, capacity, groups, supervisor, backends, log } = parts;
     this.#parts = parts;
     this.#admin = admin;
-    this.admin = admin && { host: admin.host, port: admin.port };
+    this.#adminServer = adminServer;
     this.engine = engine;
+    this.log = log;
     this.supervisor = supervisor;
     this.listeners = groups.map(({ name, host, port }) => ({ name, host, port }));
     this.#stopFullnessWatch = startFullnessWatch({
@@ -261,6 +317,39 @@ export class Tidegate {
     if (now) this.#hasten.abort();
     this.#stopped ??= this.#stop();
     return this.#stopped;
+  }
+
+  /** Where the admin API is; undefined: nowhere. */
+  get admin(): { readonly host: string; readonly port: number } | undefined {
+    return this.#admin && { host: this.#admin.host, port: this.#admin.port };
+  }
+
+  /** The listening sockets, by their listeners' names; they stay ours. */
+  get sockets(): { name: string; fd: number }[] {
+    return this.#parts.groups.flatMap(({ name, fds }) => fds.map((fd) => ({ name, fd })));
+  }
+
+  /**
+   * Another process serves the same sockets now. Resolves when the admin API's port is free for it; stop() resolves when
+   * who is connected here has left, or was closed in the course of the last third of shutdown_timeout.
+   */
+  async handOver(): Promise<void> {
+    this.#parts.phase = 'stopping';
+    this.#pacedMs = this.#parts.config.shutdownTimeoutMs / PACED_PART;
+    await this.#admin?.close();
+    this.#admin = undefined;
+    void this.stop();
+  }
+
+  /** When a predecessor has left its port. Rejects with a TidegateError if that stays taken. */
+  async openAdmin(): Promise<void> {
+    const giveUpMs = performance.now() + ADMIN_PATIENCE_MS;
+    while (this.#admin === undefined && this.#parts.config.admin !== null && this.#parts.phase !== 'stopping') {
+      const isLast = performance.now() > giveUpMs;
+      this.#admin = await startAdmin(this.#parts.config.admin, this.#parts, this.#adminServer, !isLast);
+      if (isLast) return;
+      if (this.#admin === undefined) await sleep(ADMIN_RETRY_MS);
+    }
   }
 
   reopenLogs(): void {
@@ -310,7 +399,7 @@ export class Tidegate {
     const { shutdownTimeoutMs } = config;
     if (!signal.aborted) {
       log.info({ event: 'stopping', shutdownTimeoutMs }, 'stopping: connections may end by themselves until then');
-      await supervisor.drain(shutdownTimeoutMs, signal, () => closeListeners(groups));
+      await supervisor.drain(shutdownTimeoutMs, this.#pacedMs, signal, () => closeListeners(groups));
     }
     await supervisor.stop();
     await judge.stop();

@@ -408,12 +408,11 @@ describe('run', { concurrency: 4 }, () => {
     );
   });
 
-  test('run survives SIGHUP, SIGUSR1 and SIGUSR2, and says what it did', async (t) => {
+  test('run survives SIGHUP and SIGUSR1, and says what it did', async (t) => {
     const program = await running(t);
     for (const [signal, answer] of [
       ['SIGHUP', /reload is not in this version/],
       ['SIGUSR1', /access log reopened/],
-      ['SIGUSR2', /handing over to a new binary is not in this version/],
     ] as const) {
       program.child.kill(signal);
       await program.printed('stderr', answer);

@@ -3,9 +3,13 @@
 import {
   CONTROL_DRAIN,
   CONTROL_STOP,
+  CONTROL_WAIT,
+  HEADER_CLOSED_BELOW,
   HEADER_CONTROL,
   HEADER_OFFSET,
   HEADER_STATE,
+  NONE,
+  STATE_READY,
   STATE_RUNNING,
   STATE_STOPPED,
 } from '../layout';
@@ -13,8 +17,9 @@ import { observe, publish } from '../shared';
 import { observeSnapshot } from '../snapshot';
 import { drainCompletions, submitAndWait } from '../uring/ring';
 import {
+  acceptClients,
   armAccepts,
-  closeAll,
+  closeBelow,
   evict,
   feedStarved,
   impatienceMs,
@@ -62,7 +67,7 @@ export function startLoop(): void {
   graceEndMs = 0;
   startTimers();
   startProxy();
-  publish(HEADER_OFFSET + HEADER_STATE, STATE_RUNNING);
+  publish(HEADER_OFFSET + HEADER_STATE, STATE_READY);
 }
 
 /** Answers everything that happened, then waits for more. False when the worker's work is done. */
@@ -104,8 +109,12 @@ function catchUp(): u32 {
 
 function obeyControl(): bool {
   const control = observe(HEADER_OFFSET + HEADER_CONTROL);
-  if (control != CONTROL_DRAIN && control != CONTROL_STOP) return true;
+  if (control == CONTROL_WAIT) return true;
+  if (control != CONTROL_DRAIN && control != CONTROL_STOP) {
+    if (acceptClients()) publish(HEADER_OFFSET + HEADER_STATE, STATE_RUNNING);
+    return true;
+  }
   stopAccepting();
-  if (control == CONTROL_STOP) closeAll();
+  closeBelow(control == CONTROL_STOP ? NONE : observe(HEADER_OFFSET + HEADER_CLOSED_BELOW));
   return !nobodyLeft();
 }

@@ -34,6 +34,7 @@ import { DISCONNECT, DISCONNECT_BYTES, endsLikeDisconnect, SERVER_DISCONNECT_BYT
 import {
   EADDRINUSE,
   EADDRNOTAVAIL,
+  EAGAIN,
   EBADF,
   ECANCELED,
   ECONNABORTED,
@@ -185,7 +186,7 @@ let starvedTail: u32 = NONE;
 let dirtyHead: u32 = NONE;
 
 export function startProxy(): void {
-  accepting = true;
+  accepting = false;
   acceptsInFlight = 0;
   acceptPauseEndMs = reliefEndMs = 0;
   starvedHead = starvedTail = dirtyHead = NONE;
@@ -212,6 +213,13 @@ function onUnawaited(op: u32, result: i32): void {
 
 // ---- Accepted --------------------------------------------------------------------------------------------------------
 
+/** From now on, until stopAccepting. True when it did not before. */
+export function acceptClients(): bool {
+  const begins = !accepting;
+  accepting = true;
+  return begins;
+}
+
 /** Keeps acceptsInFlight accepts waiting on each listener, as long as there are slots to accept into. */
 export function armAccepts(): void {
   if (!accepting || acceptsInFlight == header().listenerCount * header().acceptsInFlight) return;
@@ -220,7 +228,7 @@ export function armAccepts(): void {
   // a slot that another listener's client may need.
   for (let depth: u32 = 1; depth <= acceptDepth(); depth++) {
     for (let listener: u32 = 0; listener < header().listenerCount && slotAvailable(); listener++) {
-      if (load<u32>(acceptCount(listener)) < depth) armAccept(listener, takeSlot());
+      if (load<u32>(acceptCount(listener)) < depth) armAccept(listener, takeSlot(), true);
     }
   }
 }
@@ -230,14 +238,14 @@ function acceptDepth(): u32 {
   return min(header().acceptsInFlight, max(1, free / (2 * header().listenerCount)));
 }
 
-function armAccept(listener: u32, slot: u32): void {
+function armAccept(listener: u32, slot: u32, waits: bool): void {
   const inFlight = acceptCount(listener);
   store<u32>(inFlight, load<u32>(inFlight) + 1);
   acceptsInFlight++;
   setPhase(slot, PHASE_ACCEPTING);
   cold(slot).listener = <u8>listener;
   const fd = load<u32>(<usize>(HEADER_OFFSET + HEADER_LISTENER_FDS) + <usize>listener * 4);
-  prepAccept(fd, slot, cold(slot), awaited(slot, OP_ACCEPT));
+  prepAccept(fd, slot, cold(slot), waits, awaited(slot, OP_ACCEPT));
 }
 
 function onAccept(slot: u32, result: i32): void {
@@ -253,9 +261,13 @@ function onAccept(slot: u32, result: i32): void {
   armReceive(slot, CLIENT);
 }
 
+// A client that arrives wakes one accept of all that wait at the socket, in whichever process. One that was woken and then
+// cancelled has kept the news to itself: the client would wait until the next one came. So it looks once more.
 function onAcceptError(slot: u32, result: i32): void {
+  const listener = cold(slot).listener;
   freeSlot(slot);
-  if (result == -ECANCELED || result == -ECONNABORTED) return;
+  if (result == -ECANCELED) return armAccept(listener, takeSlot(), false);
+  if (result == -ECONNABORTED || (result == -EAGAIN && !accepting)) return;
   count().acceptErrors++;
   acceptPauseEndMs = header().clockMs + ACCEPT_PAUSE_MS;
 }
@@ -1021,8 +1033,9 @@ export function stopAccepting(): void {
   }
 }
 
-export function closeAll(): void {
-  for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
+/** Ends the connections in the slots before that one. */
+export function closeBelow(end: u32): void {
+  for (let slot: u32 = 0; slot < min(end, slotsEnd()); slot++) {
     const phase = hot(slot).phase;
     if (phase == PHASE_FREE || phase == PHASE_ACCEPTING || phase == PHASE_CLOSING) continue;
     closeConnection(slot, REASON_SHUTDOWN);

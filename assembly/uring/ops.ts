@@ -16,6 +16,7 @@ import {
 } from '../layout';
 import { Cold, Header, Member, Source } from '../memory';
 import {
+  IORING_ACCEPT_DONTWAIT,
   IORING_OP_ACCEPT,
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_BIND,
@@ -108,11 +109,12 @@ function prep(opcode: u32, flags: u32, userData: u64): usize {
   return entry;
 }
 
-/** Accepts the next client into the slot's place; its address is written to the cold line. */
-export function prepAccept(listenerFd: u32, slot: u32, line: Cold, userData: u64): void {
+/** Accepts the next client into the slot's place; its address is written to the cold line. `waits`: also one to come. */
+export function prepAccept(listenerFd: u32, slot: u32, line: Cold, waits: bool, userData: u64): void {
   line.peerBytes = SOCKADDR_BYTES_MAX;
   const peer = changetype<usize>(line) + offsetof<Cold>('_peer0');
   const entry = prep(IORING_OP_ACCEPT, 0, userData);
+  store<u16>(entry, <u16>(waits ? 0 : IORING_ACCEPT_DONTWAIT), SQE_IOPRIO);
   store<u32>(entry, listenerFd, SQE_FD);
   store<u64>(entry, coldAddressForKernel(peer, SOCKADDR_BYTES_MAX), SQE_ADDR);
   store<u64>(entry, coldAddressForKernel(peer + SOCKADDR_BYTES_MAX, 4), SQE_OFF);

@@ -220,6 +220,7 @@ function armAccepts(): void {
         load<u32>(HEADER_OFFSET + HEADER_LISTENER_FDS + listener * 4),
         slot,
         cold(slot),
+        true,
         pend(slot, OP_ACCEPT),
       );
     }

@@ -24,11 +24,15 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
-/** undefined: off, or nobody asked for it and its port is taken. Throws a TidegateError that says what to do. */
+/**
+ * undefined: off, or its port is taken and nobody asked for it or, where it `mayBeLate`, a predecessor will leave it soon.
+ * Throws a TidegateError that says what to do.
+ */
 export async function startAdmin(
   config: AdminConfig | null,
   balancer: Balancer,
   kind: AdminServerKind = 'auto',
+  mayBeLate = false,
 ): Promise<AdminServer | undefined> {
   if (config === null) return undefined;
   const { host } = config.bind;
@@ -47,6 +51,7 @@ export async function startAdmin(
   } catch (error) {
     monitor.stop();
     const failure = adminBindError(error, config);
+    if (mayBeLate && failure.code === 'EADDRINUSE') return undefined;
     if (!config.isDefault) throw failure;
     balancer.log.warn({ code: failure.code }, `${failure.message}; until then there is none`);
     return undefined;

@@ -6,6 +6,9 @@ import type { LogFields, Logger } from '../logger.ts';
 export const EVENT_NAMES = [
   'started',
   'stopping',
+  'upgrading',
+  'upgraded',
+  'upgrade_failed',
   'backend_state',
   'backend_operator',
   'move_started',

@@ -1,8 +1,11 @@
 // Listening sockets: one for each listener and worker, opened once and kept by the main thread until the end. A
-// connection that waits in a socket's queue outlives the worker that should have accepted it.
+// connection that waits in a socket's queue outlives the worker that should have accepted it, and a socket that was
+// inherited brings its queue along. So none of those is closed as long as its listener is wanted: where there are more of
+// them than workers, there will be as many workers.
+import { fstatSync } from 'node:fs';
 import { platform } from 'node:os';
 import { AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY } from '../../assembly/uring/abi.ts';
-import { formatAddress } from '../config/address.ts';
+import { canonicalAddress, formatAddress } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
 import { BACKLOG } from '../engine/engine.ts';
 import { bindError } from '../errors.ts';
@@ -13,6 +16,7 @@ import {
   dup,
   encodeSockaddr,
   getsockname,
+  getsockopt,
   IPPROTO_IPV6,
   IPV6_V6ONLY,
   listen,
@@ -23,6 +27,7 @@ import {
   socket,
 } from '../system/libc.ts';
 import { resolveHost } from '../system/resolve-host.ts';
+import type { InheritedSocket } from './inherited.ts';
 
 export interface ListenerGroup {
   name: string;
@@ -33,11 +38,20 @@ export interface ListenerGroup {
   fds: number[];
 }
 
-/** Fails with a TidegateError that names the address and what to do; nothing stays open then. */
-export async function openListeners(listeners: readonly ListenerConfig[], workers: number): Promise<ListenerGroup[]> {
+/**
+ * Inherited sockets are copied: whoever passed them closes them in the end. Fails with a TidegateError that names the
+ * address and what to do; nothing stays open then.
+ */
+export async function openListeners(
+  listeners: readonly ListenerConfig[],
+  workers: number,
+  inherited: readonly InheritedSocket[] = [],
+): Promise<ListenerGroup[]> {
   const groups: ListenerGroup[] = [];
   try {
-    for (const { name, bind } of listeners) groups.push(await openGroup(name, bind, workers));
+    for (const listener of listeners) {
+      groups.push(await openGroup(listener, workers, await socketsOf(listener, inherited)));
+    }
     return groups;
   } catch (error) {
     closeListeners(groups);
@@ -49,22 +63,74 @@ export function closeListeners(groups: readonly ListenerGroup[]): void {
   for (const { fds } of groups) for (const fd of fds.splice(0)) close(fd);
 }
 
+/** The workers that it takes to serve every inherited socket which a listener asks for. */
+export async function workersNeeded(
+  listeners: readonly ListenerConfig[],
+  inherited: readonly InheritedSocket[],
+): Promise<number> {
+  const counts = listeners.map(async (listener) => (await socketsOf(listener, inherited)).length);
+  return Math.max(1, ...(await Promise.all(counts)));
+}
+
+/** Those that no listener asks for. */
+export async function strangers(
+  listeners: readonly ListenerConfig[],
+  inherited: readonly InheritedSocket[],
+): Promise<InheritedSocket[]> {
+  const known = await Promise.all(listeners.map((listener) => socketsOf(listener, inherited)));
+  return inherited.filter((socket) => !known.flat().includes(socket));
+}
+
+/** Whether several workers accept from one socket, so that nothing can choose between them. */
+export function isShared({ fds }: ListenerGroup): boolean {
+  return new Set(fds.map((fd) => fstatSync(fd).ino)).size < fds.length;
+}
+
+/** By address; a listener that takes any port takes those on its host that bear its name. */
+async function socketsOf(
+  { name, bind }: ListenerConfig,
+  inherited: readonly InheritedSocket[],
+): Promise<InheritedSocket[]> {
+  if (inherited.length === 0) return [];
+  const host = await resolveHost(bind.host).catch(() => bind.host);
+  const wanted = canonicalAddress({ host, port: bind.port });
+  return inherited.filter((socket) => {
+    if (socket.host === '') return false;
+    if (bind.port !== 0) return canonicalAddress(socket) === wanted;
+    return socket.name === name && canonicalAddress({ host: socket.host, port: 0 }) === wanted;
+  });
+}
+
 async function openGroup(
-  name: string,
-  { host, port }: ListenerConfig['bind'],
+  { name, bind: { host, port } }: ListenerConfig,
   workers: number,
+  inherited: readonly InheritedSocket[],
 ): Promise<ListenerGroup> {
   const fds: number[] = [];
   try {
     const address = encodeSockaddr(await resolveHost(host), port);
-    if (port !== 0) probeAddress(address);
-    fds.push(openSocket(address));
+    if (port !== 0 && inherited.length === 0) probeAddress(address);
+    for (const { fd } of inherited) fds.push(adopt(fd));
+    if (fds.length === 0) fds.push(openSocket(address));
     const bound = getsockname(fds[0]!);
-    while (fds.length < workers) fds.push(openSibling(fds[0]!, bound));
+    while (fds.length < workers) fds.push(openSibling(fds[0]!, bound, inherited.length > 0));
     return { name, host, port: decodeSockaddr(bound).port, fds };
   } catch (error) {
     for (const fd of fds) close(fd);
     throw bindError((error as NodeJS.ErrnoException).code ?? String(error), formatAddress({ host, port }));
+  }
+}
+
+/** A copy of a socket that somebody else opened, as one of ours would be. */
+function adopt(inherited: number): number {
+  const fd = dup(inherited);
+  try {
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    listen(fd, BACKLOG);
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
   }
 }
 
@@ -81,9 +147,18 @@ function probeAddress(address: Uint8Array): void {
   }
 }
 
-/** Only Linux spreads connections over the sockets of a port; elsewhere the workers accept from one. */
-function openSibling(first: number, address: Uint8Array): number {
-  return platform() === 'linux' ? openSocket(address) : dup(first);
+/**
+ * Only Linux spreads connections over the sockets of a port; elsewhere the workers accept from one. So they do where the
+ * first one is inherited and its port can't be shared, as service managers open it, or only by a user that we aren't.
+ */
+function openSibling(first: number, address: Uint8Array, isInherited: boolean): number {
+  if (platform() !== 'linux' || getsockopt(first, SOL_SOCKET, SO_REUSEPORT) === 0) return dup(first);
+  try {
+    return openSocket(address);
+  } catch (error) {
+    if (isInherited) return dup(first);
+    throw error;
+  }
 }
 
 function openSocket(address: Uint8Array): number {

@@ -14,6 +14,9 @@ const STDOUT = 1;
 const NEWLINE = 0x0a;
 const FILE_MODE = 0o640;
 
+/** PIPE_BUF: what is written to a pipe at once and isn't longer, no other writer's bytes come between. */
+const PIPE_WRITE_BYTES_MAX = 4096;
+
 /** O_NONBLOCK means nothing to a file, but a thread that sits in a pipe's write can't be ended. */
 const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
@@ -28,6 +31,8 @@ export class LogFile {
   readonly output: Output;
   readonly #path: string;
   readonly #events: LogFileEvents;
+  /** Standard output may be shared with a process that takes over from this one. */
+  readonly #isShared: boolean;
   #fd: number;
   /** Whole lines each, oldest first; of the first one `#sent` bytes are in the file. */
   #backlog: Uint8Array[] = [];
@@ -41,6 +46,7 @@ export class LogFile {
   constructor(path: string, lineBytesMax: number, events: LogFileEvents) {
     this.#path = path;
     this.#events = events;
+    this.#isShared = path === '-';
     this.#fd = path === '-' ? openStdout() : openSync(path, APPEND, FILE_MODE);
     this.output = { bytes: new Uint8Array(BUFFER_BYTES + lineBytesMax), length: 0 };
   }
@@ -118,7 +124,7 @@ export class LogFile {
     let sent = from;
     try {
       while (sent < to) {
-        sent += writeSync(this.#fd, bytes, sent, to - sent);
+        sent += writeSync(this.#fd, bytes, sent, (this.#isShared ? endOfLines(bytes, sent, to) : to) - sent);
         this.#stuck = undefined;
       }
     } catch (error) {
@@ -167,6 +173,15 @@ export class LogFile {
     const why = code === 'EAGAIN' ? 'its reader takes nothing' : code;
     return `access log ${this.#path} can't be written: ${why}; ${what}, lines lost so far: ${this.#dropped}`;
   }
+}
+
+/** As far as whole lines go that a pipe takes in one piece; one that is longer goes alone. */
+function endOfLines(bytes: Uint8Array, from: number, to: number): number {
+  if (to - from <= PIPE_WRITE_BYTES_MAX) return to;
+  const end = bytes.lastIndexOf(NEWLINE, from + PIPE_WRITE_BYTES_MAX - 1) + 1;
+  if (end > from) return end;
+  const next = bytes.indexOf(NEWLINE, from) + 1;
+  return next > from && next < to ? next : to;
 }
 
 /**

@@ -12,21 +12,26 @@ import {
   CONTROL_DRAIN,
   CONTROL_RUN,
   CONTROL_STOP,
+  CONTROL_WAIT,
   HEADER_ACCEPTING,
   HEADER_CLOCK_MS,
+  HEADER_CLOSED_BELOW,
   HEADER_CONNECTIONS_MAX,
   HEADER_CONTROL,
   HEADER_LISTENER_COUNT,
   HEADER_LISTENER_FDS,
   HEADER_REGION_HEALTH,
   HEADER_RING_FD,
+  HEADER_SLOTS_END,
   HEADER_STATE,
   HEADER_THREAD_ID,
   HEADER_WALL_MS,
   HEALTH_UP,
   NONE,
   REASON_WORKER_DIED,
+  STATE_READY,
   STATE_RUNNING,
+  STATE_STARTING,
 } from '../../assembly/layout.ts';
 import { loadDataPlane } from '../data-plane.ts';
 import type { EngineName, WorkerStart } from '../engine/engine.ts';
@@ -113,7 +118,7 @@ export class Supervisor {
   #threadsEnded: Promise<void> | undefined;
   #snapshot: Uint8Array;
   #epoch = 1;
-  #control = CONTROL_RUN;
+  #control = CONTROL_WAIT;
   #starting = true;
   #startFailure: unknown = null;
 
@@ -129,11 +134,16 @@ export class Supervisor {
     return this.#epoch;
   }
 
-  /** Resolves when every worker serves; rejects with a TidegateError when one can't, and then nothing is left running. */
+  /**
+   * Resolves when every worker serves; rejects with a TidegateError when one can't, and then nothing is left running. They
+   * begin together, when all can: a start that fails has accepted nobody, whom somebody else could have served.
+   */
   async start(): Promise<void> {
     process.once('exit', this.#release);
     this.#runs = this.#workers.map((worker) => this.#keepRunning(worker));
-    while (this.#startFailure === null && !this.#workers.every(isRunning)) await sleep(POLL_MS);
+    await this.#untilAll(isReady);
+    if (this.#startFailure === null) this.#command(CONTROL_RUN);
+    await this.#untilAll(isRunning);
     this.#starting = false;
     if (this.#startFailure === null) return;
     await this.stop();
@@ -198,14 +208,18 @@ export class Supervisor {
   }
 
   /**
-   * No new clients; resolves when the last one has left, after `timeoutMs`, or when the signal says so. Calls
-   * `onDeaf` when no worker touches the listening sockets any more: who comes then shall be refused, not kept waiting.
+   * No new clients; resolves when the last one has left, after `timeoutMs`, or when the signal says so. Who is still there
+   * in the last `pacedMs` of that time is closed in the course of it. Calls `onDeaf` when no worker touches the listening
+   * sockets any more: who comes then shall be refused, or be served by another process, not kept waiting.
    */
-  async drain(timeoutMs: number, hasten: AbortSignal, onDeaf: () => void): Promise<void> {
+  async drain(timeoutMs: number, pacedMs: number, hasten: AbortSignal, onDeaf: () => void): Promise<void> {
     this.#command(CONTROL_DRAIN);
     const deaf = setTimeout(onDeaf, DEAF_MS);
     const deadlineMs = performance.now() + timeoutMs;
-    while (performance.now() < deadlineMs && !hasten.aborted && !this.#isDrained()) await sleep(POLL_MS);
+    while (performance.now() < deadlineMs && !hasten.aborted && !this.#isDrained()) {
+      if (pacedMs > 0) this.#closeShare(1 - (deadlineMs - performance.now()) / pacedMs);
+      await sleep(POLL_MS);
+    }
     clearTimeout(deaf);
   }
 
@@ -234,10 +248,15 @@ export class Supervisor {
     await ended;
   }
 
+  /** Or until one of them could not start. */
+  async #untilAll(are: (worker: Worker) => boolean): Promise<void> {
+    while (this.#startFailure === null && !this.#workers.every(are)) await sleep(POLL_MS);
+  }
+
   async #keepRunning(worker: Worker): Promise<void> {
-    while (this.#control === CONTROL_RUN) {
+    while (this.#isServing) {
       const failure = await this.#runOnce(worker);
-      if (this.#control !== CONTROL_RUN) break;
+      if (!this.#isServing) break;
       if (this.#starting) {
         this.#startFailure ??= failure;
         break;
@@ -262,7 +281,7 @@ export class Supervisor {
       life = this.#beginLife(worker);
       const { header } = life;
       timer = setTimeout(() => {
-        if (Atomics.load(header, HEADER_STATE / 4) !== STATE_RUNNING) giveUp.abort();
+        if (Atomics.load(header, HEADER_STATE / 4) === STATE_STARTING) giveUp.abort();
       }, START_TIMEOUT_MS);
       await this.#threads.run(this.#startOf(worker, life), { signal: giveUp.signal });
     } catch (error) {
@@ -341,6 +360,15 @@ export class Supervisor {
     for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, word);
   }
 
+  /** Of each worker's connections, by slots. */
+  #closeShare(share: number): void {
+    for (const { life } of this.#workers) {
+      if (life === null) continue;
+      const end = Math.ceil(Math.max(share, 0) * life.header[HEADER_SLOTS_END / 4]!);
+      if (Atomics.exchange(life.header, HEADER_CLOSED_BELOW / 4, end) !== end) wake(life);
+    }
+  }
+
   #command(control: number): void {
     this.#control = control;
     for (const { life } of this.#workers) {
@@ -350,12 +378,17 @@ export class Supervisor {
     }
   }
 
+  get #isServing(): boolean {
+    return this.#control === CONTROL_RUN || this.#control === CONTROL_WAIT;
+  }
+
   #isAlive(life: Life): boolean {
     return this.#workers.some((worker) => worker.life === life);
   }
 
+  /** By the workers' own word: an accept that was cancelled may have won, and its client is not counted yet. */
   #isDrained(): boolean {
-    return this.totals.connections() === 0 || this.#workers.every(({ ended }) => ended);
+    return this.#workers.every(({ ended, life }) => ended || life === null);
   }
 
   #endThreads(): Promise<void> {
@@ -391,6 +424,10 @@ function wake(life: Life): void {
 
 function healthWords(memory: WebAssembly.Memory): Uint32Array {
   return new Uint32Array(memory.buffer, regionOffset(memory, HEADER_REGION_HEALTH), BACKENDS_MAX);
+}
+
+function isReady({ life }: Worker): boolean {
+  return life !== null && Atomics.load(life.header, HEADER_STATE / 4) === STATE_READY;
 }
 
 function isRunning({ life }: Worker): boolean {

@@ -47,7 +47,9 @@ export interface EngineChoice {
   why: string;
 }
 
-export async function chooseEngine(wanted: Config['engine']): Promise<EngineChoice> {
+/** `predecessors` is the engine of the process whose sockets we take over, if there is one. */
+export async function chooseEngine(wanted: Config['engine'], predecessors?: EngineName): Promise<EngineChoice> {
+  if (predecessors !== undefined) return inheritEngine(wanted, predecessors);
   const asked = 'the configuration asks for it';
   if (wanted === 'portable') return { engine: 'portable', why: asked };
   const probe = await probeUring();
@@ -57,4 +59,11 @@ export async function chooseEngine(wanted: Config['engine']): Promise<EngineChoi
   }
   if (wanted === 'auto') return { engine: 'portable', why: probe.why };
   throw new TidegateError('URING', `engine uring can't be had: ${probe.why}; set engine to auto or portable`);
+}
+
+/** The two want a socket in different modes, and for a while predecessor and successor accept from the same ones. */
+function inheritEngine(wanted: Config['engine'], predecessors: EngineName): EngineChoice {
+  if (wanted === 'auto' || wanted === predecessors) return { engine: predecessors, why: 'the predecessor has it' };
+  const message = `engine ${wanted} can't take over from engine ${predecessors}: restart to change the engine`;
+  throw new TidegateError('ENGINE', message);
 }

@@ -24,6 +24,7 @@ import {
   CONNECT_BYTES_LIMIT,
   CONTROL_DRAIN,
   CONTROL_RUN,
+  CONTROL_WAIT,
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_BYTES,
   COUNTERS_REASONS,
@@ -32,6 +33,7 @@ import {
   EVICTION_REASON,
   FRAMING_UNKNOWN,
   HEADER_CLOCK_MS,
+  HEADER_CLOSED_BELOW,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SCRATCH,
   HEADER_STATE,
@@ -54,6 +56,7 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
   STALL_MS,
+  STATE_READY,
   STATE_RUNNING,
   STATE_STOPPED,
   VERDICT_DIAL,
@@ -89,12 +92,14 @@ const LEAVING = 4; // evicted: nothing more is passed on, what waits goes out, t
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
 export async function runPortable(start: WorkerStart): Promise<void> {
   const engine = new PortableEngine(start);
+  engine.setState(STATE_READY);
+  await engine.turnWhile(CONTROL_WAIT);
   const servers = await Promise.all(start.listenerFds.map((fd, listener) => listen(engine, fd, listener)));
   engine.setState(STATE_RUNNING);
   await engine.turnWhile(CONTROL_RUN);
   for (const server of servers) server.close();
   await engine.turnWhile(CONTROL_DRAIN);
-  for (const connection of engine.connections) if (connection !== null) close(connection, REASON_SHUTDOWN);
+  closeBelow(engine, NONE);
   while (engine.connectionCount > 0) await engine.turn();
   engine.setState(STATE_STOPPED);
 }
@@ -140,6 +145,7 @@ class PortableEngine {
   async turnWhile(control: number): Promise<void> {
     while (this.#control() === control) {
       if (control === CONTROL_DRAIN && this.connectionCount === 0) return;
+      if (control === CONTROL_DRAIN) closeBelow(this, Atomics.load(this.#header, HEADER_CLOSED_BELOW / 4));
       await this.turn();
     }
   }
@@ -705,6 +711,14 @@ function close(connection: Connection, reason: number): void {
   connection.phase = CLOSING;
   connection.reason ||= reason;
   destroySockets(connection);
+}
+
+/** Ends the connections in the slots before that one. */
+function closeBelow({ connections }: PortableEngine, end: number): void {
+  for (let slot = 0; slot < Math.min(end, connections.length); slot++) {
+    const connection = connections[slot];
+    if (connection != null) close(connection, REASON_SHUTDOWN);
+  }
 }
 
 function destroySockets({ client, backend }: Connection): void {

@@ -16,6 +16,7 @@ const linux = platform() === 'linux';
 export const SOL_SOCKET = darwin ? 0xffff : 1;
 export const SO_REUSEADDR = darwin ? 4 : 2;
 export const SO_REUSEPORT = darwin ? 0x200 : 15;
+export const SO_ACCEPTCONN = darwin ? 2 : 30;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = darwin ? 27 : 26;
 export const RLIMIT_NOFILE = darwin ? 8 : 7;
@@ -26,6 +27,11 @@ const F_SETFD = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const FD_CLOEXEC = 1;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const SOCK_CLOEXEC = linux ? 0o2000000 : 0;
 const F_DUPFD_CLOEXEC = darwin ? 67 : 1030;
 const O_NONBLOCK = darwin ? 4 : 0o4000;
 const EFD_CLOEXEC = 0o2000000;
@@ -43,6 +49,10 @@ const libc = {
   bind: library.func('int bind(int fd, const void *address, uint32_t bytes)'),
   listen: library.func('int listen(int fd, int backlog)'),
   setsockopt: library.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t bytes)'),
+  sendto: library.func(
+    'intptr_t sendto(int fd, const void *bytes, size_t count, int flags, const void *address, uint32_t addressBytes)',
+  ),
+  getsockopt: library.func('int getsockopt(int fd, int level, int name, void *value, void *bytes)'),
   getsockname: library.func('int getsockname(int fd, void *address, void *bytes)'),
   fcntl: library.func('int fcntl(int fd, int command, ...)'),
   close: library.func('int close(int fd)'),
@@ -63,9 +73,38 @@ let createEventfd: Eventfd | undefined;
 
 /** A TCP socket; `family` is Linux's AF_INET or AF_INET6. */
 export function socket(family: number): number {
-  const fd = check('socket', libc.socket(platformFamily(family), SOCK_STREAM, 0));
-  check('fcntl', libc.fcntl(fd, F_SETFD, 'int', FD_CLOEXEC));
+  // In the same call where the system can: another thread may start a process at any moment, which would keep the socket.
+  const fd = check('socket', libc.socket(platformFamily(family), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!linux) setCloseOnExec(fd);
   return fd;
+}
+
+/** No process that is started from here on gets the descriptor unasked. */
+export function setCloseOnExec(fd: number): void {
+  check('fcntl', libc.fcntl(fd, F_SETFD, 'int', FD_CLOEXEC));
+}
+
+/**
+ * A datagram to a unix socket (Linux), EAGAIN while its reader's queue is full. A path that begins with "@" is a name in
+ * the abstract namespace.
+ */
+export function sendToUnixSocket(path: string, text: string): void {
+  const fd = check('socket', libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  try {
+    const bytes = Buffer.from(text);
+    const address = unixSockaddr(path);
+    check('sendto', libc.sendto(fd, bytes, bytes.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length));
+  } finally {
+    close(fd);
+  }
+}
+
+/** struct sockaddr_un: the family, then a path that a NUL ends, or a name that a NUL begins. */
+function unixSockaddr(path: string): Uint8Array {
+  const isAbstract = path.startsWith('@');
+  const address = Buffer.from(isAbstract ? `\0\0\0${path.slice(1)}` : `\0\0${path}\0`);
+  address.writeUInt16LE(AF_UNIX);
+  return address;
 }
 
 /** `address` as encodeSockaddr makes it. */
@@ -102,6 +141,13 @@ export function setsockoptBytes(fd: number, level: number, name: number, value: 
   check('setsockopt', libc.setsockopt(fd, level, name, value, value.length));
 }
 
+/** Of an option that is a number. */
+export function getsockopt(fd: number, level: number, name: number): number {
+  const value = new Int32Array(1);
+  check('getsockopt', libc.getsockopt(fd, level, name, value, new Uint32Array([4])));
+  return value[0]!;
+}
+
 /** More than any kernel is built for. */
 const CORES_MAX = 16384;
 
@@ -129,6 +175,11 @@ export function getsockname(fd: number): Uint8Array {
 export function setNonBlocking(fd: number): void {
   const flags = check('fcntl', libc.fcntl(fd, F_GETFL, 'int', 0));
   check('fcntl', libc.fcntl(fd, F_SETFL, 'int', flags | O_NONBLOCK));
+}
+
+export function setBlocking(fd: number): void {
+  const flags = check('fcntl', libc.fcntl(fd, F_GETFL, 'int', 0));
+  check('fcntl', libc.fcntl(fd, F_SETFL, 'int', flags & ~O_NONBLOCK));
 }
 
 export function dup(fd: number): number {

@@ -118,8 +118,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('the slot of an accept that failed is not freed', [
     PROXY,
-    'freeSlot(slot); if (result == -ECANCELED',
-    'if (result == -ECANCELED',
+    'freeSlot(slot); if (result == -ECANCELED)',
+    'if (result == -ECANCELED)',
   ]),
   defect('a client is judged silent since it came', [
     CONNECTION,

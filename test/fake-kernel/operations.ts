@@ -5,12 +5,14 @@ import {
   AF_INET6,
   EADDRINUSE,
   EADDRNOTAVAIL,
+  EAGAIN,
   EBADF,
   ECANCELED,
   ECONNABORTED,
   EMFILE,
   ENFILE,
   ENOBUFS,
+  IORING_ACCEPT_DONTWAIT,
   IORING_CQE_BUFFER_SHIFT,
   IORING_CQE_F_BUFFER,
   IORING_CQE_F_MORE,
@@ -91,12 +93,12 @@ const accept: Handler = {
     const listener = kernel.listeners.get(operation.fd);
     if (!listener) throw new Violation(`accept on descriptor ${operation.fd}, which nobody listens on`, operation);
     listener.accepts.push(operation);
-    if (listener.backlog.length > 0) kernel.stepOrWake(operation);
+    if (listener.backlog.length > 0 || !waits(operation)) kernel.stepOrWake(operation);
   },
   step(kernel, operation) {
     if (operation.isCancelled) return kernel.complete(operation, -ECANCELED);
     const { backlog } = kernel.listeners.get(operation.fd)!;
-    if (backlog.length === 0) return;
+    if (backlog.length === 0) return waits(operation) ? undefined : kernel.complete(operation, -EAGAIN);
     if (kernel.trouble.makes('accepts that fail')) {
       const error = kernel.trouble.pick([ENFILE, EMFILE, ENOBUFS, ECONNABORTED]);
       if (error !== ECONNABORTED) kernel.acceptErrors++;
@@ -114,6 +116,10 @@ const accept: Handler = {
     if (backlog.length > 0 && accepts.length > 0) kernel.wake(accepts[0]!);
   },
 };
+
+function waits({ priority }: Operation): boolean {
+  return (priority & IORING_ACCEPT_DONTWAIT) === 0;
+}
 
 function writeSockaddr({ memory }: Kernel, operation: Operation, sockaddr: Uint8Array): void {
   const lengthAt = memory.offsetOf(operation.off, 4, "accept's address length");

@@ -17,10 +17,17 @@ export class Program {
   stdout = '';
   stderr = '';
 
-  constructor(file: string, args: readonly string[], { node = [] as readonly string[], env = {} } = {}) {
+  /** `fds` are passed from descriptor 3 on; `through` is a command that executes the one behind it. */
+  constructor(
+    file: string,
+    args: readonly string[],
+    { node = [] as readonly string[], env = {}, fds = [] as number[], through = [] as readonly string[] } = {},
+  ) {
     const options = ['--disable-warning=ExperimentalWarning', ...node];
     const environment = { ...process.env, npm_lifecycle_event: undefined, ...env };
-    this.child = spawn(process.execPath, [...options, join(ROOT, file), ...args], { env: environment });
+    const [command = '', ...words] = [...through, process.execPath, ...options, join(ROOT, file), ...args];
+    const stdio = ['pipe', 'pipe', 'pipe', ...fds] as ['pipe', 'pipe', 'pipe'];
+    this.child = spawn(command, words, { env: environment, stdio });
     this.child.stdout.setEncoding('utf8').on('data', (text) => (this.stdout += text));
     this.child.stderr.setEncoding('utf8').on('data', (text) => (this.stderr += text));
   }
