@@ -133,6 +133,9 @@ testEveryEngine('what a worker had counted stays when it dies', async (engine, c
   const balancer = await startAdministered(context, { engine, backends: [backend.address], mayDie: true });
   const client = await connectClient(balancer.port, { version: 5 });
   assert.ok(await echoes(client));
+  // A send is counted when it is answered, which can be after the client has read it.
+  const sent = client.connack.length + 'ping'.length;
+  await waitFor('bytes', async () => (await firstBackend(balancer)).bytes_from_backend === sent);
   const before = await firstBackend(balancer);
   await balancer.tidegate.supervisor.terminate(0);
   await waitFor('worker', async () => (await balancer.status()).workers[0]!.restarts === 1);
