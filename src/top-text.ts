@@ -1,5 +1,6 @@
 // One screen of `tidegate top`: two readings of the status and the events, as lines.
 import type { BackendDocument } from './admin/backend-document.ts';
+import type { MoveDocument } from './admin/move-document.ts';
 import type { EventsDocument } from './admin/routes/events.ts';
 import type { StatusDocument } from './admin/status-document.ts';
 import { stateText } from './status-text.ts';
@@ -22,15 +23,6 @@ export interface View {
 }
 
 type PoolDocument = StatusDocument['pools'][number];
-
-/** What moves clients away from a backend, or, of a pool, back to their owners. */
-interface Move {
-  kind: string;
-  rate: number;
-  state: string;
-  moved: number;
-  left: number;
-}
 
 const BAR_CELLS = 16;
 /** As its heading. */
@@ -102,17 +94,17 @@ function poolLines(pool: PoolDocument, view: View): string[] {
   const [head = '', ...lines] = textTable(headings, rows).split('\n').slice(0, -1);
   return [
     painted(plain(`Pool ${name}: ${how}, ${connections} connections`), BOLD, view),
-    ...moveLines((pool as { rebalance?: Move | null }).rebalance),
+    ...moveLines(pool.rebalance),
     painted(head, FAINT, view),
     ...lines.flatMap((line, index) => {
-      const { state, move } = sorted[index]! as BackendDocument & { move?: Move | null };
+      const { state, move } = sorted[index]!;
       return [painted(line, COLOURS[state], view), ...moveLines(move)];
     }),
   ];
 }
 
 /** While it runs. */
-function moveLines(move: Move | null | undefined): string[] {
+function moveLines(move: MoveDocument | null): string[] {
   if (move?.state !== 'running') return [];
   const { kind, moved, left, rate } = move;
   const bar = `[${barText(moved / Math.max(1, moved + left))}]`;
