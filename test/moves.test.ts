@@ -104,7 +104,7 @@ describe('candidates', () => {
     const wanted = ofBackend(table, 0);
     const first = await findCandidates([table], wanted, new AskedOnes(), 1000);
     const asked = new AskedOnes();
-    for (const candidate of first.next.slice(0, 5)) asked.add(candidate);
+    for (const candidate of first.next.slice(0, 5)) asked.add(candidate, candidate.backend);
     const second = await findCandidates([table], wanted, asked, 1000);
     assert.deepEqual([second.count, second.asked.size], [first.count - 5, 5]);
     table.plane.connectionClose(first.next[0]!.slot, REASON_DRAINED);
@@ -125,7 +125,7 @@ describe('candidates', () => {
     const first = await findCandidates([table], wanted, new AskedOnes(), 100);
     assert.deepEqual([first.count, first.next.length], [10, 10]);
     const asked = new AskedOnes();
-    for (const candidate of first.next.slice(0, 4)) asked.add(candidate);
+    for (const candidate of first.next.slice(0, 4)) asked.add(candidate, candidate.backend);
     const second = await findCandidates([table], wanted, asked, 100);
     assert.deepEqual([second.count, second.next.length, second.asked.size], [6, 6, 4]);
   });

@@ -30,14 +30,20 @@ export interface Candidates {
 export class AskedOnes {
   /** Generation by slot, for each life of a worker. */
   readonly #lives = new Map<string, Map<number, number>>();
+  readonly #counts = new Map<number, number>();
   size = 0;
 
-  add({ worker, life, slot, generation }: ConnectionId): void {
+  add({ worker, life, slot, generation }: ConnectionId, backend: number): void {
     const key = `${worker}.${life}`;
     const slots = this.#lives.get(key) ?? new Map<number, number>();
     this.#lives.set(key, slots);
     slots.set(slot, generation);
+    this.#counts.set(backend, this.countOf(backend) + 1);
     this.size += 1;
+  }
+
+  countOf(backend: number): number {
+    return this.#counts.get(backend) ?? 0;
   }
 
   has({ worker, life }: { worker: number; life: number }, slot: number, generation: number): boolean {
@@ -56,20 +62,22 @@ export async function findCandidates(
   const still = new AskedOnes();
   await walkConnections(lives, (table, slot, generation) => {
     const { worker, life } = table;
-    const isAsked = asked.size > 0 && asked.has(table, slot, generation);
-    if (isAsked) still.add({ worker, life, slot, generation });
+    if (asked.size > 0 && asked.has(table, slot, generation)) {
+      still.add({ worker, life, slot, generation }, table.backendOf(slot));
+      return;
+    }
     if (table.phaseOf(slot) !== PHASE_OPEN) return;
     const backend = wanted.from(table, slot);
     if (backend === null) return;
     const queue = queues.get(backend) ?? new Queue(Math.min(countMax, wanted.quota(backend)));
     queues.set(backend, queue);
-    if (isAsked) queue.askedCount += 1;
-    else queue.offer(backend, table, slot, generation);
+    queue.offer(backend, table, slot, generation);
   });
   let count = 0;
   const next: Candidate[] = [];
   for (const [backend, queue] of queues) {
-    const quota = Math.max(0, wanted.quota(backend) - queue.askedCount);
+    // Who has gone during the walk was there when the quota was made: rather too few now than too many.
+    const quota = Math.max(0, wanted.quota(backend) - asked.countOf(backend));
     count += Math.min(queue.offered, quota);
     next.push(...queue.first().slice(0, quota));
   }
@@ -83,7 +91,6 @@ class Queue {
   /** Nobody who was silent for less has a place any more. */
   #idleTicksMin = 0;
   offered = 0;
-  askedCount = 0;
 
   constructor(countMax: number) {
     this.#countMax = countMax;

@@ -89,12 +89,13 @@ export class Move {
     if (this.#meetsObstacle()) return;
     const { goal, workers } = this.#options;
     const beganMs = performance.now();
+    const askedBefore = this.#asked.size;
     const found = await findCandidates(workers.lives(), goal.wanted(), this.#asked, this.#nextMax());
     const tookMs = performance.now() - beganMs;
     this.#asked = found.asked;
     this.#left = goal.leftOf(found.count, found.asked.size);
     if (this.#meetsObstacle()) return;
-    if (this.#left === 0) return this.#end('done', '');
+    if (this.#left === 0 && askedBefore === 0) return this.#end('done', '');
     await this.#send(found.next, beganMs + Math.max(FRESH_MS, tookMs * LOOK_SHARE));
     if (this.state === 'running') await this.#pause(Math.max(STEP_MS, tookMs * LOOK_SHARE));
   }
@@ -130,7 +131,7 @@ export class Move {
   }
 
   #onAsked(candidate: Candidate): void {
-    this.#asked.add(candidate);
+    this.#asked.add(candidate, candidate.backend);
     this.moved += 1;
     this.#left = Math.max(0, this.#left - 1); // the next look knows better
     this.#options.onAsked(candidate.backend);
