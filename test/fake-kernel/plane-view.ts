@@ -38,6 +38,7 @@ const GENERATION = HOT_GENERATION >>> 2;
 const PENDING = 1;
 const PHASE = HOT_PHASE >>> 2;
 const FLAGS = HOT_FLAGS >>> 2;
+const FLAG_ANSWERED = 1 << 2;
 const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing', 'leaving'];
 
 /** With so many buffers held in one direction its source is no longer read (assembly/proxy/buffers.ts). */
@@ -59,6 +60,16 @@ export class PlaneView {
   /** A bit for each operation that the slot waits for. */
   awaited(slot: number): number {
     return this.#word(slot, PENDING) & ((1 << UNAWAITED_FIRST) - 1);
+  }
+
+  /** The life that lives in the slot, as evictions name it. */
+  wholeGeneration(slot: number): number {
+    return this.#word(slot, GENERATION);
+  }
+
+  /** Established, and the client has had an answer: it can be evicted. */
+  isAnswered(slot: number): boolean {
+    return this.phase(slot) === PHASE_OPEN && (this.#word(slot, FLAGS) & FLAG_ANSWERED) !== 0;
   }
 
   phase(slot: number): number {
