@@ -257,6 +257,11 @@ export const defects: readonly Defect[] = [
     'if (length == 0) return giveBackBuffer(buffer);',
     'if (length == 0) return;',
   ]),
+  defect('a client that was left behind is never let go', [
+    PROXY,
+    'const ticks = <i32>(load<u32>(due) - currentTick());',
+    'const ticks = 1;',
+  ]),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
   defect('the last answers of a batch are skipped', [
     RING,

@@ -47,6 +47,8 @@ export interface Clock {
   readonly isStopping: boolean;
   /** It is followed where packets begin and end. */
   readonly followsPackets: boolean;
+  /** Who was left behind by its backend may have to wait for its turn. */
+  readonly pacesOrphans: boolean;
   /** So few buffers that the lives can take them all. */
   readonly buffersAreFew: boolean;
 }
@@ -217,6 +219,7 @@ export class Life {
     if (!this.isEstablished) return client.socket.isReset || client.socket.isEnded || this.isConnectThere;
     if (!this.#isForwarded(client, backend!) || !this.#isForwarded(backend!, client)) return false;
     if (this.isToLeave && this.#mayCut(client) && this.#mayCut(backend!)) return true;
+    if (this.#clock.pacesOrphans && backend!.isFinished && !client.isFinished) return false;
     return (client.isFinished && !backend!.socket.isShut) || (backend!.isFinished && !client.socket.isShut);
   }
 

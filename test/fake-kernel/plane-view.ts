@@ -1,6 +1,7 @@
 // How the data plane names things where the kernel can see it (assembly/uring/ops.ts, assembly/proxy/table.ts): what an
 // operation's user_data says, whose a place in the file table is, and where a slot's hot line keeps its state.
 import {
+  FLAG_ANSWERED,
   HEADER_OFFSET,
   HEADER_REGION_HOT,
   HOT_BYTES,
@@ -38,7 +39,6 @@ const GENERATION = HOT_GENERATION >>> 2;
 const PENDING = 1;
 const PHASE = HOT_PHASE >>> 2;
 const FLAGS = HOT_FLAGS >>> 2;
-const FLAG_ANSWERED = 1 << 2;
 const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing', 'leaving'];
 
 /** With so many buffers held in one direction its source is no longer read (assembly/proxy/buffers.ts). */

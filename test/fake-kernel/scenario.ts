@@ -29,6 +29,8 @@ export interface Scenario {
   followsPackets: boolean;
   /** How often the main thread wants somebody gone. */
   evictions: number;
+  /** Between two clients that a backend left behind, in microseconds; 0: all go at once. */
+  orphanIntervalUs: number;
 }
 
 /** Of what a trouble's rate is at most. */
@@ -80,6 +82,7 @@ export function planScenario(seed: number): Scenario {
     recordsReadEvery: random.pick([1, 1, 1, 7, 50]),
     followsPackets: random.chance(0.9),
     evictions: random.chance(0.7) ? random.integer(1, 100) : 0,
+    orphanIntervalUs: random.chance(0.3) ? Math.round(random.magnitude(100, 100_000)) : 0,
   };
 }
 

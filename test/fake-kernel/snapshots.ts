@@ -1,5 +1,6 @@
 // Snapshots to publish: the same backends in pools of every method, with other weights, fewer members, backups.
 import {
+  DRAIN_ORPHAN_INTERVAL_US,
   DRAIN_PACKETS,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
@@ -62,6 +63,8 @@ export interface Timeouts {
 export interface Circumstances extends Timeouts {
   /** Whether it is followed where packets begin and end. */
   packets: boolean;
+  /** Between two clients that a backend left behind. */
+  orphanIntervalUs: number;
 }
 
 /** One of them, by chance. Building a table takes long, so they are built once. */
@@ -147,5 +150,6 @@ function withCircumstances(snapshot: Uint8Array, listenerCount: number, circumst
   view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, circumstances.dialTimeoutMs, true);
   const drain = SNAPSHOT_BLOCKS + view.getUint32(SNAPSHOT_BLOCKS + POOL_DRAIN, true);
   view.setUint32(drain + DRAIN_PACKETS, Number(circumstances.packets), true);
+  view.setUint32(drain + DRAIN_ORPHAN_INTERVAL_US, circumstances.orphanIntervalUs, true);
   return snapshot;
 }

@@ -63,6 +63,7 @@ export class World implements KernelWorld, Clock {
   readonly timeouts: Timeouts;
   readonly buffersAreFew: boolean;
   readonly followsPackets: boolean;
+  readonly pacesOrphans: boolean;
   isDraining = false;
   /** Which sources were dialled from, and which had no port left when. */
   readonly ports: Ports;
@@ -85,6 +86,7 @@ export class World implements KernelWorld, Clock {
     this.#parts = parts;
     this.timeouts = scenario.timeouts;
     this.followsPackets = scenario.followsPackets;
+    this.pacesOrphans = scenario.orphanIntervalUs > 0;
     this.buffersArePlenty = !scenario.hasStallers && scenario.settings.bufferCount >= BUFFERS_PLENTY;
     this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
@@ -258,9 +260,10 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { settings, timeouts, followsPackets } = scenario;
+    const { settings, timeouts, followsPackets, orphanIntervalUs } = scenario;
+    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs };
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, settings.listenerCount, { ...timeouts, packets: followsPackets });
+    const snapshot = pickSnapshot(this.#random, settings.listenerCount, circumstances);
     this.ports.sources = sourceIdsOf(snapshot);
     publishSnapshot(memory, snapshot, epoch);
     this.#tell(`publishes epoch ${epoch}`);
