@@ -988,7 +988,7 @@ function onSendLeaving(slot: u32, from: u32, result: i32): void {
   if (result <= 0) return onGone(slot, side);
   const words = lastWordsOf(slot);
   noteSent(slot, from);
-  if (side == CLIENT) cold(slot).bytesToClient += result;
+  if (side == CLIENT) countToClient(slot, result);
   if (direction(slot, from).head != NONE) consume(direction(slot, from), result);
   else if (side == CLIENT) words.clientLeft -= <u8>result;
   else words.backendLeft -= <u8>result;
