@@ -18,6 +18,7 @@ export {
   connectionMoved,
   connectionNext,
   connectionOpen,
+  connectionOrphaned,
   connectionOutOfPorts,
   connectionRefusal,
   connectionRest,

@@ -78,6 +78,7 @@ export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
 export const HEADER_CLOSED_BELOW = 1280; // u32; while it drains, a worker closes who has a lower slot; written by the main thread
+export const HEADER_ORPHANS_DUE_MS = 2560; // f64 for each pool: when its next client that was left behind may be closed
 export const HEADER_KEEP_ALIVE_BOUNDS = 3072; // u32 each, HISTOGRAM_BOUNDS of them, seconds; written by the main thread before start
 export const HEADER_AGE_BOUNDS = HEADER_KEEP_ALIVE_BOUNDS + 48; // the same in milliseconds
 

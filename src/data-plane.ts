@@ -48,6 +48,8 @@ export interface DataPlane {
   connectionFarewell(slot: number, out: number, room: number): number;
   /** Not 0 when the backend gets a DISCONNECT in the client's name. */
   connectionSaysGoodbye(slot: number): number;
+  /** Its backend has ended: how many milliseconds its client still keeps its connection. */
+  connectionOrphaned(slot: number): number;
   /** Adds to the byte counters. */
   connectionMoved(slot: number, fromClient: number, toClient: number): void;
   /** Writes the access record and frees the slot. A reason that a refusal set before wins. */
@@ -92,6 +94,7 @@ export function loadDataPlane(
   return {
     ...plane,
     connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
+    connectionOrphaned: (slot) => plane.connectionOrphaned(slot) >>> 0,
     takeEviction: () => plane.takeEviction() >>> 0,
     evictionAddress: (slot) => plane.evictionAddress(slot) >>> 0,
     coldAddress: (slot) => plane.coldAddress(slot) >>> 0,

@@ -144,7 +144,7 @@ async function startWith(
   const capacity = findCapacity(engine, workerCount, config.connectionsMax, raiseDescriptorLimit(), connectionsMin);
   const backends = await resolveBackends(config.pools, new BackendIds());
   checkSources(backends);
-  const snapshot = buildSnapshot(config, backends);
+  const snapshot = buildSnapshot(config, backends, workerCount);
   const module = compileDataPlane();
   const cores = coresFor(config.cpuAffinity, workerCount);
   const groups = await openListeners(config.listeners, workerCount, sockets);

@@ -472,6 +472,9 @@ test('reads how clients are moved away', () => {
       `test.yaml:4:32: pools.brokers.drain.server_reference: ${expected} "${reference}"`,
     ]);
   }
+  const reference = 'r'.repeat(255);
+  assert.equal(poolOf(`drain: { server_reference: ${reference} }\n${backends}`).drain.serverReference, reference);
+  assert.throws(() => poolOf(`drain: { server_reference: ${reference}r }\n${backends}`), /at most 255 characters/);
 });
 
 test('takes source addresses that fit the backends', () => {

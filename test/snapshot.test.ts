@@ -3,6 +3,10 @@ import { test } from 'node:test';
 import {
   ALGORITHM_KETAMA,
   ALGORITHM_RENDEZVOUS,
+  DRAIN_BYTES,
+  DRAIN_ORPHAN_INTERVAL_US,
+  DRAIN_PACKETS,
+  DRAIN_REFERENCE_BYTES,
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
   HEADER_REGION_SNAPSHOTS,
@@ -23,6 +27,7 @@ import {
   POOL_ALGORITHM,
   POOL_BLOCK_BYTES,
   POOL_CONNECT_TIMEOUT_MS,
+  POOL_DRAIN,
   POOL_ENTRY_COUNT,
   POOL_KEY,
   POOL_MEMBER_COUNT,
@@ -70,9 +75,9 @@ pools:
     backends: ["localhost:9", "127.0.0.2:9"]
 `;
 
-async function build(text: string): Promise<DataView> {
+async function build(text: string, workerCount = 1): Promise<DataView> {
   const config = parseConfig(text, 'test.yaml');
-  const bytes = buildSnapshot(config, await resolveBackends(config.pools, new BackendIds()));
+  const bytes = buildSnapshot(config, await resolveBackends(config.pools, new BackendIds()), workerCount);
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -146,6 +151,17 @@ test('a pool block lists the sources behind the table', async () => {
     assert.equal(word(source + SOURCE_ID), index + 1);
     assert.deepEqual(decodeSockaddr(sockaddr), { host, port: 0 });
   }
+});
+
+test('a pool block ends with how clients are moved away; what is said of a second is shared by the workers', async () => {
+  const drain = 'drain: { packets: false, server_reference: "other:1883" }';
+  const view = await build(TEXT.replace('connect_timeout: 700ms', `${drain}\n    orphans: { rate: 50 }`), 4);
+  const block = view.getUint32(SNAPSHOT_POOLS + 4, true);
+  const at = block + view.getUint32(block + POOL_DRAIN, true);
+  const word = (field: number) => view.getUint32(at + field, true);
+  const reference = new Uint8Array(view.buffer, at + DRAIN_BYTES, word(DRAIN_REFERENCE_BYTES));
+  assert.equal(Buffer.from(reference).toString(), 'other:1883');
+  assert.deepEqual([word(DRAIN_PACKETS), word(DRAIN_ORPHAN_INTERVAL_US)], [0, 80_000]);
 });
 
 test('a source keeps its number in its pool, and numbers are never used again', () => {

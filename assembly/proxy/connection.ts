@@ -6,6 +6,8 @@ import {
   EVICTION_GOODBYE,
   FRAMING_BOUNDARY,
   FRAMING_UNKNOWN,
+  HEADER_OFFSET,
+  HEADER_ORPHANS_DUE_MS,
   NONE,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
@@ -13,7 +15,7 @@ import {
   VERDICT_DIAL,
   VERDICT_REFUSE,
 } from '../layout';
-import { Cold, drainOf, memberAt, Pool } from '../memory';
+import { Cold, drainOf, memberAt } from '../memory';
 import { writeRefusal } from '../mqtt/connack';
 import { referringDisconnectBytes, SERVER_DISCONNECT_BYTES, writeDisconnect } from '../mqtt/disconnect';
 import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
@@ -220,7 +222,7 @@ export function connectionFarewell(slot: u32, out: usize, room: u32): u32 {
   const line = cold(slot);
   if (eviction.code == 0 || line.version != 5 || !(hot(slot).flags & FLAG_ANSWERED)) return 0;
   if (line.framingFromBackend != FRAMING_BOUNDARY || room < SERVER_DISCONNECT_BYTES) return 0;
-  const drain = drainOf(poolNow(line));
+  const drain = drainOf(poolAt(poolIndexNow(line)));
   const refers = eviction.reference != 0 && fits(referringDisconnectBytes(drain.referenceBytes), slot, room);
   return writeDisconnect(eviction.code, changetype<usize>(drain) + DRAIN_BYTES, refers ? drain.referenceBytes : 0, out);
 }
@@ -236,9 +238,24 @@ function fits(length: u32, slot: u32, room: u32): bool {
   return length <= room && (packetBytesMax == 0 || length <= packetBytesMax);
 }
 
+/**
+ * Its backend has ended and has said all it had: how many milliseconds the client still keeps its connection. When a
+ * backend dies all of its clients are left behind at once, and all would come back at once.
+ */
+export function connectionOrphaned(slot: u32): u32 {
+  const pool = poolIndexNow(cold(slot));
+  const intervalUs = drainOf(poolAt(pool)).orphanIntervalUs;
+  if (intervalUs == 0) return 0;
+  const next = <usize>(HEADER_OFFSET + HEADER_ORPHANS_DUE_MS) + <usize>pool * 8;
+  const nowMs = header().clockMs;
+  const dueMs = max<f64>(nowMs, load<f64>(next));
+  store<f64>(next, dueMs + <f64>intervalUs / 1000);
+  return <u32>(dueMs - nowMs);
+}
+
 /** Its pool may have another number since it was chosen. */
-function poolNow(line: Cold): Pool {
-  return poolAt(isOfSnapshot(line) ? line.pool : listenerAt(line.listener).pool);
+function poolIndexNow(line: Cold): u32 {
+  return isOfSnapshot(line) ? line.pool : listenerAt(line.listener).pool;
 }
 
 function framingAddress(slot: u32, side: u32): usize {

@@ -4,6 +4,7 @@
 import {
   COLD_KEY_HASH,
   COLD_SENT_TICKS,
+  COLD_TRIED,
   EVICTION_ABRUPT,
   HEADER_ACCEPTING,
   HEADER_LISTENER_FDS,
@@ -95,6 +96,7 @@ import {
   connectionFramed,
   connectionMayCut,
   connectionNext,
+  connectionOrphaned,
   connectionOutOfPorts,
   connectionRefusal,
   connectionRest,
@@ -160,6 +162,7 @@ const FLAG_BACKEND_FILE: u32 = 1 << 18;
 
 const FLAG_CUT: u32 = 1 << 24; // of a connection that is to leave: what this side sends now is not passed on
 const FLAG_TOLD: u32 = 1 << 26; // the side was sent all that it will be sent
+const FLAG_ORPHANED: u32 = 1 << 28; // the backend has ended; the client goes when it is its turn
 
 const FLAG_QUIET: u32 = 1 << 19; // brings so little that it is polled, and received from only when there is something
 const FLAG_POLLED: u32 = 1 << 21; // the receive that is pending is a poll
@@ -674,6 +677,7 @@ function settle(slot: u32, side: u32): void {
   if (line.phase != PHASE_OPEN || !(line.flags & (FLAG_ENDED << side))) return;
   if (!isDrained(slot, side)) return;
   const other = 1 - side;
+  if (side == BACKEND && waitsItsTurn(slot)) return;
   if (line.flags & (FLAG_RESET << side)) return closeConnection(slot, cold(slot).reason);
   if (line.flags & (FLAG_ENDED << other)) {
     if (isDrained(slot, other)) closeConnection(slot, cold(slot).reason);
@@ -682,6 +686,22 @@ function settle(slot: u32, side: u32): void {
   if (line.flags & (FLAG_SHUT << side)) return;
   if (side == CLIENT && line.flags & FLAG_GOODBYE) return setTimer(slot, GOODBYE_MS);
   passEnd(slot, side);
+}
+
+// Left behind by its backend, a client keeps its connection until those have gone that were left behind before it.
+function waitsItsTurn(slot: u32): bool {
+  const line = hot(slot);
+  if (line.flags & (FLAG_ENDED | FLAG_LEAVING)) return false;
+  // Which candidates were tried matters no more.
+  const due = changetype<usize>(cold(slot)) + COLD_TRIED;
+  if (!(line.flags & FLAG_ORPHANED)) {
+    line.flags |= FLAG_ORPHANED;
+    store<u32>(due, currentTick() + connectionOrphaned(slot) / WHEEL_TICK_MS);
+  }
+  const ticks = <i32>(load<u32>(due) - currentTick());
+  if (ticks <= 0) return false;
+  setTimerAtMost(slot, <u32>ticks * WHEEL_TICK_MS);
+  return true;
 }
 
 function passEnd(slot: u32, side: u32): void {
@@ -733,10 +753,16 @@ function onOpenTimer(slot: u32): void {
   if (silenceLeftMs(slot) == 0) return closeConnection(slot, idleReason(slot));
   const side = stalledSide(slot);
   if (side != NONE) return giveUp(slot, side);
+  if (line.flags & FLAG_ORPHANED && !(line.flags & (FLAG_SHUT << BACKEND))) return onOrphanTimer(slot);
   if (isDoneWith(slot)) return closeConnection(slot, cold(slot).reason);
   pollIfQuiet(slot, CLIENT);
   pollIfQuiet(slot, BACKEND);
   setOpenTimer(slot);
+}
+
+function onOrphanTimer(slot: u32): void {
+  settle(slot, BACKEND);
+  if (hot(slot).phase == PHASE_OPEN) setOpenTimer(slot);
 }
 
 // What a send has got rid of is only seen at its end: it is asked to end now. If that was nothing, it answers ECANCELED.
@@ -962,7 +988,7 @@ function onSendLeaving(slot: u32, from: u32, result: i32): void {
   if (result <= 0) return onGone(slot, side);
   const words = lastWordsOf(slot);
   noteSent(slot, from);
-  if (side == CLIENT) cold(slot).bytesToClient += result;
+  if (side == CLIENT) countToClient(slot, result);
   if (direction(slot, from).head != NONE) consume(direction(slot, from), result);
   else if (side == CLIENT) words.clientLeft -= <u8>result;
   else words.backendLeft -= <u8>result;

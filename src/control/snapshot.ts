@@ -8,6 +8,7 @@ import { isIP } from 'node:net';
 import {
   BACKENDS_MAX,
   DRAIN_BYTES,
+  DRAIN_ORPHAN_INTERVAL_US,
   DRAIN_PACKETS,
   DRAIN_REFERENCE_BYTES,
   HEADER_EPOCH,
@@ -48,7 +49,7 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
 } from '../../assembly/layout.ts';
-import type { BackendConfig, Config, DrainConfig, PoolConfig } from '../config.ts';
+import type { BackendConfig, Config, PoolConfig } from '../config.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, regionOffset } from '../header.ts';
 import { sourcesOffset, tableOf } from '../pool-table.ts';
@@ -162,9 +163,9 @@ async function resolveSockaddr(
   }
 }
 
-/** The bytes of a half; its epoch is written when it is published. */
-export function buildSnapshot(config: Config, backends: readonly Backend[]): Uint8Array {
-  const blocks = config.pools.map((pool) => buildPoolBlock(pool, backends));
+/** The bytes of a half; its epoch is written when it is published. What is said of a second is shared by the workers. */
+export function buildSnapshot(config: Config, backends: readonly Backend[], workerCount = 1): Uint8Array {
+  const blocks = config.pools.map((pool) => buildPoolBlock(pool, backends, workerCount));
   const poolIndexes = new Map(config.pools.map(({ name }, index) => [name, index]));
   const offsets: number[] = [];
   let end = SNAPSHOT_BLOCKS;
@@ -208,9 +209,9 @@ export function publishSnapshot(memory: WebAssembly.Memory, snapshot: Uint8Array
   Atomics.store(headerWords(memory), HEADER_EPOCH / 4, epoch);
 }
 
-function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[]): Uint8Array {
+function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[], workerCount: number): Uint8Array {
   const members = backends.filter((backend) => backend.pool === pool.name);
-  const block = withDrain(withSources(tableOf(pool).block(), members[0]!.sources), pool.drain);
+  const block = withDrain(withSources(tableOf(pool).block(), members[0]!.sources), pool, workerCount);
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
   writeWord(view, POOL_ID, members[0]!.poolId);
   writeWord(view, POOL_KEY, KEYS[pool.balance.key]);
@@ -242,13 +243,16 @@ function withSources(table: Uint8Array, sources: readonly Source[]): Uint8Array 
   return block;
 }
 
-function withDrain(rest: Uint8Array, { packets, serverReference }: DrainConfig): Uint8Array {
+function withDrain(rest: Uint8Array, { drain, orphans }: PoolConfig, workerCount: number): Uint8Array {
+  const { packets, serverReference } = drain;
   const block = new Uint8Array(rest.length + DRAIN_BYTES + serverReference.length);
   block.set(rest);
   const view = new DataView(block.buffer);
   writeWord(view, POOL_DRAIN, rest.length);
   writeWord(view, rest.length + DRAIN_PACKETS, Number(packets));
   writeWord(view, rest.length + DRAIN_REFERENCE_BYTES, serverReference.length);
+  const intervalUs = orphans.rate === 0 ? 0 : Math.min(Math.ceil((1_000_000 * workerCount) / orphans.rate), 0xffffffff);
+  writeWord(view, rest.length + DRAIN_ORPHAN_INTERVAL_US, intervalUs);
   block.set(Buffer.from(serverReference, 'latin1'), rest.length + DRAIN_BYTES); // the schema lets only ASCII pass
   return block;
 }

@@ -243,6 +243,9 @@ class Connection {
   isLeaving = false;
   /** By side: what comes from there is not passed on any more. */
   readonly isCut = [false, false];
+  /** Its backend has ended, and it waits for its turn to be closed. */
+  isOrphan = false;
+  turn: NodeJS.Timeout | undefined;
   /** How many of its sockets have sent all that they will. */
   toldSides = 0;
 
@@ -456,6 +459,7 @@ function onClientData(this: Side, arrived: Buffer): void {
   connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);
   follow(connection, CLIENT, bytes);
   if (connection.phase !== OPEN) gather(connection, bytes);
+  else if (connection.isOrphan && connection.backend!.destroyed) return;
   else if (!connection.backend!.write(bytes)) throttle(this);
   if (connection.isLeaving) leaveIfCut(connection);
 }
@@ -622,7 +626,30 @@ function onClientEnd(this: Side): void {
 function onBackendEnd(this: Side): void {
   const { connection } = this;
   if (connection.phase === DIALLING) this.destroy();
-  else if (connection.phase === OPEN) finish(connection, connection.client, REASON_BACKEND_CLOSED);
+  else if (connection.phase === OPEN) orphan(connection, REASON_BACKEND_CLOSED);
+}
+
+// Left behind by its backend, a client keeps its connection until those have gone that were left behind before it.
+function orphan(connection: Connection, reason: number): void {
+  const { engine, slot, client } = connection;
+  if (connection.isOrphan) return;
+  connection.reason ||= reason;
+  engine.readClock();
+  const waitMs = client.readableEnded || connection.isLeaving ? 0 : engine.plane.connectionOrphaned(slot);
+  if (waitMs === 0) {
+    dismiss(connection);
+    return;
+  }
+  connection.isOrphan = true;
+  connection.turn = setTimeout(dismiss, waitMs, connection);
+}
+
+function dismiss(connection: Connection): void {
+  const { phase, client, backend, reason } = connection;
+  connection.isOrphan = false;
+  if (phase !== OPEN) return;
+  if (backend!.destroyed) hangUp(connection, client, reason);
+  else finish(connection, client, reason);
 }
 
 /** Passes a FIN on, behind what is queued; the other direction goes on. */
@@ -630,6 +657,10 @@ function finish(connection: Connection, other: Side, reason: number): void {
   connection.reason ||= reason;
   if (connection.isLeaving) leaveIfCut(connection);
   if (connection.phase !== OPEN) return;
+  if (other === connection.backend && other.destroyed) {
+    hangUp(connection, connection.client, reason);
+    return;
+  }
   if (other.readableEnded && isFlushed(connection)) {
     close(connection, reason);
     return;
@@ -656,7 +687,7 @@ function onBackendClose(this: Side, failed: boolean): void {
   const { connection } = this;
   connection.openSockets -= 1;
   if (connection.phase === DIALLING) tryNext(connection);
-  else if (connection.phase === OPEN && failed) hangUp(connection, connection.client, REASON_BACKEND_RESET);
+  else if (connection.phase === OPEN && failed) orphan(connection, REASON_BACKEND_RESET);
   if (connection.openSockets === 0) forget(connection);
 }
 
@@ -682,7 +713,7 @@ function watch(connection: Connection): void {
 
 function onStillWatched(connection: Connection, backend: Side): void {
   const { client } = connection;
-  const ending = client.readableEnded || backend.readableEnded;
+  const ending = client.readableEnded || (backend.readableEnded && !connection.isOrphan);
   if (!ending && !client.writableNeedDrain && !backend.writableNeedDrain) return;
   // Each direction by itself: a client that asks for pings all the time and reads no answer is stalled none the less.
   const clientStuck = flushed(client) === connection.clientTook;
@@ -729,6 +760,7 @@ function destroySockets({ client, backend }: Connection): void {
 function forget(connection: Connection): void {
   const { engine, slot, reason } = connection;
   clearTimeout(connection.timer);
+  clearTimeout(connection.turn);
   engine.readClock();
   engine.plane.connectionClose(slot, reason || REASON_INTERNAL);
   engine.forget(slot);

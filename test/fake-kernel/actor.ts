@@ -1,6 +1,7 @@
 // A peer with a will of its own: it sends its stream in pieces, reads what comes at its own pace, and ends as its plan
 // says. Clients and backends differ only in what they plan and in what they must be sent.
 import { Random } from '../tools/random.ts';
+import { LastWords } from './last-words.ts';
 import type { Life } from './life.ts';
 import type { Peer, Socket } from './socket.ts';
 import type { Stream } from './stream.ts';
@@ -59,6 +60,8 @@ export abstract class Actor implements Peer {
   isGone = false;
   /** The other side's end has come, after the last byte. */
   sawEnd = false;
+  /** What it was sent that the other side had not said. */
+  readonly lastWords = new LastWords();
   readonly life: number;
   readonly lived: Life;
   readonly plan: ActorPlan;
@@ -83,6 +86,11 @@ export abstract class Actor implements Peer {
   protected abstract expectedBytes(): number | undefined;
   abstract fill(memory: Uint8Array, offset: number, length: number, position: number): void;
   abstract compare(memory: Uint8Array, offset: number, length: number, position: number): void;
+
+  /** Of what it was sent, the bytes that the other side had said. */
+  get heard(): number {
+    return this.lastWords.at >= 0 ? this.lastWords.at : this.socket.copied;
+  }
 
   begin(): void {
     this.socket.capacity = this.plan.capacity;

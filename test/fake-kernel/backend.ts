@@ -4,7 +4,6 @@ import type { Life } from './life.ts';
 import { NO_BYTES } from './packets.ts';
 import type { BackendPlan } from './plans.ts';
 import { Stream } from './stream.ts';
-import { Violation } from './violation.ts';
 
 export class Backend extends Actor {
   readonly name: string;
@@ -26,15 +25,8 @@ export class Backend extends Actor {
 
   compare(memory: Uint8Array, offset: number, length: number, position: number): void {
     const { client } = this.lived;
-    if (position + length > client.socket.received) {
-      throw new Violation(
-        `${this.name} is sent ${position + length} bytes of ${client.socket.received}`,
-        this.lived.about,
-      );
-    }
-    const difference = client.out.difference(memory, offset, length, position);
-    if (difference >= 0)
-      throw new Violation(`${this.name} is sent a wrong byte at ${position + difference}`, this.lived.about);
+    this.lastWords.take(client.out, client.socket.received, memory, offset, length, position);
+    if (this.lastWords.at >= 0) this.lived.checkLastWords(this, client);
   }
 
   protected expectedBytes(): number | undefined {
@@ -43,7 +35,8 @@ export class Backend extends Actor {
 
   protected override endIfDone(): void {
     const { plan } = this.lived.client;
-    const saidGoodbye = plan.tail.length > 0 && this.socket.read === this.lived.client.out.total;
+    const isWhole = plan.tail.length > 0 && this.socket.read === this.lived.client.out.total;
+    const saidGoodbye = isWhole || (this.lastWords.at >= 0 && this.socket.readable === 0);
     if (saidGoodbye && this.plan.obeysDisconnect && !this.isGone) {
       this.close();
       return;

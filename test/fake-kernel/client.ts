@@ -30,15 +30,8 @@ export class Client extends Actor {
       return;
     }
     if (this.refusal.length > 0) throw new Violation('a refused client is sent a backend’s bytes', this.lived.about);
-    if (position + length > backend.socket.received) {
-      throw new Violation(
-        `the client is sent ${position + length} bytes of ${backend.socket.received}`,
-        this.lived.about,
-      );
-    }
-    const difference = backend.out.difference(memory, offset, length, position);
-    if (difference >= 0)
-      throw new Violation(`the client is sent a wrong byte at ${position + difference}`, this.lived.about);
+    this.lastWords.take(backend.out, backend.socket.received, memory, offset, length, position);
+    if (this.lastWords.at >= 0) this.lived.checkLastWords(this, backend);
   }
 
   protected expectedBytes(): number | undefined {

@@ -20,6 +20,9 @@ const FIGURES = 'assembly/proxy/figures.ts';
 const CODE = 'assembly/mqtt/connack-code.ts';
 const DECIDE = 'assembly/proxy/decide.ts';
 const RECORDS = 'assembly/proxy/records.ts';
+const EVICTIONS = 'assembly/proxy/evictions.ts';
+const LOOP = 'assembly/proxy/loop.ts';
+const FRAMING = 'assembly/mqtt/framing.ts';
 const RING = 'assembly/uring/ring.ts';
 const OPS = 'assembly/uring/ops.ts';
 
@@ -197,6 +200,67 @@ export const defects: readonly Defect[] = [
     OPS,
     'prepDialOption(slot, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);',
     '',
+  ]),
+  defect('an evicted connection is left in the middle of a packet', [
+    CONNECTION,
+    'return framing == FRAMING_BOUNDARY || framing == FRAMING_UNKNOWN;',
+    'return true;',
+  ]),
+  defect('what comes behind the last packet of an evicted side is passed on', [
+    PROXY,
+    'note(buffer).end = rest; return rest;',
+    'return rest;',
+  ]),
+  defect('the second byte of a packet’s length is shifted wrongly', [
+    FRAMING,
+    '(7 * (kind - KIND_LENGTH))',
+    '(8 * (kind - KIND_LENGTH))',
+  ]),
+  defect('an evicted client is told twice where to go', [
+    PROXY,
+    'appendBuffer(direction(slot, BACKEND), buffer); words.clientLeft = 0;',
+    'appendBuffer(direction(slot, BACKEND), buffer);',
+  ]),
+  defect('an evicted client is told before it has got what waits for it', [
+    PROXY,
+    'else if (direction(slot, from).head != NONE) return armSend(slot, from); else if (wordsLeft(slot, side) > 0) return sendLastWords(slot, side);',
+    'else if (wordsLeft(slot, side) > 0) return sendLastWords(slot, side); else if (direction(slot, from).head != NONE) return armSend(slot, from);',
+  ]),
+  defect('a client is named a server in a packet that it does not take', [
+    CONNECTION,
+    'return length <= room && (packetBytesMax == 0 || length <= packetBytesMax);',
+    'return length <= room;',
+  ]),
+  defect('another life of an evicted connection’s slot is evicted', [
+    EVICTIONS,
+    'if (line.generation != entry.generation) return false;',
+    '',
+  ]),
+  defect('a client is evicted before it was answered', [
+    EVICTIONS,
+    '(line.flags & (FLAG_ANSWERED | FLAG_LEAVING)) == FLAG_ANSWERED',
+    '!(line.flags & FLAG_LEAVING)',
+  ]),
+  defect('evictions are not read', [LOOP, 'evict();', '']),
+  defect('the backend of an evicted client is not told', [
+    PROXY,
+    'if (isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {',
+    'if (false) {',
+  ]),
+  defect('an evicted connection is closed without giving its last words time', [
+    PROXY,
+    'else setTimerAtMost(slot, LINGER_MS);',
+    'else closeConnection(slot, cold(slot).reason);',
+  ]),
+  defect('what an evicted side sends behind its last packet keeps its buffer', [
+    PROXY,
+    'if (length == 0) return giveBackBuffer(buffer);',
+    'if (length == 0) return;',
+  ]),
+  defect('a client that was left behind is never let go', [
+    PROXY,
+    'const ticks = <i32>(load<u32>(due) - currentTick());',
+    'const ticks = 1;',
   ]),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
   defect('the last answers of a batch are skipped', [

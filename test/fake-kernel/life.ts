@@ -1,6 +1,9 @@
 // What must hold for one client's life, from its arrival to the record in the access log.
 import {
   CLIENT_ID_KEPT_BYTES_MAX,
+  EVICTION_ABRUPT,
+  EVICTION_GOODBYE,
+  LINGER_MS,
   NONE,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
@@ -21,13 +24,15 @@ import {
   STALL_WHEN_SHORT_MS,
   WHEEL_TICK_MS,
 } from '../../assembly/layout.ts';
+import type { Eviction } from '../../src/control/evictions.ts';
 import type { Actor } from './actor.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
-import { NO_BYTES, overQuota, unavailable } from './packets.ts';
+import { disconnectWord } from './last-words.ts';
+import { DISCONNECT, NO_BYTES, overQuota, unavailable } from './packets.ts';
 import type { Ports } from './ports.ts';
 import type { AccessRecord } from './records.ts';
-import type { Timeouts } from './snapshots.ts';
+import { references, type Timeouts } from './snapshots.ts';
 import { Violation } from './violation.ts';
 
 /** Virtual time, and what of it was spent in jumps of the clock. */
@@ -40,6 +45,10 @@ export interface Clock {
   readonly ports: Ports;
   /** The main thread has said stop. */
   readonly isStopping: boolean;
+  /** It is followed where packets begin and end. */
+  readonly followsPackets: boolean;
+  /** Who was left behind by its backend may have to wait for its turn. */
+  readonly pacesOrphans: boolean;
   /** So few buffers that the lives can take them all. */
   readonly buffersAreFew: boolean;
 }
@@ -67,6 +76,10 @@ export class Life {
   /** When a dial last found none, for each pair of backend and source. */
   readonly noPortAt = new Map<string, number>();
   isAccepted = false;
+  /** What the main thread has asked for, of this life. */
+  readonly evictions: Eviction[] = [];
+  /** The first of them that the data plane can't have passed over was asked for. */
+  isToLeave = false;
   isRecorded = false;
   /** When something last happened in it, without the jumps. */
   movedAt = 0;
@@ -149,6 +162,11 @@ export class Life {
   }
 
   get isDisturbed(): boolean {
+    return this.evictions.length > 0 || this.isTroubled;
+  }
+
+  /** As isDisturbed, but for being evicted. */
+  get isTroubled(): boolean {
     if (!this.isEstablished || this.#clock.isStopping) return true;
     if (this.#clientDisturbance !== '' || this.#backendDisturbance !== '') return true;
     return this.#isStalled || this.#isSilent;
@@ -196,9 +214,12 @@ export class Life {
   #isOwed(): boolean {
     const { client, backend } = this;
     if (this.#isDialling || this.#saidGoodbye) return false;
-    if (this.isEstablished && this.#isSilentForSure) return true;
+    // Who leaves is only waited for until it has taken its last bytes.
+    if (this.isEstablished && !this.isToLeave && this.#isSilentForSure) return true;
     if (!this.isEstablished) return client.socket.isReset || client.socket.isEnded || this.isConnectThere;
     if (!this.#isForwarded(client, backend!) || !this.#isForwarded(backend!, client)) return false;
+    if (this.isToLeave && this.#mayCut(client) && this.#mayCut(backend!)) return true;
+    if (this.#clock.pacesOrphans && backend!.isFinished && !client.isFinished) return false;
     return (client.isFinished && !backend!.socket.isShut) || (backend!.isFinished && !client.socket.isShut);
   }
 
@@ -234,7 +255,12 @@ export class Life {
   }
 
   #isForwarded(from: Actor, to: Actor): boolean {
-    return to.socket.copied === from.sent;
+    return to.heard === from.sent;
+  }
+
+  /** No packet of the actor's would be cut by what was received of it. */
+  #mayCut({ out, socket }: Actor): boolean {
+    return !this.#clock.followsPackets || out.isBoundary(socket.received);
   }
 
   /** An end is passed on: only after the other side's end, and after all its bytes. */
@@ -246,7 +272,31 @@ export class Life {
     this.#checkWhole(actor, source);
   }
 
+  /** Of what an evicted actor is sent: after whole packets of the other's, one of the words that it may be sent. */
+  checkLastWords(actor: Actor, source: Actor): void {
+    const { at, said } = actor.lastWords;
+    const words = actor === this.client ? this.#wordsToClient() : this.#wordsToBackend();
+    if (words.some((word) => actor.lastWords.isBeginningOf(word)) && source.out.isBoundary(at)) return;
+    this.#fail(`the ${actor.name} is sent, at byte ${at}, what nobody said: ${Buffer.from(said).toString('hex')}`);
+  }
+
+  #wordsToClient(): Uint8Array[] {
+    const { version, packetBytesMax } = this.client.plan;
+    if (version !== 5 || !this.#clock.followsPackets) return [];
+    const fits = ({ length }: Uint8Array) => packetBytesMax === 0 || length <= Math.max(packetBytesMax, 4);
+    return this.evictions
+      .filter(({ code }) => code !== 0)
+      .flatMap(({ code, reference }) => (reference ? references : ['']).map((each) => disconnectWord(code, each)))
+      .filter(fits);
+  }
+
+  #wordsToBackend(): Uint8Array[] {
+    const says = this.evictions.some(({ flags }) => flags & EVICTION_GOODBYE);
+    return says && this.#clock.followsPackets ? [DISCONNECT] : [];
+  }
+
   onPeerReset(actor: Actor): void {
+    if (this.#isLeavingInOrder && actor.socket.readable > 0) this.#checkLingered(actor);
     if (this.isDisturbed || (actor !== this.client && actor !== this.backend)) return;
     this.#fail(`the ${actor.name} is reset though nothing went wrong`);
   }
@@ -267,6 +317,7 @@ export class Life {
     this.#judgeBytes(record);
     this.#judgeBackend(record);
     if (this.isEstablished) this.#judgeConnect(record);
+    if (this.#isEvictionsReason(record.reason)) this.#judgeEviction(record);
     this.#judgeRefusal(record);
   }
 
@@ -307,7 +358,7 @@ export class Life {
         case REASON_SHUTDOWN:
           return this.#clock.isStopping;
         default:
-          return client.plan.offence?.reason === record.reason;
+          return client.plan.offence?.reason === record.reason || this.#isEvictionsReason(record.reason);
       }
     };
     if (!isPossible()) this.#fail(`the record gives reason ${record.reason}, which can't be`);
@@ -319,7 +370,9 @@ export class Life {
     if (bytesToClient !== copied)
       this.#fail(`the record counts ${bytesToClient} bytes to the client, which was sent ${copied}`);
     const isExact = !this.isDisturbed;
-    const least = isExact ? client.sent : (backend?.socket.copied ?? 0);
+    // A goodbye may stand where the client's own would have.
+    const goodbyeBytes = this.#wordsToBackend().length > 0 ? DISCONNECT.length : 0;
+    const least = isExact ? client.sent : (backend?.heard ?? 0) - goodbyeBytes;
     if (bytesFromClient < least || bytesFromClient > received) {
       this.#fail(
         `the record counts ${bytesFromClient} bytes from the client, which sent ${client.sent}, ${received} were received`,
@@ -329,6 +382,39 @@ export class Life {
     this.#checkWhole(client, backend!);
     this.#checkWhole(backend!, client);
     if (!client.isFinished || !backend!.isFinished) this.#fail('closed though one side goes on');
+  }
+
+  #isEvictionsReason(reason: number): boolean {
+    return this.evictions.some((eviction) => eviction.reason === reason);
+  }
+
+  get #isLeavingInOrder(): boolean {
+    const isAbrupt = this.evictions.some(({ flags }) => flags & EVICTION_ABRUPT);
+    return this.evictions.length > 0 && !isAbrupt && !this.isTroubled;
+  }
+
+  /** Who has unread bytes when it is reset must have had its time to read them. */
+  #checkLingered(actor: Actor): void {
+    const took = actor === this.client ? this.#clientTook : this.#backendTook;
+    if (this.#clock.now - took.at < LINGER_MS)
+      this.#fail(`the ${actor.name} is reset before it has read its last words`);
+  }
+
+  /** Nothing but the main thread's word has ended it: no packet is cut, and both sides have heard why. */
+  #judgeEviction({ reason }: AccessRecord): void {
+    if (!this.#isLeavingInOrder) return;
+    const { client, backend } = this;
+    if (backend!.socket.received === 0) this.#fail('a client is evicted before it was answered');
+    if (!this.#clock.followsPackets) return;
+    if (!client.out.isBoundary(backend!.heard)) this.#fail(`a packet of the client’s is cut at byte ${backend!.heard}`);
+    if (!backend!.out.isBoundary(client.heard)) this.#fail(`a packet of the backend’s is cut at byte ${client.heard}`);
+    const [eviction, other] = this.evictions.filter((each) => each.reason === reason);
+    if (!eviction || other) return;
+    const word = eviction.code !== 0 && client.plan.version === 5;
+    if (word && !this.#wordsToClient().some((each) => client.lastWords.isWhole(each)))
+      this.#fail('an evicted client is not told');
+    const says = (eviction.flags & EVICTION_GOODBYE) !== 0 && backend!.heard < client.out.total;
+    if (says && !backend!.lastWords.isWhole(DISCONNECT)) this.#fail('the backend of an evicted client is not told');
   }
 
   #judgeBackend(record: AccessRecord): void {

@@ -23,18 +23,22 @@ export interface ConnectFields {
   /** Length of the will's payload, -1 for no will: what makes a CONNECT large. */
   willBytes: number;
   keepAlive: number;
+  /** Maximum Packet Size of 5.0; 0: none is said. */
+  packetBytesMax: number;
 }
 
 const CLEAN = 2;
 const WILL = 4;
 const USERNAME = 128;
 
-export function connectPacket({ version, clientId, username, willBytes, keepAlive }: ConnectFields): Uint8Array {
+export function connectPacket(connect: ConnectFields): Uint8Array {
+  const { version, clientId, username, willBytes, keepAlive, packetBytesMax } = connect;
   const flags = CLEAN | (willBytes >= 0 ? WILL : 0) | (username === '' ? 0 : USERNAME);
   const noProperties = version === 5 ? [0] : [];
+  const properties = packetBytesMax > 0 ? [5, 0x27, 0, 0, packetBytesMax >> 8, packetBytesMax & 255] : [0];
   const fields = [
     field(version === 3 ? 'MQIsdp' : 'MQTT'),
-    Uint8Array.of(version, flags, keepAlive >> 8, keepAlive & 255, ...noProperties),
+    Uint8Array.of(version, flags, keepAlive >> 8, keepAlive & 255, ...(version === 5 ? properties : [])),
     field(clientId),
   ];
   if (willBytes >= 0) fields.push(Uint8Array.from(noProperties), field('last/will'), bytesField(willBytes));

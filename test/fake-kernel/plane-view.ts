@@ -1,6 +1,7 @@
 // How the data plane names things where the kernel can see it (assembly/uring/ops.ts, assembly/proxy/table.ts): what an
 // operation's user_data says, whose a place in the file table is, and where a slot's hot line keeps its state.
 import {
+  FLAG_ANSWERED,
   HEADER_OFFSET,
   HEADER_REGION_HOT,
   HOT_BYTES,
@@ -59,6 +60,16 @@ export class PlaneView {
   /** A bit for each operation that the slot waits for. */
   awaited(slot: number): number {
     return this.#word(slot, PENDING) & ((1 << UNAWAITED_FIRST) - 1);
+  }
+
+  /** The life that lives in the slot, as evictions name it. */
+  wholeGeneration(slot: number): number {
+    return this.#word(slot, GENERATION);
+  }
+
+  /** Established, and the client has had an answer: it can be evicted. */
+  isAnswered(slot: number): boolean {
+    return this.phase(slot) === PHASE_OPEN && (this.#word(slot, FLAGS) & FLAG_ANSWERED) !== 0;
   }
 
   phase(slot: number): number {

@@ -26,6 +26,8 @@ export interface ClientPlan extends ActorPlan {
   version: Version;
   clientId: string;
   keepAlive: number;
+  /** The longest packet that it takes; 0: any. */
+  packetBytesMax: number;
 }
 
 export function planClient(random: Random, index: number, scale: Scale): ClientPlan {
@@ -34,9 +36,10 @@ export function planClient(random: Random, index: number, scale: Scale): ClientP
   const clientId = planClientId(random, index);
   const keepAlive = random.pick([0, 1, 2, 3, 60, 65535]);
   const offence = beginning === 'offends' ? random.pick(offences) : null;
+  const packetBytesMax = random.pick([0, 0, 20, 100, 300]);
   const willBytes = random.chance(0.15) ? random.magnitude(1, Math.min(8 * scale.bufferBytes, 8000)) : -1;
   const username = random.chance(0.3) ? 'somebody' : '';
-  const whole = offence?.bytes ?? connectPacket({ version, clientId, username, willBytes, keepAlive });
+  const whole = offence?.bytes ?? connectPacket({ version, clientId, username, willBytes, keepAlive, packetBytesMax });
   const says = beginning === 'connects';
   const bodyBytes = says || (offence && random.chance(0.3)) ? planBytes(random, scale) : 0;
   return {
@@ -49,6 +52,7 @@ export function planClient(random: Random, index: number, scale: Scale): ClientP
     version,
     clientId,
     keepAlive,
+    packetBytesMax,
     unansweredBytes: says && random.chance(0.4) ? whole.length : Infinity,
     ending: planEnding(random, beginning, scale),
     patienceMs: random.magnitude(50, scale.hasStallers ? 200_000 : 15_000),
@@ -148,5 +152,5 @@ function planStop(random: Random, scale: Scale): { stopsReadingAt: number; stops
 /** Most say little, some a lot. */
 function planBytes(random: Random, scale: Scale): number {
   if (random.chance(0.2)) return 0;
-  return random.magnitude(1, random.chance(0.15) ? 60 * scale.bufferBytes : 2 * scale.bufferBytes);
+  return random.magnitude(2, random.chance(0.15) ? 60 * scale.bufferBytes : 2 * scale.bufferBytes);
 }

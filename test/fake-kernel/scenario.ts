@@ -25,6 +25,12 @@ export interface Scenario {
   stopAtMs: number;
   /** The log thread looks at the records in one turn out of so many. */
   recordsReadEvery: number;
+  /** It is followed where packets begin and end. */
+  followsPackets: boolean;
+  /** How often the main thread wants somebody gone. */
+  evictions: number;
+  /** Between two clients that a backend left behind, in microseconds; 0: all go at once. */
+  orphanIntervalUs: number;
 }
 
 /** Of what a trouble's rate is at most. */
@@ -74,6 +80,9 @@ export function planScenario(seed: number): Scenario {
     drainAtMs: end < 0.15 ? random.magnitude(1, 2000) : Infinity,
     stopAtMs: end > 0.8 ? random.magnitude(1, 2000) : Infinity,
     recordsReadEvery: random.pick([1, 1, 1, 7, 50]),
+    followsPackets: random.chance(0.9),
+    evictions: random.chance(0.7) ? random.integer(1, 100) : 0,
+    orphanIntervalUs: random.chance(0.3) ? Math.round(random.magnitude(100, 100_000)) : 0,
   };
 }
 

@@ -1,10 +1,13 @@
 // Snapshots to publish: the same backends in pools of every method, with other weights, fewer members, backups.
 import {
+  DRAIN_ORPHAN_INTERVAL_US,
+  DRAIN_PACKETS,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   POOL_CONNECT_TIMEOUT_MS,
+  POOL_DRAIN,
   POOL_SOURCE_COUNT,
   POOL_SOURCES,
   SNAPSHOT_BLOCKS,
@@ -43,6 +46,9 @@ export function sourceIdsOf(snapshot: Uint8Array): number[] {
   return Array.from({ length: count }, (_, index) => view.getUint32(first + index * SOURCE_BYTES + SOURCE_ID, true));
 }
 
+/** The server references of the pools that are published. */
+export const references = ['', 'other.example:1883', 'r'.repeat(200)];
+
 const built = new Map<string, Uint8Array>();
 
 /** What the listeners and the pool of a simulation say about time. */
@@ -53,8 +59,16 @@ export interface Timeouts {
   idleTimeoutMs: number;
 }
 
+/** What they say beside that. */
+export interface Circumstances extends Timeouts {
+  /** Whether it is followed where packets begin and end. */
+  packets: boolean;
+  /** Between two clients that a backend left behind. */
+  orphanIntervalUs: number;
+}
+
 /** One of them, by chance. Building a table takes long, so they are built once. */
-export function pickSnapshot(random: Random, listenerCount: number, timeouts: Timeouts): Uint8Array {
+export function pickSnapshot(random: Random, listenerCount: number, circumstances: Circumstances): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
   const key = `${variant} ${listenerCount}`;
   let snapshot = built.get(key);
@@ -62,7 +76,7 @@ export function pickSnapshot(random: Random, listenerCount: number, timeouts: Ti
     snapshot = build(new Random(variant), listenerCount);
     built.set(key, snapshot);
   }
-  return withTimeouts(snapshot, listenerCount, timeouts);
+  return withCircumstances(snapshot, listenerCount, circumstances);
 }
 
 function build(random: Random, listenerCount: number): Uint8Array {
@@ -82,7 +96,7 @@ function build(random: Random, listenerCount: number): Uint8Array {
     backends: members,
     connectTimeoutMs: 0,
     sourceAddresses: addresses,
-    drain: { packets: true, serverReference: '', rate: 50 },
+    drain: { packets: true, serverReference: random.pick(references), rate: 50 },
     rebalance: { automatic: false, rate: 50, threshold: 1.1 },
     orphans: { close: 'auto', rate: 0 },
   };
@@ -124,15 +138,18 @@ function toSource(address: string): Source {
   return { id: sourceOf(sockaddr), address, sockaddr };
 }
 
-function withTimeouts(snapshot: Uint8Array, listenerCount: number, timeouts: Timeouts): Uint8Array {
+function withCircumstances(snapshot: Uint8Array, listenerCount: number, circumstances: Circumstances): Uint8Array {
   const view = new DataView(snapshot.buffer, snapshot.byteOffset);
   for (let listener = 0; listener < listenerCount; listener++) {
     const entry = SNAPSHOT_LISTENERS + listener * LISTENER_ENTRY_BYTES;
-    view.setUint32(entry + LISTENER_CONNECT_TIMEOUT_MS, timeouts.connectTimeoutMs, true);
-    view.setUint32(entry + LISTENER_KEEP_ALIVE_PERCENT, timeouts.keepAlivePercent, true);
-    view.setUint32(entry + LISTENER_IDLE_TIMEOUT_MS, timeouts.idleTimeoutMs, true);
+    view.setUint32(entry + LISTENER_CONNECT_TIMEOUT_MS, circumstances.connectTimeoutMs, true);
+    view.setUint32(entry + LISTENER_KEEP_ALIVE_PERCENT, circumstances.keepAlivePercent, true);
+    view.setUint32(entry + LISTENER_IDLE_TIMEOUT_MS, circumstances.idleTimeoutMs, true);
   }
   // There is one pool, and its block is the first.
-  view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, timeouts.dialTimeoutMs, true);
+  view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, circumstances.dialTimeoutMs, true);
+  const drain = SNAPSHOT_BLOCKS + view.getUint32(SNAPSHOT_BLOCKS + POOL_DRAIN, true);
+  view.setUint32(drain + DRAIN_PACKETS, Number(circumstances.packets), true);
+  view.setUint32(drain + DRAIN_ORPHAN_INTERVAL_US, circumstances.orphanIntervalUs, true);
   return snapshot;
 }

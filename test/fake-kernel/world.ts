@@ -2,6 +2,9 @@
 import {
   CONTROL_DRAIN,
   CONTROL_STOP,
+  EVICTION_ABRUPT,
+  EVICTION_GOODBYE,
+  EVICTIONS_MAX,
   HEADER_CONTROL,
   HEADER_EPOCH,
   HEADER_OFFSET,
@@ -12,7 +15,11 @@ import {
   HEALTH_SUSPECT,
   HEALTH_UP,
   HEALTH_WITHHELD_SHIFT,
+  REASON_DRAINED,
+  REASON_KICKED,
+  REASON_REBALANCED,
 } from '../../assembly/layout.ts';
+import { type Eviction, writeEvictions } from '../../src/control/evictions.ts';
 import { mayPublish, publishSnapshot } from '../../src/control/snapshot.ts';
 import { regionOffset } from '../../src/header.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
@@ -55,6 +62,8 @@ export class World implements KernelWorld, Clock {
   readonly buffersArePlenty: boolean;
   readonly timeouts: Timeouts;
   readonly buffersAreFew: boolean;
+  readonly followsPackets: boolean;
+  readonly pacesOrphans: boolean;
   isDraining = false;
   /** Which sources were dialled from, and which had no port left when. */
   readonly ports: Ports;
@@ -66,6 +75,8 @@ export class World implements KernelWorld, Clock {
   readonly #stage: Stage;
   readonly #scale: Scale;
   readonly #random: Random;
+  /** Its own, so that the other decisions stay what they are without it. */
+  readonly #evictor: Random;
   readonly #moods: Mood[];
   readonly #words: Int32Array;
   #epoch = 0;
@@ -74,6 +85,8 @@ export class World implements KernelWorld, Clock {
     const { scenario, kernel, memory, seed } = parts;
     this.#parts = parts;
     this.timeouts = scenario.timeouts;
+    this.followsPackets = scenario.followsPackets;
+    this.pacesOrphans = scenario.orphanIntervalUs > 0;
     this.buffersArePlenty = !scenario.hasStallers && scenario.settings.bufferCount >= BUFFERS_PLENTY;
     this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
@@ -81,6 +94,7 @@ export class World implements KernelWorld, Clock {
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
     this.#random = new Random(seed ^ 0x5bd1e995);
+    this.#evictor = new Random(seed ^ 0x3c6ef372);
     this.#moods = [...scenario.moods];
     this.#words = new Int32Array(memory.buffer);
     this.lives = new Array<Life | undefined>(scenario.lives);
@@ -209,7 +223,7 @@ export class World implements KernelWorld, Clock {
   // ---- The main thread
 
   #planMainThread(lastArrivalMs: number): void {
-    const { publications, healthFlips, moodFlips, drainAtMs, stopAtMs } = this.#parts.scenario;
+    const { publications, healthFlips, moodFlips, evictions, drainAtMs, stopAtMs } = this.#parts.scenario;
     const sometime = (times: number, action: () => void) => {
       for (let time = 0; time < times; time++)
         this.#timeline.after(this.#random.fraction() * lastArrivalMs * 1.5, action);
@@ -217,6 +231,8 @@ export class World implements KernelWorld, Clock {
     sometime(publications, () => this.#publish());
     sometime(healthFlips, () => this.#flipHealth());
     sometime(moodFlips, () => this.#flipMood());
+    for (let time = 0; time < evictions; time++)
+      this.#timeline.after(this.#evictor.fraction() * lastArrivalMs * 1.5, () => this.#evict());
     if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
     if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
   }
@@ -244,9 +260,10 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { settings, timeouts } = scenario;
+    const { settings, timeouts, followsPackets, orphanIntervalUs } = scenario;
+    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs };
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, settings.listenerCount, timeouts);
+    const snapshot = pickSnapshot(this.#random, settings.listenerCount, circumstances);
     this.ports.sources = sourceIdsOf(snapshot);
     publishSnapshot(memory, snapshot, epoch);
     this.#tell(`publishes epoch ${epoch}`);
@@ -261,6 +278,46 @@ export class World implements KernelWorld, Clock {
     const word = health | (withheld << HEALTH_WITHHELD_SHIFT);
     this.#words[(regionOffset(this.#parts.memory, HEADER_REGION_HEALTH) >>> 2) + backend] = word;
     this.#tell(`sets the health of backend ${backend} to ${health}, withholding ${withheld}`);
+  }
+
+  /** One, some or all are to go. Some entries come too late, or speak of a life that is yet to come. */
+  #evict(): void {
+    const random = this.#evictor;
+    const share = random.pick([0.1, 0.1, 0.5, 1]);
+    const how = {
+      reason: random.pick([REASON_DRAINED, REASON_REBALANCED, REASON_KICKED]),
+      code: random.pick([0x8b, 0x9c, 0x9c, 0]),
+      flags: (random.chance(0.6) ? EVICTION_GOODBYE : 0) | (random.chance(0.15) ? EVICTION_ABRUPT : 0),
+      reference: random.chance(0.6),
+    };
+    const entries = this.lives.flatMap((life) => (life && random.chance(share) ? this.#evictionOf(life, how) : []));
+    if (entries.length > 0 && random.chance(0.1)) this.#fillWithVoid(entries[0]!);
+    const written = writeEvictions(this.#parts.memory, entries);
+    this.#tell(`evicts ${written} of ${entries.length} with code ${how.code}, flags ${how.flags}`);
+    for (const [index, { slot, generation }] of entries.entries())
+      if (index < written) this.#note(slot, generation, how);
+    this.#parts.kernel.writeEventfd();
+  }
+
+  #evictionOf(life: Life, how: Omit<Eviction, 'slot' | 'generation'>): Eviction[] {
+    if (!life.isAccepted || life.isRecorded || life.isOver) return [];
+    const generation = this.#parts.kernel.plane.wholeGeneration(life.slot);
+    return [{ ...how, slot: life.slot, generation: generation + (this.#evictor.chance(0.1) ? 1 : 0) }];
+  }
+
+  #fillWithVoid(entry: Eviction): void {
+    const isVoid = { ...entry, generation: entry.generation + 2 };
+    writeEvictions(this.#parts.memory, new Array<Eviction>(EVICTIONS_MAX - 1).fill(isVoid));
+  }
+
+  /** An entry for a later generation may still come true, if that life begins before it is read. */
+  #note(slot: number, generation: number, how: Omit<Eviction, 'slot' | 'generation'>): void {
+    const { plane } = this.#parts.kernel;
+    const life = this.lives.find((each) => each?.slot === slot && !each.isRecorded && !each.isOver);
+    if (!life || plane.wholeGeneration(slot) !== generation) return;
+    life.evictions.push({ ...how, slot, generation });
+    this.#stage.trace?.deed(life.index, `is to be evicted: ${JSON.stringify(how)}`);
+    if (plane.isAnswered(slot)) life.isToLeave = true;
   }
 
   /** A backend changes: one that turns bad may take its connections with it. */

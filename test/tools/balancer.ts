@@ -134,6 +134,7 @@ function settings(options: BalancerOptions, path: string): object {
         connect_timeout: options.dialTimeout ?? '5s',
         source_addresses: options.sourceAddresses ?? [],
         drain: options.drain ?? {},
+        orphans: options.orphans ?? {},
         health: options.health ?? 'none',
         slow_start: options.slowStart ?? '0s',
         backends: backends.map((one) => (typeof one === 'string' ? { address: one, max_fails: 0 } : one)),
