@@ -67,6 +67,8 @@ export class Life {
   /** When a dial last found none, for each pair of backend and source. */
   readonly noPortAt = new Map<string, number>();
   isAccepted = false;
+  /** It waited for a listener that was removed. */
+  isTurnedAway = false;
   isRecorded = false;
   /** When something last happened in it, without the jumps. */
   movedAt = 0;
@@ -101,7 +103,7 @@ export class Life {
   }
 
   get isOver(): boolean {
-    return this.client.socket.isClosed;
+    return this.client.socket.isClosed || this.isTurnedAway;
   }
 
   move(): void {
