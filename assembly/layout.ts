@@ -43,7 +43,6 @@ export const HEADER_RECORDS_BYTES = HEADER_SETTINGS + 20; // a power of two
 export const HEADER_ARENA_CHUNKS = HEADER_SETTINGS + 24;
 export const HEADER_WORKER_INDEX = HEADER_SETTINGS + 28;
 export const HEADER_WAKE_FD = HEADER_SETTINGS + 32; // eventfd that the ring reads
-export const HEADER_LISTENER_COUNT = HEADER_SETTINGS + 36;
 export const HEADER_RANDOM_SEED = HEADER_SETTINGS + 40;
 export const HEADER_ACCEPTS_IN_FLIGHT = HEADER_SETTINGS + 44; // per listener
 export const HEADER_RECEIVE_LIMIT = HEADER_SETTINGS + 48; // bytes after which the kernel ends a multishot receive; 0: it can't
@@ -67,7 +66,7 @@ export const HEADER_REGION_EVICTIONS = HEADER_REGIONS + 52;
 export const HEADER_REGION_END = HEADER_REGIONS + 56;
 export const HEADER_EVICTIONS_WRITTEN = 192; // entries, monotonic modulo 2^32; written by the main thread
 export const HEADER_EVICTIONS_READ = 196; // entries, monotonic modulo 2^32; written by the worker
-export const HEADER_LISTENER_FDS = 256; // u32 each, LISTENERS_MAX of them
+export const HEADER_LISTENER_FDS = 256; // u32 for each listener: the socket that it accepts from, or NONE; written by the worker
 export const HEADER_RING_PARAMS = 512; // struct io_uring_params, as the kernel filled it
 export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, written before every wait
 export const HEADER_TIMEOUT = 672; // struct __kernel_timespec that it points to
@@ -78,6 +77,7 @@ export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
 export const HEADER_CLOSED_BELOW = 1280; // u32; while it drains, a worker closes who has a lower slot; written by the main thread
+export const HEADER_LISTENER_ACTIVE = 1284; // u32 for each listener: connections that came through it and live
 export const HEADER_ORPHANS_DUE_MS = 2560; // f64 for each pool: when its next client that was left behind may be closed
 export const HEADER_KEEP_ALIVE_BOUNDS = 3072; // u32 each, HISTOGRAM_BOUNDS of them, seconds; written by the main thread before start
 export const HEADER_AGE_BOUNDS = HEADER_KEEP_ALIVE_BOUNDS + 48; // the same in milliseconds
@@ -229,16 +229,20 @@ export const HEALTH_SHARE_FULL = 1 << 16;
 //
 //   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | pool blocks, 16-byte aligned
 //
+// A listener keeps its index for as long as it has connections: one that was removed keeps its entry too, by which they
+// are served. The bytes are the same for every worker but for the sockets.
+//
 export const SNAPSHOT_EPOCH = 0;
 export const SNAPSHOT_LISTENER_COUNT = 4;
 export const SNAPSHOT_POOL_COUNT = 8;
 export const SNAPSHOT_CONNECT_MAX_BYTES = 12;
 export const SNAPSHOT_LISTENERS = 64;
 export const LISTENER_ENTRY_BYTES = 32;
-export const LISTENER_POOL = 0; // index in the list of pools
+export const LISTENER_POOL = 0; // index in the list of pools; NONE: it was removed, and its pool with it
 export const LISTENER_CONNECT_TIMEOUT_MS = 4; // from accept to a complete CONNECT
 export const LISTENER_KEEP_ALIVE_PERCENT = 8; // of the Keep Alive, after which a silent client is closed; 0 never
 export const LISTENER_IDLE_TIMEOUT_MS = 12; // the same for a client with Keep Alive 0; 0 never
+export const LISTENER_FD = 28; // the worker's own listening socket, written when the snapshot is published; NONE: it was removed
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
 export const SNAPSHOT_BLOCKS = SNAPSHOT_POOLS + POOLS_MAX * 4;
 
@@ -407,7 +411,8 @@ export const VERDICT_REFUSE = 2; // Cold.reason says why
 // ---- Connections: one hot and one cold line each -------------------------------------------------------------------------
 export const HOT_BYTES = 64;
 export const HOT_GENERATION = 0;
-export const HOT_PHASE = 8;
+export const HOT_PHASE = 8; // u16
+export const HOT_EPOCH = 10; // u16
 export const HOT_FLAGS = 12;
 /** Of Hot.phase; the picture of a connection's life is drawn in proxy/table.ts. */
 export const PHASE_FREE = 0;

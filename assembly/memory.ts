@@ -103,7 +103,7 @@ import {
   HEADER_EVICTIONS_WRITTEN,
   HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
-  HEADER_LISTENER_COUNT,
+  HEADER_LISTENER_ACTIVE,
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
   HEADER_ORPHANS_DUE_MS,
@@ -144,6 +144,7 @@ import {
   LATENCIES_BYTES,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
+  LISTENER_FD,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_POOL,
@@ -229,7 +230,7 @@ export class Header {
   arenaChunks: u32;
   workerIndex: u32;
   wakeFd: u32;
-  listenerCount: u32;
+  _pad100: u32;
   randomSeed: u32;
   acceptsInFlight: u32;
   receiveLimit: u32;
@@ -291,7 +292,6 @@ if (offsetof<Header>('clockMs') != HEADER_CLOCK_MS) ERROR('Header.clockMs moved'
 if (offsetof<Header>('memoryBase') != HEADER_MEMORY_BASE) ERROR('Header.memoryBase moved');
 if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId moved');
 if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
-if (offsetof<Header>('listenerCount') != HEADER_LISTENER_COUNT) ERROR('Header.listenerCount moved');
 if (offsetof<Header>('buffersProvided') != HEADER_BUFFERS_PROVIDED) ERROR('Header.buffersProvided moved');
 if (offsetof<Header>('quietMs') != HEADER_QUIET_MS) ERROR('Header.quietMs moved');
 if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.receiveLimit moved');
@@ -309,7 +309,8 @@ if (HEADER_ENTER_ARGUMENT + GETEVENTS_BYTES > HEADER_TIMEOUT) ERROR('the argumen
 if (HEADER_TIMEOUT + 16 > HEADER_WAKE_VALUE) ERROR('the timeout reaches into the wake value');
 if (HEADER_RANDOM_STATE + 8 > HEADER_CONNECT) ERROR('the random state reaches into Connect');
 if (HEADER_CONNECT + CONNECT_BYTES > HEADER_ACCEPTING) ERROR('Connect reaches into the accepts');
-if (HEADER_ACCEPTING + LISTENERS_MAX * 4 > HEADER_ORPHANS_DUE_MS) ERROR('the accepts reach into the orphans');
+if (HEADER_ACCEPTING + LISTENERS_MAX * 4 > HEADER_LISTENER_ACTIVE) ERROR('the accepts reach into the counts');
+if (HEADER_LISTENER_ACTIVE + LISTENERS_MAX * 4 > HEADER_ORPHANS_DUE_MS) ERROR('the counts reach into the orphans');
 if (HEADER_ORPHANS_DUE_MS + POOLS_MAX * 8 > HEADER_KEEP_ALIVE_BOUNDS) ERROR('the orphans reach into the bounds');
 if (HEADER_KEEP_ALIVE_BOUNDS + HISTOGRAM_BOUNDS * 4 != HEADER_AGE_BOUNDS) ERROR('HISTOGRAM_BOUNDS changed');
 if (HEADER_AGE_BOUNDS + HISTOGRAM_BOUNDS * 4 > HEADER_BYTES) ERROR('the bounds reach past the header');
@@ -388,8 +389,11 @@ export class ListenerEntry {
   keepAlivePercent: u32;
   idleTimeoutMs: u32;
   _pad16: u64;
-  _pad24: u64;
+  _pad24: u32;
+  /** Written last, when the snapshot is published: each worker has a socket of its own. */
+  fd: u32;
 }
+if (offsetof<ListenerEntry>('fd') != LISTENER_FD) ERROR('ListenerEntry.fd moved');
 if (offsetof<ListenerEntry>('pool') != LISTENER_POOL) ERROR('ListenerEntry.pool moved');
 if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR('ListenerEntry changed its size');
 if (offsetof<ListenerEntry>('idleTimeoutMs') != LISTENER_IDLE_TIMEOUT_MS) ERROR('ListenerEntry.idleTimeoutMs moved');
@@ -571,8 +575,7 @@ export class Cold {
   keepAlive: u16;
   clientIdBytes: u16;
   version: u8;
-  /** Last byte of the snapshot's epoch that pool, member and tried speak of. */
-  epoch: u8;
+  _pad55: u8;
   openedMs: f64;
   keyHash: u64;
   tried: u64;

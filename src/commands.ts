@@ -8,6 +8,7 @@ import type { AdminTarget } from './admin/client.ts';
 import type { MoveDocument } from './admin/move-document.ts';
 import type { ConnectionsDocument } from './admin/routes/connections.ts';
 import type { EventsDocument } from './admin/routes/events.ts';
+import type { ReloadDocument } from './admin/routes/reload.ts';
 import type { StatusDocument } from './admin/status-document.ts';
 import { formatAddress } from './config/address.ts';
 import type { Config, PoolConfig } from './config.ts';
@@ -25,6 +26,9 @@ interface Command {
   details?: string;
   run(values: Record<string, string>, words: readonly string[]): Promise<void>;
 }
+
+/** Names may have to be resolved. */
+const RELOAD_TIMEOUT_MS = 60_000;
 
 /** What is written, and what it means. */
 const OPTION_HELP: Record<string, readonly [string, string]> = {
@@ -61,6 +65,7 @@ const COMMANDS: Record<string, Command> = {
     details: `Signals:
   SIGTERM, SIGINT   take nobody new and stop when all clients have left, at the latest after shutdown_timeout;
                     a second one stops at once
+  SIGHUP            read the configuration again, and put it in force without losing a connection
   SIGUSR1           reopen the access log, after it was rotated
   SIGUSR2           hand over to a new process: the program as it is on the disk now, with the same arguments, gets the
                     listening sockets; this one goes on until its connections have ended, at most for shutdown_timeout
@@ -99,6 +104,15 @@ dash come after "--".`,
     options: ['config', 'admin', 'token-file', 'json'],
     details: 'Asks the admin API. Times are UTC. Exits with 2 and one line when it can not be reached.',
     run: async (values) => events(values),
+  },
+  reload: {
+    summary: 'have a running balancer read its configuration again',
+    usage: 'reload [--config FILE] [--admin URL] [--token-file FILE] [--json]',
+    options: ['config', 'admin', 'token-file', 'json'],
+    details: `Asks the admin API, prints what has changed, and loses no connection; SIGHUP does the same. Exits with 1 and a line
+for each fault when the configuration can not be had: the old one is then kept. Exits with 2 and one line when the API
+can not be reached.`,
+    run: async (values) => reload(values),
   },
   connections: {
     summary: 'show which connections exist, and end them',
@@ -343,7 +357,7 @@ async function* inputLines(): AsyncGenerator<string[]> {
   if (rest !== '') yield [rest];
 }
 
-// ---- status, events, top, connections ---------------------------------------------------------------------------------
+// ---- status, events, reload, top, connections -------------------------------------------------------------------------
 
 async function status(values: Record<string, string>): Promise<void> {
   const { statusText } = await import('./status-text.ts');
@@ -354,6 +368,15 @@ async function events(values: Record<string, string>): Promise<void> {
   const { eventsText } = await import('./events-text.ts');
   const keys = ['complete_since', 'events'];
   await show(values, '/api/v1/events', keys, (document) => eventsText(document as EventsDocument));
+}
+
+async function reload(values: Record<string, string>): Promise<void> {
+  const { askJson } = await import('./admin/client.ts');
+  const request = { method: 'POST', path: '/api/v1/reload', timeoutMs: RELOAD_TIMEOUT_MS } as const;
+  const document = (await askJson(await targetOf(values), request, ['changed'])) as ReloadDocument;
+  const { changed } = document;
+  if (values.json !== undefined) await print(`${JSON.stringify(document)}\n`);
+  else await print(changed.length === 0 ? 'nothing changed\n' : `${changed.join('\n')}\n`);
 }
 
 async function connections(values: Record<string, string>): Promise<void> {

@@ -8,6 +8,7 @@ import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
 import {
   ADMIN_BIND_DEFAULT,
+  type BackendSettings,
   configSchema,
   type HealthSettings,
   jsonSchema,
@@ -35,6 +36,10 @@ export interface Config {
   /** null: off. */
   admin: AdminConfig | null;
   shutdownTimeoutMs: number;
+  /** The configuration is read again when its file changes. */
+  watch: boolean;
+  /** Where what is set at runtime outlives the process; null: nowhere. */
+  stateFile: string | null;
 }
 
 export interface AdminConfig {
@@ -70,6 +75,8 @@ export interface PoolConfig {
   drain: DrainConfig;
   rebalance: RebalanceConfig;
   orphans: OrphansConfig;
+  /** What backends get that are added at runtime: the pool as it was written, with every default. */
+  settings: PoolSettings;
 }
 
 export interface DrainConfig {
@@ -150,6 +157,11 @@ export async function loadConfig(path: string): Promise<Config> {
 /** The same for a text; `file` is only its name in messages. */
 export function parseConfig(text: string, file: string): Config {
   return build([readDocument(text, file)]);
+}
+
+/** A backend that is added to the pool at runtime; `settings` as the pool's list of backends has them. */
+export function addedBackend(settings: BackendSettings, pool: PoolConfig): BackendConfig {
+  return normaliseBackend(settings, pool.settings);
 }
 
 /** JSON Schema of one configuration file, for editors. */
@@ -234,6 +246,8 @@ function normalise(settings: Settings): Config {
     accessLog: settings.access_log,
     admin: normaliseAdmin(settings.admin),
     shutdownTimeoutMs: settings.shutdown_timeout,
+    watch: settings.watch,
+    stateFile: settings.state_file ?? null,
   };
 }
 
@@ -264,10 +278,11 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     drain: { packets: pool.drain.packets, serverReference: pool.drain.server_reference ?? '', rate: pool.drain.rate },
     rebalance: pool.rebalance,
     orphans: pool.orphans,
+    settings: pool,
   };
 }
 
-function normaliseBackend(backend: PoolSettings['backends'][number], pool: PoolSettings): BackendConfig {
+function normaliseBackend(backend: BackendSettings, pool: PoolSettings): BackendConfig {
   const address = addressOf(backend.address);
   return {
     address: backend.address,

@@ -2,10 +2,11 @@
 // run in one process.
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type AdminServer, type AdminServerKind, startAdmin } from './admin/server.ts';
+import { AdminHost } from './admin/host.ts';
+import type { AdminServerKind } from './admin/server.ts';
 import { formatAddress } from './config/address.ts';
 import type { Config } from './config.ts';
-import { type AccessLog, startAccessLog } from './control/access-log.ts';
+import { type AccessLog, namesOf, startAccessLog } from './control/access-log.ts';
 import { type Balancer, standingOf } from './control/balancer.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
 import { type Event, EventList, keepEvents } from './control/events.ts';
@@ -16,20 +17,17 @@ import { Judge } from './control/health/judge.ts';
 import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
 import type { Inheritance, InheritedSocket } from './control/inherited.ts';
-import {
-  closeListeners,
-  isShared,
-  type ListenerGroup,
-  openListeners,
-  strangers,
-  workersNeeded,
-} from './control/listeners.ts';
+import { ListenerSet, listenerFdsOf } from './control/listener-set.ts';
+import { isShared, type ListenerGroup, strangers, workersNeeded } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { Moves } from './control/moves/moves.ts';
 import { Operator, type OperatorState } from './control/operator.ts';
+import { applyOverlay, settleOverlay } from './control/overlay.ts';
 import { RecentLatencies } from './control/recent-latencies.ts';
+import { Reloader } from './control/reload.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
+import { readState } from './control/state-file.ts';
 import { Supervisor, type WorkerStatus } from './control/supervisor.ts';
 import { compileDataPlane } from './data-plane.ts';
 import { chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
@@ -58,6 +56,8 @@ export interface StartOptions {
   adminServer?: AdminServerKind;
   /** Listening sockets that this process was started with. They are copied, and stay the caller's to close. */
   inheritance?: Inheritance;
+  /** The file or folder that the configuration was read from: where a reload finds it again. */
+  configPath?: string;
 }
 
 export interface Listener {
@@ -112,10 +112,10 @@ export interface Status {
 export async function start(config: Config, options: StartOptions = {}): Promise<Tidegate> {
   const events = new EventList(performance.now());
   const log = keepEvents(options.log ?? silentLogger, events);
-  const { adminServer = 'auto', inheritance = { sockets: [] } } = options;
+  const { adminServer = 'auto', inheritance = { sockets: [] }, configPath } = options;
   const { predecessor } = inheritance;
   const choice = await chooseEngine(config.engine, predecessor?.engine);
-  const surroundings = { log, events, adminServer, inheritance };
+  const surroundings = { log, events, adminServer, inheritance, configPath };
   try {
     return await startWith(choice, config, surroundings);
   } catch (error) {
@@ -130,26 +130,33 @@ interface Surroundings {
   events: EventList;
   adminServer: AdminServerKind;
   inheritance: Inheritance;
+  configPath: string | undefined;
 }
 
 async function startWith(
   choice: EngineChoice,
-  config: Config,
-  { log, events, adminServer, inheritance }: Surroundings,
+  file: Config,
+  { log, events, adminServer, inheritance, configPath }: Surroundings,
 ): Promise<Tidegate> {
   const { engine } = choice;
   const { sockets } = inheritance;
-  const workerCount = await chooseWorkerCount(config, sockets, log);
-  const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * config.listeners.length;
-  const capacity = findCapacity(engine, workerCount, config.connectionsMax, raiseDescriptorLimit(), connectionsMin);
-  const backends = await resolveBackends(config.pools, new BackendIds());
+  const workerCount = await chooseWorkerCount(file, sockets, log);
+  const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * file.listeners.length;
+  const capacity = findCapacity(engine, workerCount, file.connectionsMax, raiseDescriptorLimit(), connectionsMin);
+  const saved = await readState(file.stateFile);
+  const config = applyOverlay(file, settleOverlay(file, saved.overlay));
+  const ids = new BackendIds();
+  const backends = await resolveBackends(config.pools, ids);
   checkSources(backends);
   const snapshot = buildSnapshot(config, backends, workerCount);
   const module = compileDataPlane();
   const cores = coresFor(config.cpuAffinity, workerCount);
-  const groups = await openListeners(config.listeners, workerCount, sockets);
+  const listeners = new ListenerSet(workerCount);
+  const opened = await listeners.prepare(config.listeners, () => true, sockets);
+  listeners.adopt(opened);
+  const groups = listeners.groupsOf(config.listeners);
   let accessLog: AccessLog | undefined;
-  let admin: AdminServer | undefined;
+  let admin: AdminHost | undefined;
   try {
     reportStrangers(await strangers(config.listeners, sockets), log);
     if (config.cpuAffinity === 'steer') steer(groups, cores, log);
@@ -159,16 +166,17 @@ async function startWith(
       workerCount,
       settings: defaultSettings(capacity.connectionsMax, config.listeners.length),
       module,
-      listenerFds: Array.from({ length: workerCount }, (_, worker) => groups.map(({ fds }) => fds[worker]!)),
+      listenerFds: listenerFdsOf(opened, workerCount),
       cores,
       snapshot,
       accessLog,
       log,
     });
-    accessLog.names(namesOf(supervisor.epoch, config, backends));
+    accessLog.names(namesOf(supervisor.epoch, config.listeners, backends));
     const operator = new Operator({
       setWord: ({ id }, word) => supervisor.setOperator(id, word),
       onReturn: (backend) => judge.onReturn(backend),
+      onChange: () => void reloader.save(),
       log,
     });
     const judge = new Judge({
@@ -193,20 +201,30 @@ async function startWith(
       judge,
       operator,
       moves,
+      changes: {
+        reload: () => reloader.reload(),
+        setWeight: (backend, weight) => reloader.setWeight(backend, weight),
+        addBackend: (pool, settings) => reloader.addBackend(pool, settings),
+        removeBackend: (backend) => reloader.removeBackend(backend),
+      },
       events,
       log,
     };
-    admin = await startAdmin(config.admin, balancer, adminServer, inheritance.predecessor !== undefined);
+    admin = new AdminHost(balancer, adminServer);
+    const reloader = new Reloader({ balancer, file, configPath, saved, ids, listeners, admin, cores });
+    await admin.start(config.admin, inheritance.predecessor !== undefined);
+    reloader.restore();
     await supervisor.start();
     judge.start();
     moves.start();
     balancer.phase = 'running';
+    reloader.start();
     announce(choice, workerCount, capacity, log);
-    return new Tidegate(balancer, admin, adminServer);
+    return new Tidegate({ balancer, admin, reloader, listeners });
   } catch (error) {
     await admin?.close();
     await accessLog?.close();
-    closeListeners(groups);
+    listeners.closeAll();
     throw error;
   }
 }
@@ -264,24 +282,23 @@ function announce({ engine, why }: EngineChoice, workers: number, capacity: Capa
   );
 }
 
-function namesOf(epoch: number, config: Config, backends: readonly Backend[]): Parameters<AccessLog['names']>[0] {
-  return {
-    epoch,
-    listeners: config.listeners.map(({ name }) => name),
-    backends: backends.map(({ id, pool, config: { address } }) => ({ id, pool, address })),
-  };
+interface TidegateParts {
+  balancer: Balancer;
+  admin: AdminHost;
+  reloader: Reloader;
+  listeners: ListenerSet;
 }
 
 export class Tidegate {
   readonly engine: EngineName;
-  readonly listeners: readonly Listener[];
   /** What is logged here with an event's name is kept among the events. */
   readonly log: Logger;
   /** The workers' lives, for tests and tools that end one on purpose. */
   readonly supervisor: Supervisor;
   readonly #parts: Balancer;
-  readonly #adminServer: AdminServerKind;
-  #admin: AdminServer | undefined;
+  readonly #admin: AdminHost;
+  readonly #reloader: Reloader;
+  readonly #listeners: ListenerSet;
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
   readonly #stopSampling: () => void;
@@ -290,23 +307,41 @@ export class Tidegate {
   /** At the end of shutdown_timeout, in which who is still there is closed little by little. */
   #pacedMs = 0;
 
-  constructor(parts: Balancer, admin: AdminServer | undefined, adminServer: AdminServerKind) {
-    const { engine, capacity, groups, supervisor, backends, log } = parts;
-    this.#parts = parts;
+  constructor({ balancer, admin, reloader, listeners }: TidegateParts) {
+    const { engine, capacity, supervisor, log } = balancer;
+    this.#parts = balancer;
     this.#admin = admin;
-    this.#adminServer = adminServer;
+    this.#reloader = reloader;
+    this.#listeners = listeners;
     this.engine = engine;
     this.log = log;
     this.supervisor = supervisor;
-    this.listeners = groups.map(({ name, host, port }) => ({ name, host, port }));
     this.#stopFullnessWatch = startFullnessWatch({
       capacity,
       fate: engine === 'uring' ? "new clients wait in the kernel's queue" : 'new clients are sent away',
       occupancies: () => supervisor.occupancies(),
       log,
     });
-    this.#stopSampling = parts.latencies.start();
-    this.#stopSourceWatch = startSourceWatch({ backends, totals: supervisor.totals, log });
+    this.#stopSampling = balancer.latencies.start();
+    this.#stopSourceWatch = startSourceWatch({ backends: () => balancer.backends, totals: supervisor.totals, log });
+  }
+
+  get listeners(): readonly Listener[] {
+    return this.#parts.groups.map(({ name, host, port }) => ({ name, host, port }));
+  }
+
+  /** Where the admin API is; undefined: nowhere. */
+  get admin(): { readonly host: string; readonly port: number } | undefined {
+    return this.#admin.address;
+  }
+
+  /**
+   * Puts another configuration in force, or what is in the file now that `configPath` named at start, and resolves with
+   * what has changed, in words. No connection is lost by it. Rejects with a TidegateError when it can't be had, whose
+   * message has a line for each fault; the old one is then kept whole.
+   */
+  reload(config?: Config): Promise<string[]> {
+    return this.#reloader.reload(config);
   }
 
   /**
@@ -317,11 +352,6 @@ export class Tidegate {
     if (now) this.#hasten.abort();
     this.#stopped ??= this.#stop();
     return this.#stopped;
-  }
-
-  /** Where the admin API is; undefined: nowhere. */
-  get admin(): { readonly host: string; readonly port: number } | undefined {
-    return this.#admin && { host: this.#admin.host, port: this.#admin.port };
   }
 
   /** The listening sockets, by their listeners' names; they stay ours. */
@@ -336,19 +366,18 @@ export class Tidegate {
   async handOver(): Promise<void> {
     this.#parts.phase = 'stopping';
     this.#pacedMs = this.#parts.config.shutdownTimeoutMs / PACED_PART;
-    await this.#admin?.close();
-    this.#admin = undefined;
+    await this.#admin.close();
     void this.stop();
   }
 
   /** When a predecessor has left its port. Rejects with a TidegateError if that stays taken. */
   async openAdmin(): Promise<void> {
     const giveUpMs = performance.now() + ADMIN_PATIENCE_MS;
-    while (this.#admin === undefined && this.#parts.config.admin !== null && this.#parts.phase !== 'stopping') {
+    while (this.admin === undefined && this.#parts.config.admin !== null && this.#parts.phase !== 'stopping') {
       const isLast = performance.now() > giveUpMs;
-      this.#admin = await startAdmin(this.#parts.config.admin, this.#parts, this.#adminServer, !isLast);
+      await this.#admin.start(this.#parts.config.admin, !isLast);
       if (isLast) return;
-      if (this.#admin === undefined) await sleep(ADMIN_RETRY_MS);
+      if (this.admin === undefined) await sleep(ADMIN_RETRY_MS);
     }
   }
 
@@ -392,23 +421,24 @@ export class Tidegate {
   }
 
   async #stop(): Promise<void> {
-    const { supervisor, accessLog, groups, config, judge, log } = this.#parts;
+    const { supervisor, accessLog, config, judge, log } = this.#parts;
     const { signal } = this.#hasten;
     this.#parts.phase = 'stopping';
     await this.#parts.moves.stopAll();
     const { shutdownTimeoutMs } = config;
     if (!signal.aborted) {
       log.info({ event: 'stopping', shutdownTimeoutMs }, 'stopping: connections may end by themselves until then');
-      await supervisor.drain(shutdownTimeoutMs, this.#pacedMs, signal, () => closeListeners(groups));
+      await supervisor.drain(shutdownTimeoutMs, this.#pacedMs, signal, () => this.#listeners.closeAll());
     }
     await supervisor.stop();
+    await this.#reloader.stop();
     await judge.stop();
     this.#stopFullnessWatch();
     this.#stopSourceWatch();
     this.#stopSampling();
     await accessLog.close();
-    closeListeners(groups);
-    await this.#admin?.close(); // last: whoever looks on sees the end
+    this.#listeners.closeAll();
+    await this.#admin.close(); // last: whoever looks on sees the end
   }
 }
 

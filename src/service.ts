@@ -21,12 +21,13 @@ export async function serve(configPath: string): Promise<void> {
   log.info({ version: version(), node: process.version, config: configPath }, 'starting');
 
   const { start } = await import('./index.ts');
-  const starting = start(config, { log, inheritance });
+  const starting = start(config, { log, inheritance, configPath });
   const tidegate = await Promise.race([starting, signals.stopNow]);
   if (tidegate === undefined) return; // asked twice before it stood
   closeInherited(inheritance);
   process.on('SIGUSR1', () => tidegate.reopenLogs());
   if (inheritance.predecessor !== undefined) await takeOver(tidegate, inheritance.predecessor);
+  signals.onReload(() => tidegate.reload().catch(() => {})); // the log has it
   logReady(tidegate, log);
   manager.ready(statusText(tidegate), watchWorkers(tidegate.supervisor));
 
@@ -137,6 +138,8 @@ interface Signals {
   stopNow: Promise<void>;
   /** Whom SIGUSR2 is for from here on. */
   onUpgrade(listener: () => void): void;
+  /** Calls on each SIGHUP, and at once when one has come already. */
+  onReload(reload: () => void): void;
 }
 
 /** Ctrl-C under npm arrives twice, from the terminal and passed on by npm. No person is that fast. */
@@ -156,7 +159,11 @@ function watchSignals(log: PinoLogger): Signals {
   };
   process.on('SIGTERM', onStop);
   process.on('SIGINT', onStop);
-  process.on('SIGHUP', () => log.warn('SIGHUP: reload is not in this version; restart to use a changed configuration'));
+  let wantsReload = false;
+  let reload = (): void => {
+    wantsReload = true;
+  };
+  process.on('SIGHUP', () => reload());
   let onUpgrade = () => log.warn('SIGUSR2: there is nothing to upgrade yet, this process only starts');
   process.on('SIGUSR2', () => onUpgrade());
   return {
@@ -164,6 +171,10 @@ function watchSignals(log: PinoLogger): Signals {
     stopNow: second.promise,
     onUpgrade: (listener) => {
       onUpgrade = listener;
+    },
+    onReload: (action) => {
+      reload = action;
+      if (wantsReload) action();
     },
   };
 }

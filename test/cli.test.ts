@@ -71,6 +71,7 @@ describe('the commands', { concurrency: 4 }, () => {
         'route',
         'status',
         'events',
+        'reload',
         'connections',
         'drain',
         'rebalance',
@@ -366,6 +367,35 @@ describe('run', { concurrency: 4 }, () => {
     );
   });
 
+  test('reload prints what has changed, or every fault, and SIGHUP does the same', async (t) => {
+    const file = join(folder, 'reloaded.yaml');
+    await writeFile(file, CONFIG);
+    const program = await running(t, { file });
+    const { admin } = JSON.parse(program.stderr.split('\n').find((line) => line.includes('"ready"')) ?? '');
+    const reload = () => tidegate('reload', '--admin', admin);
+    assert.deepEqual(await reload(), { code: 0, stdout: 'nothing changed\n', stderr: '' });
+    await writeFile(file, CONFIG.replace('10.0.0.13:1883]', '10.0.0.14:1883]').replace('10s', '11s'));
+    const changed = [
+      'shutdown_timeout changed',
+      'pool brokers: backend 10.0.0.13:1883 removed',
+      'pool brokers: backend 10.0.0.14:1883 added',
+    ];
+    assert.deepEqual(await reload(), { code: 0, stdout: `${changed.join('\n')}\n`, stderr: '' });
+    const json = await tidegate('reload', '--admin', admin, '--json');
+    assert.deepEqual(JSON.parse(json.stdout), { changed: [] });
+    await writeFile(file, CONFIG.replace('least_conn', 'most_conn'));
+    const { code, stdout, stderr } = await reload();
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, /^\S+reloaded\.yaml:8:\d+: pools\.spread\.balance\.method: expected .*\n$/);
+    program.child.kill('SIGHUP');
+    await program.printed('stderr', /"event":"reload_refused"(?:.*\n)+.*"event":"reload_refused"/);
+    await writeFile(file, CONFIG);
+    program.child.kill('SIGHUP');
+    await program.printed('stderr', /backend 10\.0\.0\.13:1883 added/);
+    program.child.kill('SIGTERM');
+    assert.equal((await program.ended()).code, 0);
+  });
+
   test('status finds address and token in the configuration', async (t) => {
     const tokenFile = join(folder, 'token');
     await writeFile(tokenFile, 'open-sesame\n');
@@ -411,7 +441,7 @@ describe('run', { concurrency: 4 }, () => {
   test('run survives SIGHUP and SIGUSR1, and says what it did', async (t) => {
     const program = await running(t);
     for (const [signal, answer] of [
-      ['SIGHUP', /reload is not in this version/],
+      ['SIGHUP', /configuration reloaded: nothing changed/],
       ['SIGUSR1', /access log reopened/],
     ] as const) {
       program.child.kill(signal);

@@ -15,14 +15,16 @@ import {
   VERDICT_DIAL,
   VERDICT_REFUSE,
 } from '../layout';
-import { Cold, drainOf, memberAt } from '../memory';
+
+import { drainOf, memberAt } from '../memory';
+
 import { writeRefusal } from '../mqtt/connack';
 import { referringDisconnectBytes, SERVER_DISCONNECT_BYTES, writeDisconnect } from '../mqtt/disconnect';
 import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { attachClientIds, forgetClientId } from './client-id';
-import { chooseBackend, decide, dropBackend, takeBackend } from './decide';
+import { chooseBackend, decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
 import { evictionOf } from './evictions';
 import { countAnswer, countConnected, countEnd } from './figures';
 import { writeRecord } from './records';
@@ -39,6 +41,7 @@ import {
   freeSlot,
   header,
   hot,
+  listenerActive,
   PHASE_ACCEPTING,
   PHASE_DIALLING,
   PHASE_FREE,
@@ -77,6 +80,8 @@ export function beginLife(slot: u32, listener: u32): void {
   setPhase(slot, PHASE_READING);
   count().accepted++;
   count().slotsUsed++;
+  const active = listenerActive(listener);
+  store<u32>(active, load<u32>(active) + 1);
 }
 
 /** VERDICT_* for the bytes that came so far, in one piece from the connection's first. */
@@ -106,16 +111,18 @@ export function connectionOutOfPorts(slot: u32): u32 {
   assert(backend != NONE);
   restSource(line);
   dropBackend(line);
-  if (isOfSnapshot(line) && takeBackend(slot, backend)) return VERDICT_DIAL;
+  if (isOfSnapshot(slot) && takeBackend(slot, backend)) return VERDICT_DIAL;
   hot(slot).flags |= FLAG_OUT_OF_PORTS;
   return chooseAgain(slot);
 }
 
 function chooseAgain(slot: u32): u32 {
   const line = cold(slot);
-  if (!isOfSnapshot(line)) {
+  if (!isOfSnapshot(slot)) {
     // Pools and members have other numbers now: begin again with those of the listener.
-    line.pool = <u8>listenerAt(line.listener).pool;
+    const pool = listenerAt(line.listener).pool;
+    if (pool == NONE) return refuseWithoutPool(line);
+    line.pool = <u8>pool;
     line.tried = 0;
   }
   const verdict = chooseBackend(slot);
@@ -123,9 +130,9 @@ function chooseAgain(slot: u32): u32 {
   return verdict;
 }
 
-/** The line's pool and member are numbers of the snapshot in force. */
-function isOfSnapshot(line: Cold): bool {
-  return line.epoch == <u8>snapshot().epoch;
+/** The slot's pool and member are numbers of the snapshot in force. */
+function isOfSnapshot(slot: u32): bool {
+  return hot(slot).epoch == <u16>snapshot().epoch;
 }
 
 /** The dial succeeded, and CONNECT is about to be sent. */
@@ -222,8 +229,10 @@ export function connectionFarewell(slot: u32, out: usize, room: u32): u32 {
   const line = cold(slot);
   if (eviction.code == 0 || line.version != 5 || !(hot(slot).flags & FLAG_ANSWERED)) return 0;
   if (line.framingFromBackend != FRAMING_BOUNDARY || room < SERVER_DISCONNECT_BYTES) return 0;
-  const drain = drainOf(poolAt(poolIndexNow(line)));
-  const refers = eviction.reference != 0 && fits(referringDisconnectBytes(drain.referenceBytes), slot, room);
+  const pool = poolNow(slot);
+  if (pool == NONE || eviction.reference == 0) return writeDisconnect(eviction.code, 0, 0, out);
+  const drain = drainOf(poolAt(pool));
+  const refers = fits(referringDisconnectBytes(drain.referenceBytes), slot, room);
   return writeDisconnect(eviction.code, changetype<usize>(drain) + DRAIN_BYTES, refers ? drain.referenceBytes : 0, out);
 }
 
@@ -243,7 +252,8 @@ function fits(length: u32, slot: u32, room: u32): bool {
  * backend dies all of its clients are left behind at once, and all would come back at once.
  */
 export function connectionOrphaned(slot: u32): u32 {
-  const pool = poolIndexNow(cold(slot));
+  const pool = poolNow(slot);
+  if (pool == NONE) return 0;
   const intervalUs = drainOf(poolAt(pool)).orphanIntervalUs;
   if (intervalUs == 0) return 0;
   const next = <usize>(HEADER_OFFSET + HEADER_ORPHANS_DUE_MS) + <usize>pool * 8;
@@ -253,9 +263,12 @@ export function connectionOrphaned(slot: u32): u32 {
   return <u32>(dueMs - nowMs);
 }
 
-/** Its pool may have another number since it was chosen. */
-function poolIndexNow(line: Cold): u32 {
-  return isOfSnapshot(line) ? line.pool : listenerAt(line.listener).pool;
+/** Its pool may have another number since it was chosen, or have gone with its listener: NONE. */
+function poolNow(slot: u32): u32 {
+  const line = cold(slot);
+  // For a long session the epoch's end may have come round: what its number stands for now is as good.
+  if (isOfSnapshot(slot) && line.pool < <u8>snapshot().poolCount) return line.pool;
+  return listenerAt(line.listener).pool;
 }
 
 function framingAddress(slot: u32, side: u32): usize {
@@ -272,6 +285,8 @@ export function connectionClose(slot: u32, reason: u32): void {
 
 export function endLife(slot: u32): void {
   const line = cold(slot);
+  const active = listenerActive(line.listener);
+  store<u32>(active, load<u32>(active) - 1);
   const totals = count();
   totals.closed++;
   totals.slotsUsed--;

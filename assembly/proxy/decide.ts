@@ -45,8 +45,10 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   const line = cold(slot);
   line.version = <u8>found.version;
   if (state == PARSE_PARTIAL) return VERDICT_MORE;
-  line.pool = <u8>listenerAt(line.listener).pool;
-  const pool = poolAt(line.pool);
+  const index = listenerAt(line.listener).pool;
+  if (index == NONE) return refuseWithoutPool(line);
+  line.pool = <u8>index;
+  const pool = poolAt(index);
   if (state == PARSE_REFUSED) {
     line.reason = <u16>found.reason;
     if (found.reason == REASON_PROTOCOL_VERSION) countStranger(pool);
@@ -63,6 +65,12 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
   }
   takeKey(slot, line, pool, found, bytes);
   return chooseBackend(slot);
+}
+
+/** It came through a listener that was removed since, and the pool was too. */
+export function refuseWithoutPool(line: Cold): u32 {
+  line.reason = <u16>REASON_NO_BACKEND;
+  return VERDICT_REFUSE;
 }
 
 /** The best candidate not yet tried that a port is left for; on VERDICT_REFUSE there is none. */
@@ -92,7 +100,7 @@ function chooseMember(slot: u32, pool: Pool): u32 {
 export function takeBackend(slot: u32, backend: u32): bool {
   const line = cold(slot);
   if (!takeSource(slot, poolAt(line.pool), backend)) return false;
-  line.epoch = <u8>snapshot().epoch;
+  hot(slot).epoch = <u16>snapshot().epoch;
   line.backend = backend;
   stampDial(line);
   const chosen = backendCounters(backend);

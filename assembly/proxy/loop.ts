@@ -22,6 +22,7 @@ import {
   closeBelow,
   evict,
   feedStarved,
+  followListeners,
   impatienceMs,
   nobodyLeft,
   onCompletion,
@@ -74,6 +75,7 @@ export function startLoop(): void {
 export function turn(): bool {
   observeSnapshot();
   if (!obeyControl()) return false;
+  followListeners();
   evict();
   armAccepts();
   sendDirty();

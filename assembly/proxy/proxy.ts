@@ -32,6 +32,8 @@ import {
 } from '../layout';
 import { Member } from '../memory';
 import { DISCONNECT, DISCONNECT_BYTES, endsLikeDisconnect, SERVER_DISCONNECT_BYTES } from '../mqtt/disconnect';
+import { publish } from '../shared';
+import { listenerAt, snapshot } from '../snapshot';
 import {
   EADDRINUSE,
   EADDRNOTAVAIL,
@@ -177,12 +179,19 @@ const CANCEL_AGAIN_MS: u32 = 1000;
 const RELIEF_MS: f64 = 1000;
 /** After an accept that failed for want of something, such as file handles of the whole system. */
 const ACCEPT_PAUSE_MS: u32 = 100;
+/** How long the queue of a removed listener is emptied: whoever goes on connecting to it can't keep it open. */
+const LEAVE_MS: f64 = 500;
 /** A quiet side that brings bytes twice within this time is quiet no longer. */
 const QUIET_GAP_MS: u32 = 1000;
 
 let accepting: bool = false;
 let acceptsInFlight: u32 = 0;
 let acceptPauseEndMs: f64 = 0;
+let followedEpoch: u32 = 0;
+let openListeners: u32 = 0;
+/** Those that are being left. */
+let listenersLeft: u32 = 0;
+let leaveEndMs: f64 = 0;
 let reliefEndMs: f64 = 0;
 let starvedHead: u32 = NONE;
 let starvedTail: u32 = NONE;
@@ -190,7 +199,7 @@ let dirtyHead: u32 = NONE;
 
 export function startProxy(): void {
   accepting = false;
-  acceptsInFlight = 0;
+  acceptsInFlight = followedEpoch = openListeners = listenersLeft = 0;
   acceptPauseEndMs = reliefEndMs = 0;
   starvedHead = starvedTail = dirtyHead = NONE;
   prepWake(header().wakeFd);
@@ -223,14 +232,73 @@ export function acceptClients(): bool {
   return begins;
 }
 
+// A listener that is removed is left: its accepts are cancelled, and who waits in its queue by then is still served. Its
+// socket stays in the header until that is done, since the main thread closes it when it is gone from there.
+//
+//   NONE ── in a new snapshot ──► open ── gone from a newer one ──► left ── its queue is empty, or LEAVE_MS passed ──► NONE
+//
+/** Follows the snapshot's listeners, which may be others than those of the one before. */
+export function followListeners(): void {
+  if (!accepting || followedEpoch == snapshot().epoch) return;
+  followedEpoch = snapshot().epoch;
+  openListeners = 0;
+  for (let listener: u32 = 0; listener < snapshot().listenerCount; listener++) {
+    const fd = listenerAt(listener).fd;
+    const at = listenerFd(listener);
+    if (fd != NONE) openListeners++;
+    if (load<u32>(at) == fd) continue;
+    if (fd == NONE) leaveListener(listener);
+    else openListener(at, fd);
+  }
+}
+
+/** The main thread gives an index to another listener only after it was left. */
+function openListener(at: usize, fd: u32): void {
+  assert(load<u32>(at) == NONE);
+  store<u32>(at, fd);
+}
+
+function leaveListener(listener: u32): void {
+  listenersLeft++;
+  leaveEndMs = header().clockMs + LEAVE_MS;
+  cancelAccepts(listener);
+}
+
+function cancelAccepts(listener: u32): void {
+  for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
+    const isOurs = hot(slot).phase == PHASE_ACCEPTING && (listener == NONE || cold(slot).listener == listener);
+    if (isOurs) prepCancel(identityOf(slot, OP_ACCEPT), slot);
+  }
+}
+
+/** Takes who waits for a listener that is being left, one by one. */
+function emptyQueues(): void {
+  for (let listener: u32 = 0; listener < snapshot().listenerCount; listener++) {
+    if (!isLeft(listener) || load<u32>(acceptCount(listener)) > 0) continue;
+    if (slotAvailable() && header().clockMs < leaveEndMs) armAccept(listener, takeSlot(), false);
+    else forgetListener(listener);
+  }
+}
+
+function isLeft(listener: u32): bool {
+  return load<u32>(listenerFd(listener)) != NONE && listenerAt(listener).fd == NONE;
+}
+
+function forgetListener(listener: u32): void {
+  publish(listenerFd(listener), NONE);
+  listenersLeft--;
+}
+
 /** Keeps acceptsInFlight accepts waiting on each listener, as long as there are slots to accept into. */
 export function armAccepts(): void {
-  if (!accepting || acceptsInFlight == header().listenerCount * header().acceptsInFlight) return;
-  if (header().clockMs < acceptPauseEndMs) return;
+  if (!accepting || header().clockMs < acceptPauseEndMs) return;
+  if (listenersLeft > 0) emptyQueues();
+  if (acceptsInFlight >= openListeners * header().acceptsInFlight) return;
   // One for each listener before any gets a second, and few for all when few slots are left: an accept that waits holds
   // a slot that another listener's client may need.
   for (let depth: u32 = 1; depth <= acceptDepth(); depth++) {
-    for (let listener: u32 = 0; listener < header().listenerCount && slotAvailable(); listener++) {
+    for (let listener: u32 = 0; listener < snapshot().listenerCount && slotAvailable(); listener++) {
+      if (listenerAt(listener).fd == NONE) continue;
       if (load<u32>(acceptCount(listener)) < depth) armAccept(listener, takeSlot(), true);
     }
   }
@@ -238,7 +306,7 @@ export function armAccepts(): void {
 
 function acceptDepth(): u32 {
   const free = header().connectionsMax - <u32>count().slotsUsed;
-  return min(header().acceptsInFlight, max(1, free / (2 * header().listenerCount)));
+  return min(header().acceptsInFlight, max(1, free / (2 * openListeners)));
 }
 
 function armAccept(listener: u32, slot: u32, waits: bool): void {
@@ -247,8 +315,7 @@ function armAccept(listener: u32, slot: u32, waits: bool): void {
   acceptsInFlight++;
   setPhase(slot, PHASE_ACCEPTING);
   cold(slot).listener = <u8>listener;
-  const fd = load<u32>(<usize>(HEADER_OFFSET + HEADER_LISTENER_FDS) + <usize>listener * 4);
-  prepAccept(fd, slot, cold(slot), waits, awaited(slot, OP_ACCEPT));
+  prepAccept(load<u32>(listenerFd(listener)), slot, cold(slot), waits, awaited(slot, OP_ACCEPT));
 }
 
 function onAccept(slot: u32, result: i32): void {
@@ -270,9 +337,20 @@ function onAcceptError(slot: u32, result: i32): void {
   const listener = cold(slot).listener;
   freeSlot(slot);
   if (result == -ECANCELED) return armAccept(listener, takeSlot(), false);
-  if (result == -ECONNABORTED || (result == -EAGAIN && !accepting)) return;
+  if (result == -EAGAIN && (isLeft(listener) || !accepting)) return onNobodyWaits(listener);
+  if (result == -ECONNABORTED) return;
   count().acceptErrors++;
   acceptPauseEndMs = header().clockMs + ACCEPT_PAUSE_MS;
+}
+
+/** All that looked have found nobody. */
+function onNobodyWaits(listener: u32): void {
+  if (isLeft(listener) && load<u32>(acceptCount(listener)) == 0) forgetListener(listener);
+}
+
+/** The socket that the listener's accepts wait on, where the main thread sees it. */
+function listenerFd(listener: u32): usize {
+  return <usize>(HEADER_OFFSET + HEADER_LISTENER_FDS) + <usize>listener * 4;
 }
 
 function acceptCount(listener: u32): usize {
@@ -1054,9 +1132,7 @@ function join(slot: u32): void {
 export function stopAccepting(): void {
   if (!accepting) return;
   accepting = false;
-  for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
-    if (hot(slot).phase == PHASE_ACCEPTING) prepCancel(identityOf(slot, OP_ACCEPT), slot);
-  }
+  cancelAccepts(NONE);
 }
 
 /** Ends the connections in the slots before that one. */

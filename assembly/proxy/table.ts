@@ -4,8 +4,10 @@ import {
   COLD_BYTES,
   FLAG_ANSWERED,
   FLAG_KEYED,
+  HEADER_LISTENER_ACTIVE,
   HEADER_OFFSET,
   HOT_BYTES,
+  HOT_EPOCH,
   HOT_FLAGS,
   HOT_GENERATION,
   HOT_PHASE,
@@ -39,7 +41,12 @@ export class Hot {
   generation: u32;
   /** One bit for each operation that the kernel holds; the slot is free only when it is 0. */
   pending: u32;
-  phase: u32;
+  phase: u16;
+  /**
+   * The end of the epoch of the snapshot that Cold's pool, member and tried speak of. No dial is so long that as many
+   * snapshots are published meanwhile as would bring the same number again.
+   */
+  epoch: u16;
   flags: u32;
   // Direction of the client's bytes, then of the backend's: reached through direction().
   _fromClient0: u64;
@@ -58,6 +65,7 @@ export class Hot {
 if (offsetof<Hot>() != HOT_BYTES) ERROR('Hot changed its size');
 if (offsetof<Hot>('generation') != HOT_GENERATION) ERROR('Hot.generation moved');
 if (offsetof<Hot>('phase') != HOT_PHASE) ERROR('Hot.phase moved');
+if (offsetof<Hot>('epoch') != HOT_EPOCH) ERROR('Hot.epoch moved');
 if (offsetof<Hot>('flags') != HOT_FLAGS) ERROR('Hot.flags moved');
 
 // A connection's phases. The portable engine walks FREE, READING, DIALLING, OPEN and back.
@@ -127,6 +135,11 @@ export function backendCounters(backend: u32): BackendCounters {
 export function sourceCounters(backend: u32, source: u32): SourceCounters {
   const index = <usize>backend * SOURCE_IDS_MAX + source;
   return changetype<SourceCounters>(sourceCountersBase + index * offsetof<SourceCounters>());
+}
+
+/** Where the connections are counted that came through that listener. */
+export function listenerActive(listener: u32): usize {
+  return <usize>(HEADER_OFFSET + HEADER_LISTENER_ACTIVE) + <usize>listener * 4;
 }
 
 export function hot(slot: u32): Hot {
@@ -209,7 +222,7 @@ function emptyDirection(bytes: Direction): void {
 export function setPhase(slot: u32, phase: u32): void {
   const line = hot(slot);
   assert(((load<u16>(FOLLOWERS + ((<usize>line.phase) << 1)) >> (phase as u16)) & 1) != 0);
-  line.phase = phase;
+  line.phase = <u16>phase;
 }
 
 // For each phase the phases that may follow it, a bit each.

@@ -22,7 +22,7 @@ export const IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
 
 export const IORING_RECVSEND_POLL_FIRST = 1 << 0;
 export const IORING_RECV_MULTISHOT = 1 << 1;
-export const IORING_ACCEPT_DONTWAIT = 1 << 1;
+export const IORING_ACCEPT_DONTWAIT = 1 << 1; // 6.10: EAGAIN at once when nobody waits in the queue
 export const SOCKET_URING_OP_SETSOCKOPT = 3;
 
 export const IORING_CQE_F_BUFFER = 1 << 0;

@@ -212,7 +212,7 @@ function armAccepts(): void {
   for (let listener: u32 = 0; listener < setting(LOAD_LISTENER_COUNT); listener++) {
     while (accepting(listener) < ACCEPTS_PER_LISTENER && slotAvailable()) {
       const slot = takeSlot();
-      hot(slot).phase = PHASE_ACCEPTING;
+      hot(slot).phase = <u16>PHASE_ACCEPTING;
       hot(slot).flags = FLAG_SINK;
       cold(slot).listener = <u8>listener;
       setAccepting(listener, accepting(listener) + 1);
@@ -239,7 +239,7 @@ function onAccept(slot: u32, result: i32): void {
   done(slot, OP_ACCEPT);
   setAccepting(cold(slot).listener, accepting(cold(slot).listener) - 1);
   if (result < 0) return freeSlot(slot);
-  hot(slot).phase = PHASE_GREETING;
+  hot(slot).phase = <u16>PHASE_GREETING;
   emptyPeer(slot);
   armReceive(slot, CLIENT);
 }
@@ -247,7 +247,7 @@ function onAccept(slot: u32, result: i32): void {
 function onConnect(slot: u32): void {
   const packet = changetype<usize>(peer(slot));
   store<u32>(packet, CONNACK);
-  hot(slot).phase = PHASE_OPEN;
+  hot(slot).phase = <u16>PHASE_OPEN;
   peer(slot).partialBytes -= CONNECT_BYTES;
   prepSend(slot, CLIENT, packet, CONNACK_BYTES, pend(slot, OP_SEND + CLIENT));
   const begins = setting(LOAD_MODE) == MODE_FAN_OUT && !setting(LOAD_PAUSED);
@@ -277,7 +277,7 @@ function armDial(slot: u32): void {
   if (load<f64>(base + LOAD_BEGUN_MS) == 0) store<f64>(base + LOAD_BEGUN_MS, header().clockMs);
   clients++;
   dials++;
-  hot(slot).phase = PHASE_DIALLING;
+  hot(slot).phase = <u16>PHASE_DIALLING;
   prepDial(slot, changetype<Member>(base + LOAD_MEMBER), 0, pend(slot, OP_DIAL));
 }
 
@@ -291,7 +291,7 @@ function onDial(slot: u32, result: i32): void {
     freeSlot(slot);
     return;
   }
-  hot(slot).phase = PHASE_GREETING;
+  hot(slot).phase = <u16>PHASE_GREETING;
   const packet = changetype<usize>(peer(slot));
   writeConnect(packet, nextId++);
   prepSend(slot, BACKEND, packet, CONNECT_BYTES, pend(slot, OP_SEND + BACKEND));
@@ -306,7 +306,7 @@ function onConnack(slot: u32): void {
   if (mode == MODE_CHURN) return close(slot, false);
   add(LOAD_OPEN, 1);
   if (load<u64>(base + LOAD_CONNECTED) == setting(LOAD_CLIENTS)) onComplete();
-  hot(slot).phase = PHASE_OPEN;
+  hot(slot).phase = <u16>PHASE_OPEN;
   line.partialBytes -= CONNACK_BYTES;
   if (clientsSend() && !setting(LOAD_RATE) && !setting(LOAD_PAUSED)) sendMessages(slot, setting(LOAD_DEPTH), nowUs());
 }
@@ -535,7 +535,7 @@ function close(slot: u32, failed: bool): void {
     if (failed) add(LOAD_FAILED, 1);
     if (setting(LOAD_MODE) == MODE_CHURN) clients--;
   }
-  line.phase = PHASE_CLOSING;
+  line.phase = <u16>PHASE_CLOSING;
   for (let op = OP_RECEIVE; op <= OP_DIAL; op++) {
     if (isPending(slot, op)) prepCancel(identity(op, slot, line.generation), slot);
   }

@@ -48,7 +48,7 @@ export class Api implements Application {
       if (!body.success) return withCommonHeaders(failure(400, body.problem));
       const query = readQuery(route, head.query);
       if (!query.success) return withCommonHeaders(failure(400, query.problem));
-      const answer = await route.answer(context, { parameters, query: query.value, body: body.value });
+      const answer = await route.answer(context, { parameters, query: query.value, body: body.value, json: body.json });
       return withCommonHeaders(answer);
     } catch (error) {
       context.balancer.log.error({ error: String(error), path: head.path }, 'a request to the admin API failed');
@@ -86,17 +86,17 @@ function withCommonHeaders(answer: Answer): Answer {
   return { ...answer, headers: { ...COMMON_HEADERS, ...answer.headers } };
 }
 
-type Read = { success: true; value: unknown } | { success: false; problem: string };
+type Read = { success: true; value: unknown; json: unknown } | { success: false; problem: string };
 
 function readBody({ body }: Route, bytes: Uint8Array): Read {
-  if (body === undefined) return { success: true, value: undefined };
+  if (body === undefined) return { success: true, value: undefined, json: undefined };
   const value = bytes.length === 0 ? {} : parseJson(bytes);
   if (value === undefined) return { success: false, problem: 'a JSON body is expected' };
   return readBy(body, value);
 }
 
 function readQuery({ query }: Route, text: string): Read {
-  if (query === undefined) return { success: true, value: undefined };
+  if (query === undefined) return { success: true, value: undefined, json: undefined };
   const parameters = new URLSearchParams(text);
   const twice = [...parameters.keys()].find((name) => parameters.getAll(name).length > 1);
   if (twice !== undefined) return { success: false, problem: `${twice} is expected once` };
@@ -105,7 +105,9 @@ function readQuery({ query }: Route, text: string): Read {
 
 function readBy(schema: z.ZodType, value: unknown): Read {
   const { success, data, error } = schema.safeParse(value);
-  return success ? { success, value: data } : { success, problem: z.prettifyError(error).replaceAll('\n', ' ') };
+  return success
+    ? { success, value: data, json: value }
+    : { success, problem: z.prettifyError(error).replaceAll('\n', ' ') };
 }
 
 function parseJson(bytes: Uint8Array): unknown {

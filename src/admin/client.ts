@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { formatAddress, parseAddress } from '../config/address.ts';
-import { TidegateError, UsageError } from '../errors.ts';
+import { EXIT_BAD_CONFIGURATION, TidegateError, UsageError } from '../errors.ts';
 
 const DEFAULT_ADDRESS = '127.0.0.1:9883';
 const TIMEOUT_MS = 10_000;
@@ -39,12 +39,14 @@ export interface AdminRequest {
   path: string;
   /** Of a JSON body; nothing for none. */
   body?: object;
+  /** How long the answer may take. */
+  timeoutMs?: number;
 }
 
 /** The same for any request. */
 export async function askJson(
   { url, token }: AdminTarget,
-  { method, path, body: sent }: AdminRequest,
+  { method, path, body: sent, timeoutMs = TIMEOUT_MS }: AdminRequest,
   keys: readonly string[],
 ): Promise<unknown> {
   const response = await fetch(url + path, {
@@ -55,21 +57,23 @@ export async function askJson(
     },
     ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
     redirect: 'error',
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal: AbortSignal.timeout(timeoutMs),
   }).catch((error) => {
-    throw unreachable(url, error);
+    throw unreachable(url, error, timeoutMs);
   });
   const body = await response.json().catch(() => undefined);
   if (response.status === 401) throw failed(url, 'expects a token; give --token-file, or the --config that has it');
   if (response.ok && keys.every((key) => key in Object(body))) return body;
+  const faults = (body as { faults?: unknown } | undefined)?.faults;
+  if (Array.isArray(faults)) throw new TidegateError('BAD_CONFIGURATION', faults.join('\n'), EXIT_BAD_CONFIGURATION);
   const said = (body as { error?: unknown } | undefined)?.error;
   throw failed(url, typeof said === 'string' ? `says ${response.status}: ${said}` : NOT_OURS);
 }
 
 const NOT_OURS = "answers, but not as Tidegate's admin API does; is it another program's port?";
 
-function unreachable(url: string, error: Error & { cause?: { code?: string } }): TidegateError {
-  if (error.name === 'TimeoutError') return failed(url, `gave no answer within ${TIMEOUT_MS / 1000} s`);
+function unreachable(url: string, error: Error & { cause?: { code?: string } }, timeoutMs: number): TidegateError {
+  if (error.name === 'TimeoutError') return failed(url, `gave no answer within ${timeoutMs / 1000} s`);
   const code = error.cause?.code;
   if (code === undefined) return failed(url, NOT_OURS);
   const advice = 'is Tidegate running there? --config FILE or --admin URL say where it is';

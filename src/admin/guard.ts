@@ -14,10 +14,15 @@ export interface GuardOptions {
 
 export class Guard {
   readonly #isLocal: boolean;
-  readonly #tokenDigest: Buffer | undefined;
+  #tokenDigest: Buffer | undefined;
 
   constructor({ host, token }: GuardOptions) {
     this.#isLocal = isLoopback({ host });
+    this.setToken(token);
+  }
+
+  /** Empty for none. It counts from the next request on. */
+  setToken(token: string): void {
     this.#tokenDigest = token === '' ? undefined : digest(token);
   }
 

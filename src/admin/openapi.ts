@@ -44,7 +44,7 @@ function operation({ method, path, summary, details, isOpen, body, query, respon
     ...(details === undefined ? {} : { description: details }),
     ...(isOpen ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...(body === undefined ? {} : { requestBody: { required: true, ...contentOf('application/json', body) } }),
+    ...(body === undefined ? {} : { requestBody: { required: true, ...contentOf('application/json', body, 'input') } }),
     responses: {
       ...failures(method, isOpen === true, named.length > 0, query !== undefined),
       ...mapResponses(responses),
@@ -86,7 +86,8 @@ function mapResponses(responses: Record<number, RouteResponse>): Record<string, 
   );
 }
 
-function contentOf(type: string, schema: z.ZodType): object {
-  const { $schema, id, ...plain } = z.toJSONSchema(schema);
+/** `input`: as it is written, before defaults are put in. */
+function contentOf(type: string, schema: z.ZodType, io: 'input' | 'output' = 'output'): object {
+  const { $schema, id, ...plain } = z.toJSONSchema(schema, { io });
   return { content: { [type]: { schema: plain } } };
 }

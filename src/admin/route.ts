@@ -18,6 +18,8 @@ export interface RouteRequest {
   query: unknown;
   /** As the route's `body` reads it; undefined where it has none. */
   body: unknown;
+  /** The same as it was sent. */
+  json: unknown;
 }
 
 export interface RouteResponse {

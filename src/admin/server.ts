@@ -21,6 +21,8 @@ export interface AdminServer {
   host: string;
   /** The real one, where the configuration says 0. */
   port: number;
+  /** Empty for none. */
+  setToken(token: string): void;
   close(): Promise<void>;
 }
 
@@ -39,7 +41,8 @@ export async function startAdmin(
   const token = await readToken(config);
   const open = chooseServer(kind, balancer.log);
   const monitor = new ProcessMonitor();
-  const api = new Api({ routes, guard: new Guard({ host, token }), context: { balancer, monitor } });
+  const guard = new Guard({ host, token });
+  const api = new Api({ routes, guard, context: { balancer, monitor } });
   try {
     const server = await open(config.bind, api);
     const close = async () => {
@@ -47,7 +50,7 @@ export async function startAdmin(
       api.live.close();
       await server.close();
     };
-    return { host, port: server.port, close };
+    return { host, port: server.port, setToken: (changed) => guard.setToken(changed), close };
   } catch (error) {
     monitor.stop();
     const failure = adminBindError(error, config);
@@ -59,7 +62,7 @@ export async function startAdmin(
 }
 
 /** A configuration that was not read from a file comes past its checks. */
-async function readToken({ bind, token, tokenFile }: AdminConfig): Promise<string> {
+export async function readToken({ bind, token, tokenFile }: AdminConfig): Promise<string> {
   const found = tokenFile === '' ? token : (await readTokenFile(tokenFile)).trim();
   const problem = `admin.token_file ${tokenFile} holds no token: one line of visible ASCII characters is expected`;
   if (tokenFile !== '' && !/^[\x21-\x7e]+$/.test(found)) throw tokenError(problem);

@@ -36,6 +36,13 @@ export function canonicalAddress({ host, port }: Address): string {
   return `[${zone === undefined ? canonical : `${canonical}%${zone}`}]:${port}`;
 }
 
+/** No two sockets can listen on both. */
+export function overlap(a: Address, b: Address): boolean {
+  if (canonicalAddress(a) === canonicalAddress(b)) return true;
+  if (a.port !== b.port || isIP(a.host) !== isIP(b.host)) return false;
+  return isWildcard(a.host) || isWildcard(b.host);
+}
+
 /** Of this machine alone. */
 export function isLoopback({ host }: Pick<Address, 'host'>): boolean {
   if (isIP(host) === 4) return host.startsWith('127.');

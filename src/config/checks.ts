@@ -10,7 +10,7 @@ import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
 import { nearestName } from '../nearest-name.ts';
 import { blockBytesOf } from '../pool-table.ts';
-import { type Address, canonicalAddress, isLoopback, isWildcard, parseAddress } from './address.ts';
+import { canonicalAddress, isLoopback, overlap, parseAddress } from './address.ts';
 import type { Path, SourceDocument } from './document.ts';
 import { found, isMapping } from './faults.ts';
 import { ADMIN_BIND_DEFAULT } from './schema.ts';
@@ -72,15 +72,26 @@ const NO_ROOM =
 
 /** What must be there in the file system. */
 export function checkFiles(documents: readonly SourceDocument[]): Fault[] {
-  return documents.flatMap((document) => [...checkLogFolder(document), ...checkTokenFile(document)]);
+  return documents.flatMap((document) => [
+    ...checkLogFolder(document),
+    ...checkTokenFile(document),
+    ...checkStateFolder(document),
+  ]);
 }
 
 /** The log's file is made when it is needed, its folder is not. */
 function checkLogFolder(document: SourceDocument): Fault[] {
   const { path } = mapping(mapping(document.value).access_log);
-  if (typeof path !== 'string' || path === '-' || path === 'off' || existsSync(dirname(resolve(path)))) return [];
-  const expected = found('expected a file in a folder that exists', path, ['path']);
-  return [document.fault(['access_log', 'path'], expected)];
+  return path === '-' || path === 'off' ? [] : checkFolder(document, ['access_log', 'path'], path);
+}
+
+function checkStateFolder(document: SourceDocument): Fault[] {
+  return checkFolder(document, ['state_file'], mapping(document.value).state_file);
+}
+
+function checkFolder(document: SourceDocument, path: Path, file: unknown): Fault[] {
+  if (typeof file !== 'string' || existsSync(dirname(resolve(file)))) return [];
+  return [document.fault(path, found('expected a file in a folder that exists', file, path))];
 }
 
 function checkTokenFile(document: SourceDocument): Fault[] {
@@ -166,12 +177,6 @@ function checkBinds(listeners: readonly Entry[]): Fault[] {
     const expected = `expected an address of its own, found ${canonicalAddress(item.address)}, ${taken}`;
     return [{ ...item.at, expected }];
   });
-}
-
-function overlap(a: Address, b: Address): boolean {
-  if (canonicalAddress(a) === canonicalAddress(b)) return true;
-  if (a.port !== b.port || isIP(a.host) !== isIP(b.host)) return false;
-  return isWildcard(a.host) || isWildcard(b.host);
 }
 
 /** Each listener keeps an accept waiting, which holds a place that no client has. */

@@ -249,6 +249,9 @@ const backend = mapping(
 
 const shortBackend = backendAddress().transform((address) => backend.parse({ address }));
 
+/** As it stands in a pool's list. */
+export const backendSettings = z.union([shortBackend, backend]).describe('A backend: host:port alone, or a mapping.');
+
 const health = mapping(
   {
     type: oneOf(['mqtt', 'tcp', 'http', 'raw', 'none'])
@@ -356,11 +359,7 @@ const orphans = mapping(
 const pool = mapping(
   {
     balance: balance.prefault({}).describe('How a backend is chosen for a client.'),
-    backends: listOf(
-      z.union([shortBackend, backend]).describe('A backend: host:port alone, or a mapping.'),
-      'backends',
-      MEMBERS_MAX,
-    ).describe('The brokers of this pool.'),
+    backends: listOf(backendSettings, 'backends', MEMBERS_MAX).describe('The brokers of this pool.'),
     connect_timeout: duration(1)
       .prefault('5s')
       .describe('For one connect to a backend; then the next candidate is tried.'),
@@ -471,12 +470,22 @@ export const configSchema = mapping(
     access_log: accessLog.prefault({}).describe('One line for each connection, at its end.'),
     admin: admin.optional(),
     shutdown_timeout: duration(0).prefault('30s').describe('How long connections may go on after SIGTERM or SIGINT.'),
+    watch: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe('Read the configuration again as soon as its file, or a file of its folder, changes.'),
+    state_file: text('a file path', 4096)
+      .optional()
+      .describe(
+        'Where weights, backends and states that are set through the admin API are kept, so that they outlive the process. Default: nowhere.',
+      ),
   },
   'a mapping of settings',
 ).describe('Configuration of Tidegate, an MQTT load balancer');
 
 export type Settings = z.output<typeof configSchema>;
 export type PoolSettings = z.output<typeof pool>;
+export type BackendSettings = PoolSettings['backends'][number];
 export type HealthSettings = PoolSettings['health'];
 export type ListenerSettings = z.output<typeof listener>;
 

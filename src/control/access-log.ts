@@ -1,11 +1,14 @@
 // The access log as the rest of the control plane sees it: workers' memories go in, lines come out, on a thread of its
 // own (log-thread.ts), so that neither a disk nor a burst is ever felt on the main thread.
 import { extname, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { Worker } from 'node:worker_threads';
+import type { ListenerConfig } from '../config.ts';
 import { TidegateError } from '../errors.ts';
 import { type Logger, silentLogger } from '../logger.ts';
 import type { Command, LogThreadStart, Report } from './log-thread.ts';
 import { compileFormat, type NamesUpdate } from './record-format.ts';
+import type { Backend } from './snapshot.ts';
 
 export interface AccessLogOptions {
   /** "-" standard output, "off" nowhere. */
@@ -25,6 +28,8 @@ export interface AccessLog {
   names(names: NamesUpdate): void;
   /** Opens the path again, for log rotation. */
   reopen(): void;
+  /** To another path, in another format. Throws what startAccessLog does, and then nothing has changed. */
+  change(options: Pick<AccessLogOptions, 'path' | 'format'>): Promise<void>;
   /** Lines that could not be written so far. */
   linesDropped(): number;
   /** Writes everything that is in the rings, then ends the thread. The workers must have ended before. */
@@ -34,7 +39,7 @@ export interface AccessLog {
 /** Throws a RangeError when the format is wrong, a TidegateError when the path can't be opened. */
 export async function startAccessLog(options: AccessLogOptions): Promise<AccessLog> {
   compileFormat(options.format);
-  const path = options.path === '-' || options.path === 'off' ? options.path : resolve(options.path);
+  const path = resolvePath(options.path);
   const dropped = new BigUint64Array(new SharedArrayBuffer(8));
   const workerData: LogThreadStart = { path, format: options.format, dropped };
   // From src/ under a Node that strips types, or from dist/: the thread has the extension that this file has. It takes
@@ -45,6 +50,23 @@ export async function startAccessLog(options: AccessLogOptions): Promise<AccessL
   return new ThreadedLog(thread, dropped, options.log ?? silentLogger);
 }
 
+function resolvePath(path: string): string {
+  return path === '-' || path === 'off' ? path : resolve(path);
+}
+
+/** From that epoch on; the listeners in the order of their indexes. */
+export function namesOf(
+  epoch: number,
+  listeners: readonly ListenerConfig[],
+  backends: readonly Backend[],
+): NamesUpdate {
+  return {
+    epoch,
+    listeners: listeners.map(({ name }) => name),
+    backends: backends.map(({ id, pool, config: { address } }) => ({ id, pool, address })),
+  };
+}
+
 class ThreadedLog implements AccessLog {
   readonly #thread: Worker;
   readonly #dropped: BigUint64Array;
@@ -53,6 +75,8 @@ class ThreadedLog implements AccessLog {
   readonly #ids = new Map<WebAssembly.Memory, number>();
   readonly #detaching = new Map<number, () => void>();
   #nextId = 0;
+  #named: Omit<NamesUpdate, 'epoch'> | undefined;
+  #onChanged: (code: string | null) => void = () => {};
 
   constructor(thread: Worker, dropped: BigUint64Array, log: Pick<Logger, 'warn' | 'error'>) {
     this.#thread = thread;
@@ -81,11 +105,25 @@ class ThreadedLog implements AccessLog {
   }
 
   names(names: NamesUpdate): void {
+    const { listeners, backends } = names;
+    if (isDeepStrictEqual(this.#named, { listeners, backends })) return;
+    this.#named = { listeners, backends };
     this.#command({ type: 'names', names });
   }
 
   reopen(): void {
     this.#command({ type: 'reopen' });
+  }
+
+  async change(options: Pick<AccessLogOptions, 'path' | 'format'>): Promise<void> {
+    compileFormat(options.format);
+    const path = resolvePath(options.path);
+    const changed = new Promise<string | null>((done) => {
+      this.#onChanged = done;
+    });
+    this.#command({ type: 'change', path, format: options.format });
+    const code = await Promise.race([changed, this.#ended.then(() => 'ENDED')]);
+    if (code !== null) throw openError(code, path);
   }
 
   linesDropped(): number {
@@ -110,6 +148,7 @@ class ThreadedLog implements AccessLog {
     if (report.type === 'warn') {
       this.#log.warn({ event: 'access_log_trouble', linesDropped: this.linesDropped() }, report.text);
     }
+    if (report.type === 'changed') this.#onChanged(report.code);
     if (report.type !== 'detached') return;
     this.#detaching.get(report.id)?.();
     this.#detaching.delete(report.id);

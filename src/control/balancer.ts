@@ -9,6 +9,7 @@ import type { Judge, Standing } from './health/judge.ts';
 import type { ListenerGroup } from './listeners.ts';
 import type { Moves } from './moves/moves.ts';
 import type { Operator } from './operator.ts';
+import type { AddedBackend } from './overlay.ts';
 import type { RecentLatencies } from './recent-latencies.ts';
 import type { Backend } from './snapshot.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -20,17 +21,28 @@ export interface Balancer {
   /** Why it is this engine. */
   readonly engineReason: string;
   readonly capacity: Capacity;
-  readonly config: Config;
-  readonly backends: readonly Backend[];
-  readonly groups: readonly ListenerGroup[];
+  /** As it is in force: with what was set at runtime, and what only a start can change as it was then. */
+  config: Config;
+  backends: readonly Backend[];
+  groups: readonly ListenerGroup[];
   readonly accessLog: AccessLog;
   readonly supervisor: Supervisor;
   readonly latencies: RecentLatencies;
   readonly judge: Judge;
   readonly operator: Operator;
   readonly moves: Moves;
+  readonly changes: Changes;
   readonly events: EventList;
   readonly log: Logger;
+}
+
+/** What may be changed while it runs. Everything else rejects with a TidegateError, and then nothing has changed. */
+export interface Changes {
+  /** From its file. Resolves with what has changed, in words. */
+  reload(): Promise<string[]>;
+  setWeight(backend: Backend, weight: number): Promise<void>;
+  addBackend(pool: string, settings: AddedBackend): Promise<void>;
+  removeBackend(backend: Backend): Promise<void>;
 }
 
 /** Where a backend stands for clients: before the judge, unless an operator has said otherwise. */

@@ -52,6 +52,8 @@ export const SLICE_MS = 5;
 /** Slots between two looks at the clock. */
 const STRIDE = 1024;
 
+/** It is the lower half of its word. */
+const PHASE_MASK = 0xffff;
 const HOT_WORDS = HOT_BYTES / 4;
 const COLD_WORDS = COLD_BYTES / 4;
 const CHUNK_DATA_BYTES = ARENA_CHUNK_BYTES - 4;
@@ -152,7 +154,7 @@ export class ConnectionTable {
   }
 
   phaseOf(slot: number): number {
-    return Atomics.load(this.#hot, slot * HOT_WORDS + HOT_PHASE / 4);
+    return Atomics.load(this.#hot, slot * HOT_WORDS + HOT_PHASE / 4) & PHASE_MASK;
   }
 
   /** Its key has a hash: keyHashOf says which. */

@@ -20,6 +20,10 @@ export const EVENT_NAMES = [
   'source_missing',
   'access_log_reopened',
   'access_log_trouble',
+  'reloaded',
+  'reload_refused',
+  'backend_changed',
+  'state_file_trouble',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
 

@@ -1,11 +1,11 @@
-// Listening sockets: one for each listener and worker, opened once and kept by the main thread until the end. A
-// connection that waits in a socket's queue outlives the worker that should have accepted it, and a socket that was
-// inherited brings its queue along. So none of those is closed as long as its listener is wanted: where there are more of
-// them than workers, there will be as many workers.
+// Listening sockets: one for each listener and worker, opened once and kept by the main thread until the
+// listener is removed. A connection that waits in a socket's queue outlives the worker that should have accepted it, and a
+// socket that was inherited brings its queue along. So none of those is closed as long as its listener is wanted: where
+// there are more of them than workers, there will be as many workers.
 import { fstatSync } from 'node:fs';
 import { platform } from 'node:os';
 import { AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY } from '../../assembly/uring/abi.ts';
-import { canonicalAddress, formatAddress } from '../config/address.ts';
+import { type Address, canonicalAddress, formatAddress } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
 import { BACKLOG } from '../engine/engine.ts';
 import { bindError } from '../errors.ts';
@@ -39,18 +39,21 @@ export interface ListenerGroup {
 }
 
 /**
- * Inherited sockets are copied: whoever passed them closes them in the end. Fails with a TidegateError that names the
- * address and what to do; nothing stays open then.
+ * Inherited sockets are copied: whoever passed them closes them in the end. `isOurs` says that a socket of this process may
+ * be what has the port already, when that is no fault. Fails with a TidegateError that names the address and what to do;
+ * nothing stays open then.
  */
 export async function openListeners(
   listeners: readonly ListenerConfig[],
   workers: number,
   inherited: readonly InheritedSocket[] = [],
+  isOurs: (bind: Address) => boolean = () => false,
 ): Promise<ListenerGroup[]> {
   const groups: ListenerGroup[] = [];
   try {
     for (const listener of listeners) {
-      groups.push(await openGroup(listener, workers, await socketsOf(listener, inherited)));
+      const sockets = await socketsOf(listener, inherited);
+      groups.push(await openGroup(listener, workers, sockets, isOurs(listener.bind)));
     }
     return groups;
   } catch (error) {
@@ -105,11 +108,12 @@ async function openGroup(
   { name, bind: { host, port } }: ListenerConfig,
   workers: number,
   inherited: readonly InheritedSocket[],
+  isOurs: boolean,
 ): Promise<ListenerGroup> {
   const fds: number[] = [];
   try {
     const address = encodeSockaddr(await resolveHost(host), port);
-    if (port !== 0 && inherited.length === 0) probeAddress(address);
+    if (port !== 0 && inherited.length === 0 && !isOurs) probeAddress(address);
     for (const { fd } of inherited) fds.push(adopt(fd));
     if (fds.length === 0) fds.push(openSocket(address));
     const bound = getsockname(fds[0]!);

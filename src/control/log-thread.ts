@@ -17,6 +17,7 @@ export type Command =
   | { type: 'attach'; id: number; memory: ArrayBufferLike; worker: number }
   | { type: 'detach'; id: number }
   | { type: 'names'; names: NamesUpdate }
+  | { type: 'change'; path: string; format: string }
   | { type: 'reopen' }
   | { type: 'close' };
 
@@ -24,6 +25,7 @@ export type Report =
   | { type: 'ready' }
   | { type: 'failed'; code: string }
   | { type: 'detached'; id: number }
+  | { type: 'changed'; code: string | null }
   | { type: 'warn'; text: string };
 
 interface Source {
@@ -46,9 +48,13 @@ const CLOSE_PATIENCE_MS = 5000;
 
 class LogThread {
   readonly #port: MessagePort;
-  readonly #format: RecordFormat;
+  readonly #dropped: BigUint64Array;
+  #format: RecordFormat;
   /** None when the log is off: the rings are emptied all the same. */
-  readonly #file: LogFile | undefined;
+  #file: LogFile | undefined;
+  /** All that came: another format writes them in another way. */
+  readonly #names: NamesUpdate[] = [];
+  #wanted: { path: string; format: string } | undefined;
   #sources: Source[] = [];
   #closingMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -56,13 +62,8 @@ class LogThread {
   constructor(port: MessagePort, { path, format, dropped }: LogThreadStart) {
     this.#port = port;
     this.#format = compileFormat(format);
-    this.#file =
-      path === 'off'
-        ? undefined
-        : new LogFile(path, this.#format.lineBytesMax, {
-            onComplaint: (text) => this.#report({ type: 'warn', text }),
-            onDropped: (lines) => Atomics.add(dropped, 0, BigInt(lines)),
-          });
+    this.#dropped = dropped;
+    this.#file = this.#open(path, this.#format);
     port.on('message', (command: Command) => this.#onCommand(command));
     this.#report({ type: 'ready' });
     this.#schedule(POLL_MS);
@@ -79,6 +80,7 @@ class LogThread {
     let bytes = 0;
     for (const [index, end] of written.entries()) bytes += this.#drain(this.#sources[index]!.ring, end);
     this.#file?.flush();
+    this.#change();
     this.#forgetDetached();
     if (this.#isFinished()) this.#end();
     else this.#schedule(isCrowded ? 0 : this.#pauseMs(bytes));
@@ -102,7 +104,12 @@ class LogThread {
         this.#schedule(0);
         break;
       case 'names':
+        this.#names.push(command.names);
         this.#format.names.update(command.names);
+        break;
+      case 'change':
+        this.#wanted = { path: command.path, format: command.format };
+        this.#schedule(0);
         break;
       case 'reopen':
         this.#file?.reopen();
@@ -111,6 +118,35 @@ class LogThread {
         this.#closingMs ??= performance.now();
         this.#schedule(0);
         break;
+    }
+  }
+
+  #open(path: string, format: RecordFormat): LogFile | undefined {
+    if (path === 'off') return undefined;
+    return new LogFile(path, format.lineBytesMax, {
+      onComplaint: (text) => this.#report({ type: 'warn', text }),
+      onDropped: (lines) => Atomics.add(this.#dropped, 0, BigInt(lines)),
+    });
+  }
+
+  /**
+   * To another file, in another format, or neither when the file can't be opened. At the end of a turn: what was in the
+   * rings before has gone the old way.
+   */
+  #change(): void {
+    if (this.#wanted === undefined) return;
+    const { path, format: text } = this.#wanted;
+    this.#wanted = undefined;
+    const format = compileFormat(text);
+    for (const names of this.#names) format.names.update(names);
+    try {
+      const file = this.#open(path, format);
+      this.#file?.close();
+      this.#file = file;
+      this.#format = format;
+      this.#report({ type: 'changed', code: null });
+    } catch (error) {
+      this.#report({ type: 'changed', code: (error as NodeJS.ErrnoException).code ?? String(error) });
     }
   }
 

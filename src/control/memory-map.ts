@@ -22,7 +22,7 @@ import {
   HEADER_CONNECTIONS_MAX,
   HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
-  HEADER_LISTENER_COUNT,
+  HEADER_LISTENER_FDS,
   HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
   HEADER_RECORDS_BYTES,
@@ -47,6 +47,7 @@ import {
   HEADER_WORKER_INDEX,
   HOT_BYTES,
   LAYOUT_VERSION,
+  LISTENERS_MAX,
   MESSAGE_BYTES,
   NONE,
   PAGE_BYTES,
@@ -72,7 +73,6 @@ export const CONNECTIONS_PER_LISTENER_MIN = 2;
 
 export interface MemorySettings {
   connectionsMax: number;
-  listenerCount: number;
   bufferCount: number;
   bufferBytes: number;
   /** How many the kernel is given at first; all when it isn't said. */
@@ -94,6 +94,8 @@ export interface Region {
 }
 
 /**
+ * `listenerCount` is that of the start: when there are more, fewer accepts wait on each.
+ *
  * Buffers are lent for as long as a send takes, so a busy sixteenth of a large table needs them at once; each buffer
  * that was ever used stays resident for a while, hence fewer for a small table. The rings are small, since every page of
  * theirs is touched: a turn that asks for more does so in parts, and what can complete is what one call asked for or
@@ -102,7 +104,6 @@ export interface Region {
 export function defaultSettings(connectionsMax: number, listenerCount: number): MemorySettings {
   return {
     connectionsMax,
-    listenerCount,
     bufferCount: powerOfTwo(connectionsMax * 4, 256, 16384),
     bufferBytes: 4096,
     buffersProvided: 64,
@@ -137,7 +138,6 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
   write(HEADER_ARENA_CHUNKS, settings.arenaChunks);
   write(HEADER_WORKER_INDEX, workerIndex);
   write(HEADER_WAKE_FD, wakeFd);
-  write(HEADER_LISTENER_COUNT, settings.listenerCount);
   write(HEADER_RANDOM_SEED, randomInt(1, 2 ** 32));
   write(HEADER_ACCEPTS_IN_FLIGHT, settings.acceptsInFlight);
   write(HEADER_QUIET_MS, settings.quietMs);
@@ -148,6 +148,7 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
     HEADER_AGE_BOUNDS / 4,
   );
   write(HEADER_REGION_END, end);
+  header.fill(NONE, HEADER_LISTENER_FDS / 4, HEADER_LISTENER_FDS / 4 + LISTENERS_MAX);
   return memory;
 }
 

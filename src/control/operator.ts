@@ -27,6 +27,8 @@ export interface OperatorOptions {
   setWord(backend: Backend, word: number): void;
   /** It was down by an operator's word and is so no more: what it had of clients it may have lost. Before setWord. */
   onReturn(backend: Backend): void;
+  /** After each word. */
+  onChange(): void;
   log: Logger;
 }
 
@@ -56,13 +58,14 @@ export class Operator {
 
   /** False when it is so already. */
   set(backend: Backend, state: OperatorState): boolean {
-    const { setWord, onReturn, log } = this.#options;
+    const { setWord, onReturn, onChange, log } = this.#options;
     if (state === this.stateOf(backend)) return false;
     const wasDown = state === 'down' || this.#objections.get(backend.id)?.wasDown === true;
     if (state === 'up') this.#objections.delete(backend.id);
     else this.#objections.set(backend.id, { state, isHeld: false, sinceMs: performance.now(), wasDown });
     if (state === 'up' && wasDown) onReturn(backend);
     setWord(backend, WORDS[state]);
+    onChange();
     const { pool, config } = backend;
     const fields = { event: 'backend_operator', pool, backend: config.address, operator: state } as const;
     log.info(fields, `backend ${config.address} ${SAID[state]}`);
@@ -84,6 +87,12 @@ export class Operator {
   /** In maintenance, and empty. */
   isHeld({ id }: Backend): boolean {
     return this.#objections.get(id)?.isHeld === true;
+  }
+
+  /** It was removed: should it come back, it is as one that was never here. */
+  forget(backend: Backend): void {
+    this.#objections.delete(backend.id);
+    this.#options.setWord(backend, HEALTH_UP);
   }
 
   /** Where the backend stands for clients, when it stands so before the judge. */

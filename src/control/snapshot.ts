@@ -19,6 +19,7 @@ import {
   KEY_USERNAME,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
+  LISTENER_FD,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_POOL,
@@ -26,6 +27,7 @@ import {
   MEMBER_BYTES,
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
+  NONE,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_DRAIN,
   POOL_ID,
@@ -55,6 +57,9 @@ import { headerWords, regionOffset } from '../header.ts';
 import { sourcesOffset, tableOf } from '../pool-table.ts';
 import { resolveHost } from '../system/resolve-host.ts';
 import { encodeSockaddr } from '../system/sockaddr.ts';
+
+/** What of the configuration the data plane has to know. */
+export type SnapshotConfig = Pick<Config, 'listeners' | 'pools' | 'connectMaxBytes'>;
 
 const KEYS = { client_id: KEY_CLIENT_ID, username: KEY_USERNAME, remote_addr: KEY_REMOTE_ADDR } as const;
 
@@ -123,13 +128,25 @@ export class BackendIds {
   }
 }
 
-/** Every backend of the configuration, in its order; names are resolved here, and fail here. */
-export async function resolveBackends(pools: readonly PoolConfig[], ids: BackendIds): Promise<Backend[]> {
-  const resolved = await Promise.all(pools.map((pool) => resolvePool(pool, ids)));
+/**
+ * Every backend of the configuration, in its order; names are resolved here, and fail here. What is `known` stands for
+ * the address that it had.
+ */
+export async function resolveBackends(
+  pools: readonly PoolConfig[],
+  ids: BackendIds,
+  known: readonly Backend[] = [],
+): Promise<Backend[]> {
+  const addresses = new Map(known.map(({ id, sockaddr }) => [id, sockaddr]));
+  const resolved = await Promise.all(pools.map((pool) => resolvePool(pool, ids, addresses)));
   return resolved.flat();
 }
 
-function resolvePool({ name: pool, backends, sourceAddresses }: PoolConfig, ids: BackendIds): Promise<Backend[]> {
+function resolvePool(
+  { name: pool, backends, sourceAddresses }: PoolConfig,
+  ids: BackendIds,
+  known: ReadonlyMap<number, Uint8Array>,
+): Promise<Backend[]> {
   const sources = sourceAddresses.map((address) => {
     return { id: ids.sourceIdOf(pool, address), address, sockaddr: encodeSockaddr(address, 0) };
   });
@@ -137,14 +154,11 @@ function resolvePool({ name: pool, backends, sourceAddresses }: PoolConfig, ids:
   // A connection has one family from end to end, so of a name the address of the sources' family is wanted.
   const family = sourceAddresses.length === 0 ? 0 : isIP(sourceAddresses[0]!);
   return Promise.all(
-    backends.map(async (config) => ({
-      id: ids.idOf(pool, config.address),
-      pool,
-      poolId,
-      config,
-      sockaddr: await resolveSockaddr(pool, config, family),
-      sources: sources.length === 0 ? [ANY_SOURCE] : sources,
-    })),
+    backends.map(async (config) => {
+      const id = ids.idOf(pool, config.address);
+      const sockaddr = known.get(id) ?? (await resolveSockaddr(pool, config, family));
+      return { id, pool, poolId, config, sockaddr, sources: sources.length === 0 ? [ANY_SOURCE] : sources };
+    }),
   );
 }
 
@@ -163,8 +177,12 @@ async function resolveSockaddr(
   }
 }
 
-/** The bytes of a half; its epoch is written when it is published. What is said of a second is shared by the workers. */
-export function buildSnapshot(config: Config, backends: readonly Backend[], workerCount = 1): Uint8Array {
+/**
+ * The bytes of a half; its epoch and the sockets are written when it is published. What is said of a second is shared by the
+ * workers. The listeners are in the order of
+ * their indexes; one that was removed may name a pool that was too.
+ */
+export function buildSnapshot(config: SnapshotConfig, backends: readonly Backend[], workerCount = 1): Uint8Array {
   const blocks = config.pools.map((pool) => buildPoolBlock(pool, backends, workerCount));
   const poolIndexes = new Map(config.pools.map(({ name }, index) => [name, index]));
   const offsets: number[] = [];
@@ -184,7 +202,8 @@ export function buildSnapshot(config: Config, backends: readonly Backend[], work
   writeWord(view, SNAPSHOT_CONNECT_MAX_BYTES, config.connectMaxBytes);
   for (const [index, listener] of config.listeners.entries()) {
     const entry = SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES;
-    writeWord(view, entry + LISTENER_POOL, poolIndexes.get(listener.pool)!);
+    writeWord(view, entry + LISTENER_POOL, poolIndexes.get(listener.pool) ?? NONE);
+    writeWord(view, entry + LISTENER_FD, NONE);
     writeWord(view, entry + LISTENER_CONNECT_TIMEOUT_MS, listener.connectTimeoutMs);
     writeWord(view, entry + LISTENER_KEEP_ALIVE_PERCENT, Math.round(listener.keepAliveFactor * 100));
     writeWord(view, entry + LISTENER_IDLE_TIMEOUT_MS, listener.idleTimeoutMs);
@@ -201,11 +220,23 @@ export function mayPublish(memory: WebAssembly.Memory, epoch: number): boolean {
   return Atomics.load(headerWords(memory), HEADER_EPOCH_SEEN / 4) >= epoch - 1;
 }
 
-/** Into a memory that no worker runs on yet, or after mayPublish. Everything is written before the epoch is. */
-export function publishSnapshot(memory: WebAssembly.Memory, snapshot: Uint8Array, epoch: number): void {
+/**
+ * Into a memory that no worker runs on yet, or after mayPublish. `listenerFds` are that worker's sockets by the index of
+ * the listener, NONE for one that was removed. Everything is written before the epoch is.
+ */
+export function publishSnapshot(
+  memory: WebAssembly.Memory,
+  snapshot: Uint8Array,
+  epoch: number,
+  listenerFds: readonly number[] = [],
+): void {
   const half = regionOffset(memory, HEADER_REGION_SNAPSHOTS) + (epoch & 1) * SNAPSHOT_HALF_BYTES;
   new Uint8Array(memory.buffer).set(snapshot, half);
-  writeWord(new DataView(memory.buffer), half + SNAPSHOT_EPOCH, epoch);
+  const view = new DataView(memory.buffer);
+  for (const [index, fd] of listenerFds.entries()) {
+    writeWord(view, half + SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES + LISTENER_FD, fd);
+  }
+  writeWord(view, half + SNAPSHOT_EPOCH, epoch);
   Atomics.store(headerWords(memory), HEADER_EPOCH / 4, epoch);
 }
 

@@ -70,17 +70,25 @@ function pairOf({ sockaddr }: Backend, source: Source): string {
 }
 
 export interface SourceWatchOptions {
-  backends: readonly Backend[];
+  /** As they are now. */
+  backends(): readonly Backend[];
   totals: Totals;
   log: Logger;
 }
 
 /** Says when ports run out. Polls until the returned function is called. */
 export function startSourceWatch(options: SourceWatchOptions): () => void {
-  const watches = options.backends.map((backend) => new SourceWatch(backend, options));
-  const timer = setInterval(() => {
+  let backends: readonly Backend[] = [];
+  let watches: SourceWatch[] = [];
+  const look = (): void => {
+    if (backends !== options.backends()) {
+      backends = options.backends();
+      watches = backends.map((backend) => new SourceWatch(backend, options));
+    }
     for (const watch of watches) watch.look(performance.now());
-  }, POLL_MS);
+  };
+  look();
+  const timer = setInterval(look, POLL_MS);
   return () => clearInterval(timer);
 }
 
@@ -89,14 +97,19 @@ class SourceWatch {
   readonly #backend: Backend;
   readonly #totals: Totals;
   readonly #log: Logger;
-  #seen = 0;
+  #seen: number;
   readonly #sources: { source: Source; seen: number; announcedMs: number }[];
 
   constructor(backend: Backend, { totals, log }: SourceWatchOptions) {
     this.#backend = backend;
     this.#totals = totals;
     this.#log = log;
-    this.#sources = backend.sources.map((source) => ({ source, seen: 0, announcedMs: Number.NEGATIVE_INFINITY }));
+    this.#seen = totals.exhaustionsOf(backend.id);
+    this.#sources = backend.sources.map((source) => ({
+      source,
+      seen: totals.exhaustionsFrom(backend.id, source.id),
+      announcedMs: Number.NEGATIVE_INFINITY,
+    }));
   }
 
   look(nowMs: number): void {

@@ -18,7 +18,7 @@ import {
   HEADER_CLOSED_BELOW,
   HEADER_CONNECTIONS_MAX,
   HEADER_CONTROL,
-  HEADER_LISTENER_COUNT,
+  HEADER_LISTENER_ACTIVE,
   HEADER_LISTENER_FDS,
   HEADER_REGION_HEALTH,
   HEADER_RING_FD,
@@ -27,6 +27,7 @@ import {
   HEADER_THREAD_ID,
   HEADER_WALL_MS,
   HEALTH_UP,
+  LISTENERS_MAX,
   NONE,
   REASON_WORKER_DIED,
   STATE_READY,
@@ -63,14 +64,16 @@ export interface SupervisorOptions {
   workerCount: number;
   settings: MemorySettings;
   module: WebAssembly.Module;
-  /** For each worker its listening sockets, which stay ours. */
-  listenerFds: readonly number[][];
+  listenerFds: ListenerFds;
   /** The core of each worker; none where the scheduler chooses. */
   cores: readonly number[];
   snapshot: Uint8Array;
   accessLog: AccessLog;
   log: Logger;
 }
+
+/** For each worker its listening sockets, which stay ours: by the listener's index, NONE for one that was removed. */
+export type ListenerFds = readonly (readonly number[])[];
 
 export type WorkerState = 'starting' | 'running' | 'waiting' | 'stopped';
 
@@ -87,6 +90,8 @@ interface Life {
   memory: WebAssembly.Memory;
   header: Uint32Array;
   counters: WorkerCounters;
+  /** What it was given to listen on, by the listener's index. */
+  listenerFds: number[];
   wakeFd: number;
   startedMs: number;
 }
@@ -117,6 +122,7 @@ export class Supervisor {
   readonly #detaching = new Set<Promise<void>>();
   #threadsEnded: Promise<void> | undefined;
   #snapshot: Uint8Array;
+  #listenerFds: ListenerFds;
   #epoch = 1;
   #control = CONTROL_WAIT;
   #starting = true;
@@ -125,9 +131,14 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#snapshot = options.snapshot;
+    this.#listenerFds = options.listenerFds;
     this.#workers = Array.from({ length: options.workerCount }, (_, index) => newWorker(index));
     this.#threads = createThreads(options.workerCount);
     this.#threads.on('error', (error) => options.log.error({ error: String(error) }, 'a worker thread failed'));
+  }
+
+  get workerCount(): number {
+    return this.#workers.length;
   }
 
   get epoch(): number {
@@ -150,19 +161,41 @@ export class Supervisor {
     throw this.#startError(this.#startFailure);
   }
 
-  /** Hands a new snapshot to every worker, each when it has left the half that it goes into. */
-  async publish(snapshot: Uint8Array): Promise<void> {
+  /**
+   * Hands a new snapshot to every worker, each when it has left the half that it goes into. Not to be called again before
+   * it has resolved.
+   */
+  async publish(snapshot: Uint8Array, listenerFds: ListenerFds = this.#listenerFds): Promise<void> {
     const epoch = this.#epoch + 1;
-    const lives = this.#workers.flatMap(({ life }) => life ?? []);
+    const living = this.#workers.flatMap(({ index, life }) => (life === null ? [] : [{ index, life }]));
     // A life that begins from here on gets the new one from the start.
     this.#snapshot = snapshot;
+    this.#listenerFds = listenerFds;
     this.#epoch = epoch;
-    for (const life of lives) {
+    for (const { index, life } of living) {
       while (this.#isAlive(life) && !mayPublish(life.memory, epoch)) await sleep(POLL_MS);
       if (!this.#isAlive(life)) continue;
-      publishSnapshot(life.memory, snapshot, epoch);
+      this.#giveListeners(life, listenerFds[index]!);
+      publishSnapshot(life.memory, snapshot, epoch, life.listenerFds);
       wake(life);
     }
+  }
+
+  /** Resolves when no worker accepts any more from the removed listeners of these indexes: their sockets may be closed. */
+  async leave(listeners: readonly number[]): Promise<void> {
+    const isLeft = ({ header }: Life) => listeners.every((listener) => !isAcceptedFrom(header, listener));
+    while (this.#control === CONTROL_RUN && !this.#workers.every(({ life }) => life === null || isLeft(life))) {
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** No connection that came through that listener is left, and none can come. */
+  isForgotten(listener: number): boolean {
+    return this.#workers.every(({ life }) => {
+      if (life === null) return true;
+      const { header } = life;
+      return !isAcceptedFrom(header, listener) && header[HEADER_LISTENER_ACTIVE / 4 + listener] === 0;
+    });
   }
 
   /** The judge's health word, as layout.ts has it, for every worker that lives or will. */
@@ -294,27 +327,35 @@ export class Supervisor {
   }
 
   #beginLife(worker: Worker): Life {
-    const { engine, settings, accessLog, listenerFds } = this.#options;
+    const { engine, settings, accessLog } = this.#options;
     const wakeFd = engine === 'uring' ? eventfd() : NONE;
     const memory = createMemory(settings, worker.index, wakeFd);
     const header = headerWords(memory);
-    header.set(listenerFds[worker.index]!, HEADER_LISTENER_FDS / 4);
     header[HEADER_CONTROL / 4] = this.#control;
     healthWords(memory).set(this.#judged.map((_, backend) => this.healthOf(backend)));
-    publishSnapshot(memory, this.#snapshot, this.#epoch);
+    const counters = new WorkerCounters(memory);
+    const life: Life = { memory, header, counters, listenerFds: [], wakeFd, startedMs: performance.now() };
+    this.#giveListeners(life, this.#listenerFds[worker.index]!);
+    publishSnapshot(memory, this.#snapshot, this.#epoch, life.listenerFds);
     accessLog.attach(memory, worker.index);
-    const life = { memory, header, counters: new WorkerCounters(memory), wakeFd, startedMs: performance.now() };
     this.totals.add(life.counters);
     worker.life = life;
     return life;
   }
 
   /** node:net closes the descriptor that it listens on, so it gets a copy; a ring only borrows ours. */
-  #startOf(worker: Worker, { memory }: Life): WorkerStart {
-    const { engine, module, listenerFds, cores } = this.#options;
-    const { index } = worker;
-    const fds = listenerFds[index]!;
-    return { engine, index, memory, module, listenerFds: engine === 'uring' ? fds : fds.map(dup), core: cores[index] };
+  #giveListeners(life: Life, fds: readonly number[]): void {
+    const { engine } = this.#options;
+    life.listenerFds = fds.map((fd, listener) => {
+      if (fd === NONE || engine === 'uring') return fd;
+      const given = life.listenerFds[listener] ?? NONE;
+      return given === NONE ? dup(fd) : given;
+    });
+  }
+
+  #startOf({ index }: Worker, { memory }: Life): WorkerStart {
+    const { engine, module, cores } = this.#options;
+    return { engine, index, memory, module, core: cores[index] };
   }
 
   #endLife(worker: Worker, life: Life): void {
@@ -331,6 +372,7 @@ export class Supervisor {
     const detaching = this.#options.accessLog.detach(life.memory).finally(() => this.#detaching.delete(detaching));
     this.#detaching.add(detaching);
     if (life.wakeFd !== NONE) close(life.wakeFd);
+    if (this.#options.engine === 'portable') closeUntaken(life);
   }
 
   /** Ends what a crash left in the connection table. */
@@ -416,6 +458,18 @@ function createThreads(count: number): Piscina<WorkerStart, void> {
   });
 }
 
+/** Copies that the worker had no time to make its own; the others were closed with it. */
+function closeUntaken({ header, listenerFds }: Life): void {
+  for (const [listener, fd] of listenerFds.entries()) {
+    if (fd !== NONE && header[HEADER_LISTENER_FDS / 4 + listener] === NONE) close(fd);
+  }
+}
+
+function isAcceptedFrom(header: Uint32Array, listener: number): boolean {
+  const hasAccepts = Atomics.load(header, HEADER_ACCEPTING / 4 + listener) > 0;
+  return hasAccepts || Atomics.load(header, HEADER_LISTENER_FDS / 4 + listener) !== NONE;
+}
+
 /** A ring waits for its eventfd, the portable engine for its control word. */
 function wake(life: Life): void {
   Atomics.notify(controlWord(life.memory), 0);
@@ -442,8 +496,9 @@ function statusOf(worker: Worker): WorkerStatus {
 /** Accepts that wait hold slots too. A ring has some for each listener as long as there are slots, the portable none. */
 function occupancyOf(index: number, { header, counters }: Life): Occupancy {
   const connections = counters.connections();
-  const first = HEADER_ACCEPTING / 4;
-  const accepting = header.subarray(first, first + header[HEADER_LISTENER_COUNT / 4]!);
+  const accepting = Array.from(header.subarray(HEADER_ACCEPTING / 4, HEADER_ACCEPTING / 4 + LISTENERS_MAX)).filter(
+    (_, listener) => header[HEADER_LISTENER_FDS / 4 + listener] !== NONE,
+  );
   const slotsUsed = accepting.reduce((sum, count) => sum + count, connections);
   const isFull = slotsUsed >= header[HEADER_CONNECTIONS_MAX / 4]! && accepting.includes(0);
   return { index, connections, isFull, turnedAway: counters.turnedAway() };

@@ -18,14 +18,12 @@ export function providedEntries(bufferCount: number): number {
 
 export type EngineName = 'uring' | 'portable';
 
-/** What a worker thread is given; everything else is in its memory. */
+/** What a worker thread is given; everything else is in its memory, the listening sockets in the snapshot there. */
 export interface WorkerStart {
   engine: EngineName;
   index: number;
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
-  /** This worker's own, in the order of the configuration's listeners. */
-  listenerFds: number[];
   /** The core that its thread keeps to. */
   core: number | undefined;
 }

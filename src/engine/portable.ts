@@ -16,7 +16,7 @@
 // Each connection has one timer, which is set again only for an earlier time: most lives pay for one, and a long one for
 // a look now and then. When it fires, what has arrived meanwhile is read first: a worker that was kept from its CPU finds
 // both waiting, and must not blame its clients for its own delay.
-import { createServer, type Server, Socket } from 'node:net';
+import { Socket } from 'node:net';
 import {
   COLD_FRAMING,
   COLD_PEER,
@@ -66,7 +66,8 @@ import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
 import { boundSocket } from '../system/libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from '../system/sockaddr.ts';
-import { BACKLOG, type WorkerStart } from './engine.ts';
+import type { WorkerStart } from './engine.ts';
+import { Servers } from './servers.ts';
 
 /** Snapshots must be seen, so that the halves they left can be written again, even while nobody connects. */
 const IDLE_TURN_MS = 100;
@@ -94,10 +95,10 @@ export async function runPortable(start: WorkerStart): Promise<void> {
   const engine = new PortableEngine(start);
   engine.setState(STATE_READY);
   await engine.turnWhile(CONTROL_WAIT);
-  const servers = await Promise.all(start.listenerFds.map((fd, listener) => listen(engine, fd, listener)));
+  await engine.servers.open();
   engine.setState(STATE_RUNNING);
   await engine.turnWhile(CONTROL_RUN);
-  for (const server of servers) server.close();
+  engine.servers.close();
   await engine.turnWhile(CONTROL_DRAIN);
   closeBelow(engine, NONE);
   while (engine.connectionCount > 0) await engine.turn();
@@ -106,6 +107,7 @@ export async function runPortable(start: WorkerStart): Promise<void> {
 
 class PortableEngine {
   readonly plane: DataPlane;
+  readonly servers: Servers;
   /** By slot; see remember(). */
   readonly connections: (Connection | null)[] = [];
   connectionCount = 0;
@@ -128,6 +130,11 @@ class PortableEngine {
     this.scratch = regionOffset(memory, HEADER_REGION_SCRATCH);
     startClock(this.#clocks);
     this.plane = startDataPlane(memory, module);
+    this.servers = new Servers({
+      memory,
+      onClient: (listener, socket) => accept(this, listener, socket),
+      onAcceptError: () => this.count(COUNTERS_ACCEPT_ERRORS),
+    });
   }
 
   /** Before each call into the data plane that looks at the time. Returns it, in milliseconds. */
@@ -169,6 +176,7 @@ class PortableEngine {
   async turn(): Promise<void> {
     this.readClock();
     this.plane.observeSnapshot();
+    await this.servers.follow();
     this.#evict();
     await Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
   }
@@ -274,20 +282,6 @@ let passing = Buffer.allocUnsafeSlow(READ_BYTES);
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** A client that has gone already has no address any more. */
 const UNKNOWN_PEER = new Uint8Array(SOCKADDR_IN_BYTES);
-
-function listen(engine: PortableEngine, fd: number, listener: number): Promise<Server> {
-  // Accepted sockets inherit TCP_NODELAY from the listening one.
-  const server = createServer({ allowHalfOpen: true }, (socket) => accept(engine, listener, socket));
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    // As an option beside fd the backlog is ignored.
-    server.listen({ fd }, BACKLOG, () => {
-      server.off('error', reject);
-      server.on('error', () => engine.count(COUNTERS_ACCEPT_ERRORS));
-      resolve(server);
-    });
-  });
-}
 
 // ---- The client's first bytes ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ import {
   HEADER_COMPLETION_ENTRIES,
   HEADER_CONNECTIONS_MAX,
   HEADER_ENTER_ARGUMENT,
-  HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
   HEADER_OFFSET,
   HEADER_RECEIVE_LIMIT,
@@ -82,9 +81,9 @@ export interface RingPlace {
 }
 
 /** Blocks this thread until the worker is stopped, or drained and empty. */
-export function runUring({ memory, module, listenerFds }: WorkerStart): void {
+export function runUring({ memory, module }: WorkerStart): void {
   const header = headerWords(memory);
-  const base = describeMemory(memory, listenerFds);
+  const base = describeMemory(memory);
   const descriptor = { ring: -1 };
   const plane = startDataPlane(memory, module, {
     enter: makeEnter(memory, base, descriptor),
@@ -104,11 +103,10 @@ export function runUring({ memory, module, listenerFds }: WorkerStart): void {
 }
 
 /** Writes what only this process and this thread know into the header; returns the memory's address. */
-function describeMemory(memory: WebAssembly.Memory, listenerFds: readonly number[]): bigint {
+function describeMemory(memory: WebAssembly.Memory): bigint {
   const base = addressOf(memory.buffer);
   new BigUint64Array(memory.buffer, HEADER_OFFSET)[HEADER_MEMORY_BASE / 8] = base;
   const header = headerWords(memory);
-  header.set(listenerFds, HEADER_LISTENER_FDS / 4);
   header[HEADER_RECEIVE_LIMIT / 4] = isKernelFrom(6, 18) ? RECEIVE_LIMIT_BYTES : 0;
   startClock(headerClocks(memory));
   return base;

@@ -130,6 +130,18 @@ export const defects: readonly Defect[] = [
     'count().bytesFromClients',
   ]),
   defect('the server’s own keep alive is not heeded', [CONNECTION, 'else line.keepAlive = <u16>seconds;', '']),
+  defect('a removed listener is accepted from as before', [PROXY, 'cancelAccepts(listener);', '']),
+  defect('who waits for a removed listener is turned away', [
+    PROXY,
+    'if (slotAvailable() && header().clockMs < leaveEndMs) armAccept(listener, takeSlot(), false); else forgetListener(listener);',
+    'forgetListener(listener);',
+  ]),
+  defect('a listener that is new is not accepted from', [PROXY, 'if (fd != NONE) openListeners++;', '']),
+  defect('a connection is still counted for its listener', [
+    CONNECTION,
+    'store<u32>(active, load<u32>(active) - 1);',
+    '',
+  ]),
   defect('accepts that ended are still counted', [PROXY, 'acceptsInFlight--;', '']),
   defect('a full submission ring is written over', [
     RING,
@@ -182,7 +194,7 @@ export const defects: readonly Defect[] = [
   ]),
   defect('a source without ports costs its backend the client', [
     CONNECTION,
-    'if (isOfSnapshot(line) && takeBackend(slot, backend)) return VERDICT_DIAL;',
+    'if (isOfSnapshot(slot) && takeBackend(slot, backend)) return VERDICT_DIAL;',
     '',
   ]),
   defect('the port of a connection that ended still counts as taken', [

@@ -80,6 +80,8 @@ export class Life {
   readonly evictions: Eviction[] = [];
   /** The first of them that the data plane can't have passed over was asked for. */
   isToLeave = false;
+  /** It waited for a listener that was removed. */
+  isTurnedAway = false;
   isRecorded = false;
   /** When something last happened in it, without the jumps. */
   movedAt = 0;
@@ -114,7 +116,7 @@ export class Life {
   }
 
   get isOver(): boolean {
-    return this.client.socket.isClosed;
+    return this.client.socket.isClosed || this.isTurnedAway;
   }
 
   move(): void {

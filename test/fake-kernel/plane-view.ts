@@ -38,6 +38,8 @@ export const sideOfPlace = (place: number): number => place & 1;
 const GENERATION = HOT_GENERATION >>> 2;
 const PENDING = 1;
 const PHASE = HOT_PHASE >>> 2;
+/** It is the lower half of its word. */
+const PHASE_MASK = 0xffff;
 const FLAGS = HOT_FLAGS >>> 2;
 const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing', 'leaving'];
 
@@ -73,7 +75,7 @@ export class PlaneView {
   }
 
   phase(slot: number): number {
-    return this.#word(slot, PHASE);
+    return this.#word(slot, PHASE) & PHASE_MASK;
   }
 
   describe(slot: number): string {

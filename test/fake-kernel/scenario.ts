@@ -9,6 +9,8 @@ export type Mood = 'good' | 'refuses' | 'hangs' | 'flaky';
 
 export interface Scenario {
   settings: MemorySettings;
+  /** At first. */
+  listenerCount: number;
   rates: Rates;
   lives: number;
   /** Milliseconds between two arrivals, at most. */
@@ -18,6 +20,7 @@ export interface Scenario {
   moods: Mood[];
   /** Actions of the main thread during the simulation. */
   publications: number;
+  listenerFlips: number;
   healthFlips: number;
   moodFlips: number;
   /** When accepting ends, or everything; Infinity: not before everybody is gone. */
@@ -58,11 +61,13 @@ const BACKENDS = 5;
 
 export function planScenario(seed: number): Scenario {
   const random = new Random(seed);
-  const settings = planSettings(random);
+  const listenerCount = random.integer(1, 2);
+  const settings = planSettings(random, listenerCount);
   const hasStallers = random.chance(0.15);
   const end = random.fraction();
   return {
     settings,
+    listenerCount,
     rates: planRates(random),
     lives: hasStallers ? random.integer(20, 60) : random.integer(60, 160),
     arrivalGapMs: random.magnitude(0.05, 20),
@@ -75,6 +80,7 @@ export function planScenario(seed: number): Scenario {
     },
     moods: Array.from({ length: BACKENDS }, () => planMood(random)),
     publications: random.chance(0.5) ? random.integer(1, 20) : 0,
+    listenerFlips: random.chance(0.4) ? random.integer(1, 20) : 0,
     healthFlips: random.chance(0.4) ? random.integer(1, 20) : 0,
     moodFlips: random.chance(0.4) ? random.integer(1, 10) : 0,
     drainAtMs: end < 0.15 ? random.magnitude(1, 2000) : Infinity,
@@ -91,15 +97,13 @@ export function planMood(random: Random): Mood {
   return random.pick(['refuses', 'hangs', 'flaky', 'flaky'] as const);
 }
 
-function planSettings(random: Random): MemorySettings {
+function planSettings(random: Random, listenerCount: number): MemorySettings {
   const isTight = random.chance(0.6);
   const submissionEntries = isTight ? random.pick([8, 8, 16, 64]) : random.pick([64, 256]);
   const connectionsMax = isTight ? random.pick([3, 6, 12, 40]) : random.pick([40, 100]);
-  const listenerCount = random.integer(1, 2);
   const bufferCount = isTight ? random.pick([2, 4, 8, 16, 64]) : random.pick([64, 256]);
   return {
     connectionsMax,
-    listenerCount,
     bufferCount,
     // The data plane may keep the rest to itself until a receive finds none.
     buffersProvided: bufferCount >> random.pick([0, 0, 1, 3]),

@@ -14,7 +14,7 @@ import {
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
   HEADER_CLOCK_MS,
-  HEADER_LISTENER_FDS,
+  HEADER_LISTENER_ACTIVE,
   HEADER_MEMORY_BASE,
   HEADER_OFFSET,
   HEADER_RANDOM_SEED,
@@ -22,6 +22,7 @@ import {
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SOURCE_COUNTERS,
   HEADER_WALL_MS,
+  LISTENERS_MAX,
   NONE,
   REASONS_MAX,
   SOURCE_COUNTERS_ACTIVE,
@@ -40,7 +41,7 @@ import { Timeline } from './timeline.ts';
 import { Trace } from './trace.ts';
 import { type TroubleLimits, Troublemaker } from './trouble.ts';
 import { Violation } from './violation.ts';
-import { LISTENER_FD_FIRST, World } from './world.ts';
+import { World } from './world.ts';
 
 const WAKE_FD = 39;
 /** There are fewer. */
@@ -191,7 +192,10 @@ class Simulation {
     while (plane.turn()) {
       if (++this.turns > TURNS_MAX) throw new Violation(`no end after ${TURNS_MAX} turns`);
       if (this.turns % this.#scenario.recordsReadEvery === 0) this.#readRecords();
-      if (this.turns % LIVENESS_TURNS === 0) this.#checkLiveness();
+      if (this.turns % LIVENESS_TURNS === 0) {
+        this.#checkLiveness();
+        this.#world.listeners.checkLeft();
+      }
       if (!this.#world.isOver || this.#world.isDraining) continue;
       if (settling++ < SETTLING_TURNS) continue;
       this.#checkQuiet();
@@ -296,7 +300,16 @@ class Simulation {
     let reasons = 0;
     for (let reason = 0; reason < REASONS_MAX; reason++) reasons += this.#counter(COUNTERS_REASONS + reason * 8);
     if (reasons !== accepted) throw new Violation(`${accepted} connections, but ${reasons} reasons`);
+    this.#checkListenerCounts();
     this.#checkBackendCounters();
+  }
+
+  #checkListenerCounts(): void {
+    const first = HEADER_LISTENER_ACTIVE / 4;
+    const left = headerWords(this.#memory)
+      .subarray(first, first + LISTENERS_MAX)
+      .findIndex((count) => count !== 0);
+    if (left !== -1) throw new Violation(`listener ${left} is left with active connections`);
   }
 
   #checkBackendCounters(): void {
@@ -338,9 +351,6 @@ class Simulation {
     view.setFloat64(HEADER_OFFSET + HEADER_CLOCK_MS, 100 + (seed % 1000) * 977, true);
     const words = headerWords(this.#memory);
     words[HEADER_RANDOM_SEED / 4] = (seed >>> 0) + 1;
-    for (let listener = 0; listener < this.#scenario.settings.listenerCount; listener++) {
-      words[HEADER_LISTENER_FDS / 4 + listener] = LISTENER_FD_FIRST + listener;
-    }
   }
 
   #clockMs(): number {

@@ -84,7 +84,7 @@ function build(random: Random, listenerCount: number): Uint8Array {
   const addresses = random.chance(0.6) ? sourceHosts.slice(random.integer(0, 1), random.integer(2, 3)) : [];
   const hosts = addresses.length > 0 ? ipv4Hosts : [...ipv4Hosts, 'fd00::5'];
   const members = hosts.slice(0, random.integer(1, hosts.length)).map((host, id) => planMember(random, host, id));
-  const pool: PoolConfig = {
+  const pool: Omit<PoolConfig, 'settings'> = {
     name: 'brokers',
     balance: {
       method: random.pick(['hash', 'hash', 'round_robin', 'least_conn', 'random_two'] as const),

@@ -29,6 +29,7 @@ import { Backend } from './backend.ts';
 import { Client } from './client.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
+import { Listeners } from './listeners.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { type Mood, planMood, type Scenario } from './scenario.ts';
@@ -36,7 +37,6 @@ import { backendOf, pickSnapshot, sourceIdsOf, type Timeouts } from './snapshots
 import type { Socket } from './socket.ts';
 import type { Timeline } from './timeline.ts';
 
-export const LISTENER_FD_FIRST = 40;
 /** As Linux gives a connect up, after its last SYN. */
 const CONNECT_GIVEN_UP_MS = 127_000;
 const ECONNREFUSED = 111;
@@ -67,6 +67,7 @@ export class World implements KernelWorld, Clock {
   isDraining = false;
   /** Which sources were dialled from, and which had no port left when. */
   readonly ports: Ports;
+  readonly listeners: Listeners;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -90,7 +91,7 @@ export class World implements KernelWorld, Clock {
     this.buffersArePlenty = !scenario.hasStallers && scenario.settings.bufferCount >= BUFFERS_PLENTY;
     this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
-    this.ports = new Ports(this, scenario.publications === 0);
+    this.ports = new Ports(this, scenario.publications + scenario.listenerFlips === 0);
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
     this.#random = new Random(seed ^ 0x5bd1e995);
@@ -98,9 +99,7 @@ export class World implements KernelWorld, Clock {
     this.#moods = [...scenario.moods];
     this.#words = new Int32Array(memory.buffer);
     this.lives = new Array<Life | undefined>(scenario.lives);
-    for (let listener = 0; listener < scenario.settings.listenerCount; listener++) {
-      kernel.listeners.set(LISTENER_FD_FIRST + listener, { backlog: [], accepts: [] });
-    }
+    this.listeners = new Listeners({ world: this, kernel, memory, count: scenario.listenerCount });
     this.#publish();
   }
 
@@ -129,18 +128,21 @@ export class World implements KernelWorld, Clock {
   // ---- Clients
 
   #arrive(index: number): void {
-    const { scenario, kernel, seed } = this.#parts;
+    const { kernel, seed } = this.#parts;
     this.#arriving--;
     const life = new Life(index, this);
     this.lives[index] = life;
     const random = new Random(seed * 1009 + index);
     life.client = new Client(this.#stage, life, planClient(random, index, this.#scale), random.word());
-    const listener = random.integer(0, scenario.settings.listenerCount - 1);
     const sockaddr = clientSockaddr(index, random.chance(0.2));
     life.client.socket = kernel.newSocket();
     life.client.socket.peer = life.client;
     kernel.trace?.deed(index, `client arrives: ${life.client.plan.beginning}, then ${life.client.plan.ending}`);
-    kernel.connect(LISTENER_FD_FIRST + listener, { peer: life.client, socket: life.client.socket, sockaddr });
+    kernel.connect(random.pick([...kernel.listeners.keys()]), {
+      peer: life.client,
+      socket: life.client.socket,
+      sockaddr,
+    });
     life.client.begin();
     life.move();
   }
@@ -223,12 +225,14 @@ export class World implements KernelWorld, Clock {
   // ---- The main thread
 
   #planMainThread(lastArrivalMs: number): void {
-    const { publications, healthFlips, moodFlips, evictions, drainAtMs, stopAtMs } = this.#parts.scenario;
+    const { publications, listenerFlips, healthFlips, moodFlips, evictions, drainAtMs, stopAtMs } =
+      this.#parts.scenario;
     const sometime = (times: number, action: () => void) => {
       for (let time = 0; time < times; time++)
         this.#timeline.after(this.#random.fraction() * lastArrivalMs * 1.5, action);
     };
     sometime(publications, () => this.#publish());
+    sometime(listenerFlips, () => this.#flipListeners());
     sometime(healthFlips, () => this.#flipHealth());
     sometime(moodFlips, () => this.#flipMood());
     for (let time = 0; time < evictions; time++)
@@ -260,14 +264,22 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { settings, timeouts, followsPackets, orphanIntervalUs } = scenario;
+    const { timeouts, followsPackets, orphanIntervalUs } = scenario;
     const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs };
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, settings.listenerCount, circumstances);
+    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances);
     this.ports.sources = sourceIdsOf(snapshot);
-    publishSnapshot(memory, snapshot, epoch);
+    publishSnapshot(memory, snapshot, epoch, this.listeners.fds);
     this.#tell(`publishes epoch ${epoch}`);
     if (this.#words[(HEADER_OFFSET + HEADER_EPOCH) >>> 2] !== epoch) throw new Error('the epoch was not published');
+  }
+
+  /** One is removed, comes back or is new. */
+  #flipListeners(): void {
+    if (this.isDraining || !mayPublish(this.#parts.memory, this.#epoch + 1)) return;
+    this.#tell(this.listeners.change(this.#random));
+    this.#publish();
+    this.#parts.kernel.writeEventfd();
   }
 
   #flipHealth(): void {

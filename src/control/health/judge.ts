@@ -111,7 +111,8 @@ export class Judge {
   }
 
   #open(backend: Backend): Docket {
-    const trial = new Trial(backend.config, performance.now());
+    // One that was here before has a past that is not to be held against it.
+    const trial = new Trial(backend.config, performance.now(), this.#options.countsOf(backend));
     const docket: Docket = { backend, trial, prober: null, lastProbe: null, probes: noProbes(), word: null };
     this.#dockets.set(backend.id, docket);
     this.#tellWorkers(docket);
@@ -119,7 +120,7 @@ export class Judge {
   }
 
   #replace(docket: Docket, backend: Backend): void {
-    const isSame = isDeepStrictEqual(docket.backend.config, backend.config);
+    const isSame = isDeepStrictEqual(judgedBy(docket.backend), judgedBy(backend));
     docket.backend = backend;
     if (isSame) return;
     void docket.prober?.stop();
@@ -176,6 +177,12 @@ export class Judge {
     docket.word = word;
     this.#options.setHealth(docket.backend, word);
   }
+}
+
+/** A weight says nothing of health. */
+function judgedBy({ config, sockaddr }: Backend): object {
+  const { weight, backup, ...others } = config;
+  return { ...others, sockaddr };
 }
 
 function noProbes(): Record<Verdict, number> {

@@ -48,7 +48,7 @@ export class Trial {
   #settings: TrialSettings;
   #failures: ConnectFailures;
   #slowStart: SlowStart;
-  #seen: ConnectCounts = { connects: 0, failures: 0 };
+  #seen: ConnectCounts;
   #suspectUntilMs = 0;
   /** Its next failed connect is enough. */
   #onProbation = false;
@@ -58,7 +58,9 @@ export class Trial {
   #passed = 0;
   #failed = 0;
 
-  constructor(settings: TrialSettings, nowMs: number) {
+  /** What was counted before `seen` is no evidence. */
+  constructor(settings: TrialSettings, nowMs: number, seen: ConnectCounts = { connects: 0, failures: 0 }) {
+    this.#seen = seen;
     this.#settings = settings;
     this.#failures = new ConnectFailures(settings.maxFails, settings.failTimeoutMs);
     this.#slowStart = new SlowStart(settings.slowStartMs);
