@@ -999,7 +999,9 @@ function writeLastWords(slot: u32): void {
   words.clientLeft = 0;
   words.backendLeft = 0;
   if (isListening(slot, CLIENT)) writeDisconnect(slot);
-  if (isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {
+  // A client that has ended has said itself how it leaves, or has left without a word, and then its will is due.
+  const isThere = (hot(slot).flags & (FLAG_ENDED << CLIENT)) == 0;
+  if (isThere && isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {
     words.toBackend = DISCONNECT;
     words.backendLeft = <u8>DISCONNECT_BYTES;
   }
