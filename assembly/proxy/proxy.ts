@@ -196,12 +196,15 @@ let reliefEndMs: f64 = 0;
 let starvedHead: u32 = NONE;
 let starvedTail: u32 = NONE;
 let dirtyHead: u32 = NONE;
+/** While nobody is accepted any more: the connections in the slots before that one were closed. */
+let closedBelow: u32 = 0;
 
 export function startProxy(): void {
   accepting = false;
   acceptsInFlight = followedEpoch = openListeners = listenersLeft = 0;
   acceptPauseEndMs = reliefEndMs = 0;
   starvedHead = starvedTail = dirtyHead = NONE;
+  closedBelow = 0;
   prepWake(header().wakeFd);
 }
 
@@ -326,6 +329,7 @@ function onAccept(slot: u32, result: i32): void {
   acceptsInFlight--;
   if (result < 0) return onAcceptError(slot, result);
   beginLife(slot, listener);
+  closedBelow = min(closedBelow, slot); // an accept that was cancelled too late
   hot(slot).flags |= FLAG_CLIENT_FILE;
   setTimer(slot, connectTimeoutMs(slot));
   armReceive(slot, CLIENT);
@@ -1137,13 +1141,15 @@ export function stopAccepting(): void {
   cancelAccepts(NONE);
 }
 
-/** Ends the connections in the slots before that one. */
+/** Ends the connections in the slots before that one. Asked at every turn, it looks only at those that it hasn't seen. */
 export function closeBelow(end: u32): void {
-  for (let slot: u32 = 0; slot < min(end, slotsEnd()); slot++) {
+  const last = min(end, slotsEnd());
+  for (let slot = closedBelow; slot < last; slot++) {
     const phase = hot(slot).phase;
     if (phase == PHASE_FREE || phase == PHASE_ACCEPTING || phase == PHASE_CLOSING) continue;
     closeConnection(slot, REASON_SHUTDOWN);
   }
+  closedBelow = max(closedBelow, last);
 }
 
 export function nobodyLeft(): bool {
