@@ -835,6 +835,7 @@ function onOpenTimer(slot: u32): void {
   if (silenceLeftMs(slot) == 0) return closeConnection(slot, idleReason(slot));
   const side = stalledSide(slot);
   if (side != NONE) return giveUp(slot, side);
+  if (hasStalledLeaving(slot)) return leave(slot);
   if (line.flags & FLAG_ORPHANED && !(line.flags & (FLAG_SHUT << BACKEND))) return onOrphanTimer(slot);
   if (isDoneWith(slot)) return closeConnection(slot, cold(slot).reason);
   pollIfQuiet(slot, CLIENT);
@@ -879,6 +880,7 @@ function setOpenTimer(slot: u32): void {
   if (left != NONE) setTimerAtMost(slot, left);
   if (isWaitedFor(slot)) setTimerAtMost(slot, STALL_MS);
   if (!bothQuiet(slot)) setTimerAtMost(slot, header().quietMs);
+  if (hot(slot).flags & FLAG_LEAVING) setTimerAtMost(slot, STALL_MS - min<u32>(STALL_MS, leavingForMs(slot)));
 }
 
 function isWaitedFor(slot: u32): bool {
@@ -940,9 +942,24 @@ function watch(slot: u32): void {
 /** Due at every turn: begins to part with those whom the main thread wants gone. */
 export function evict(): void {
   for (let slot = takeEviction(); slot != NONE; slot = takeEviction()) {
-    if (evictionOf(slot).flags & EVICTION_ABRUPT) evictAtOnce(slot);
-    else leaveIfCut(slot);
+    if (evictionOf(slot).flags & EVICTION_ABRUPT) {
+      evictAtOnce(slot);
+      continue;
+    }
+    cold(slot).stampUs = currentTick();
+    setTimerAtMost(slot, STALL_MS);
+    leaveIfCut(slot);
   }
+}
+
+// A peer that stops in the middle of a packet, or never ends one, has stalled like one that stops reading: it is parted
+// with as it stands, and nothing is said to a side that waits for the rest of a packet.
+function hasStalledLeaving(slot: u32): bool {
+  return (hot(slot).flags & FLAG_LEAVING) != 0 && leavingForMs(slot) >= <u32>STALL_MS;
+}
+
+function leavingForMs(slot: u32): u32 {
+  return (currentTick() - cold(slot).stampUs) * WHEEL_TICK_MS;
 }
 
 // Its backend is dead: nothing is lost with the bytes that were on their way to it. A client that can be told is told.

@@ -249,6 +249,8 @@ class Connection {
   isFollowed = true;
   /** It leaves as soon as no packet is cut by it, or has begun to. */
   isLeaving = false;
+  /** A peer that hasn't ended its packet by then is parted with in the middle of it. */
+  leaveByMs = Number.POSITIVE_INFINITY;
   /** By side: what comes from there is not passed on any more. */
   readonly isCut = [false, false];
   /** Its backend has ended, and it waits for its turn to be closed. */
@@ -531,6 +533,9 @@ function evict(connection: Connection): void {
     evictAtOnce(connection, reason);
   } else if (phase === OPEN) {
     connection.isLeaving = true;
+    const nowMs = performance.now();
+    connection.leaveByMs = nowMs + STALL_MS;
+    wakeAt(connection, connection.leaveByMs, nowMs);
     leaveIfCut(connection);
   }
 }
@@ -564,7 +569,12 @@ function leaveIfCut(connection: Connection): void {
   const { engine, slot, client, backend, isCut } = connection;
   isCut[CLIENT] ||= client.readableEnded || engine.plane.connectionMayCut(slot, CLIENT) !== 0;
   isCut[BACKEND] ||= backend!.readableEnded || engine.plane.connectionMayCut(slot, BACKEND) !== 0;
-  if (!isCut[CLIENT] || !isCut[BACKEND]) return;
+  if (isCut[CLIENT] && isCut[BACKEND]) sayLastWords(connection);
+}
+
+// Nothing is said to a side that waits for the rest of a packet: the data plane sees to that.
+function sayLastWords(connection: Connection): void {
+  const { engine, slot, backend } = connection;
   sayFarewell(connection);
   if (isWritable(backend!) && engine.plane.connectionSaysGoodbye(slot)) backend!.write(GOODBYE);
   leave(connection, evictionOf(connection).reason);
@@ -794,7 +804,9 @@ function lookAtClock(connection: Connection): void {
   if (connection.client.isPaused()) connection.clientMs = nowMs;
   if (connection.deadlineMs <= nowMs) onDeadline(connection);
   if (silenceEndMs(connection) <= nowMs) close(connection, connection.engine.plane.idleReason(connection.slot));
-  const nextMs = Math.min(connection.deadlineMs, silenceEndMs(connection));
+  if (connection.phase === OPEN && connection.leaveByMs <= nowMs) sayLastWords(connection);
+  const leaveByMs = connection.phase === OPEN ? connection.leaveByMs : Number.POSITIVE_INFINITY;
+  const nextMs = Math.min(connection.deadlineMs, silenceEndMs(connection), leaveByMs);
   if (nextMs !== Number.POSITIVE_INFINITY) wakeAt(connection, nextMs, nowMs);
 }
 
