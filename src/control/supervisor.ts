@@ -44,6 +44,7 @@ import { memlockError } from './capacity.ts';
 import { Totals, WorkerCounters } from './counters.ts';
 import { type Eviction, writeEvictions } from './evictions.ts';
 import type { Occupancy } from './fullness.ts';
+import { LEASE_POLL_MS, Leases, limitsOf } from './leases.ts';
 import { createMemory, type MemorySettings } from './memory-map.ts';
 import { mayPublish, publishSnapshot } from './snapshot.ts';
 
@@ -116,6 +117,9 @@ export class Supervisor {
   /** Memories whose last records are still being written. */
   readonly #detaching = new Set<Promise<void>>();
   #threadsEnded: Promise<void> | undefined;
+  /** The workers' parts of what max_connections allows. */
+  readonly #leases: Leases;
+  readonly #leaseTimer: NodeJS.Timeout;
   #snapshot: Uint8Array;
   #epoch = 1;
   #control = CONTROL_WAIT;
@@ -125,6 +129,9 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#snapshot = options.snapshot;
+    this.#leases = new Leases(options.workerCount);
+    this.#leases.adopt(limitsOf(options.snapshot));
+    this.#leaseTimer = setInterval(() => this.#leases.look(), LEASE_POLL_MS).unref();
     this.#workers = Array.from({ length: options.workerCount }, (_, index) => newWorker(index));
     this.#threads = createThreads(options.workerCount);
     this.#threads.on('error', (error) => options.log.error({ error: String(error) }, 'a worker thread failed'));
@@ -157,6 +164,7 @@ export class Supervisor {
     // A life that begins from here on gets the new one from the start.
     this.#snapshot = snapshot;
     this.#epoch = epoch;
+    this.#leases.adopt(limitsOf(snapshot));
     for (const life of lives) {
       while (this.#isAlive(life) && !mayPublish(life.memory, epoch)) await sleep(POLL_MS);
       if (!this.#isAlive(life)) continue;
@@ -233,6 +241,7 @@ export class Supervisor {
     }, STOP_TIMEOUT_MS);
     await Promise.all(this.#runs);
     clearTimeout(late);
+    clearInterval(this.#leaseTimer);
     await this.#endThreads();
     await Promise.all(this.#detaching);
     process.off('exit', this.#release);
@@ -304,6 +313,7 @@ export class Supervisor {
     publishSnapshot(memory, this.#snapshot, this.#epoch);
     accessLog.attach(memory, worker.index);
     const life = { memory, header, counters: new WorkerCounters(memory), wakeFd, startedMs: performance.now() };
+    this.#leases.add(memory, () => wake(life));
     this.totals.add(life.counters);
     worker.life = life;
     return life;
@@ -327,6 +337,7 @@ export class Supervisor {
     const ringFd = Atomics.exchange(life.header, HEADER_RING_FD / 4, NONE);
     if (ringFd !== NONE) close(ringFd);
     if (life.counters.connections() > 0) this.#sweep(worker, life);
+    this.#leases.remove(life.memory);
     this.totals.retire(life.counters);
     const detaching = this.#options.accessLog.detach(life.memory).finally(() => this.#detaching.delete(detaching));
     this.#detaching.add(detaching);

@@ -191,6 +191,7 @@ class Simulation {
     while (plane.turn()) {
       if (++this.turns > TURNS_MAX) throw new Violation(`no end after ${TURNS_MAX} turns`);
       if (this.turns % this.#scenario.recordsReadEvery === 0) this.#readRecords();
+      this.#world.gatekeeper.checkLanes(this.#kernel, this.#world.now, this.#world.jumpedMs);
       if (this.turns % LIVENESS_TURNS === 0) this.#checkLiveness();
       if (!this.#world.isOver || this.#world.isDraining) continue;
       if (settling++ < SETTLING_TURNS) continue;
@@ -297,6 +298,7 @@ class Simulation {
     for (let reason = 0; reason < REASONS_MAX; reason++) reasons += this.#counter(COUNTERS_REASONS + reason * 8);
     if (reasons !== accepted) throw new Violation(`${accepted} connections, but ${reasons} reasons`);
     this.#checkBackendCounters();
+    this.#world.gatekeeper.checkEmpty();
   }
 
   #checkBackendCounters(): void {

@@ -17,6 +17,7 @@ import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
 import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } from '../../src/control/snapshot.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
+import { type Limits, writeLimits } from './admission.ts';
 
 /** Larger than any CONNECT that is meant to be taken. */
 const CONNECT_MAX_BYTES = 16384;
@@ -43,6 +44,8 @@ export function sourceIdsOf(snapshot: Uint8Array): number[] {
   return Array.from({ length: count }, (_, index) => view.getUint32(first + index * SOURCE_BYTES + SOURCE_ID, true));
 }
 
+const NO_RATE = { rate: 0, burst: 0 };
+
 const built = new Map<string, Uint8Array>();
 
 /** What the listeners and the pool of a simulation say about time. */
@@ -54,7 +57,7 @@ export interface Timeouts {
 }
 
 /** One of them, by chance. Building a table takes long, so they are built once. */
-export function pickSnapshot(random: Random, listenerCount: number, timeouts: Timeouts): Uint8Array {
+export function pickSnapshot(random: Random, listenerCount: number, timeouts: Timeouts, limits: Limits): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
   const key = `${variant} ${listenerCount}`;
   let snapshot = built.get(key);
@@ -62,6 +65,7 @@ export function pickSnapshot(random: Random, listenerCount: number, timeouts: Ti
     snapshot = build(new Random(variant), listenerCount);
     built.set(key, snapshot);
   }
+  writeLimits(snapshot, listenerCount, limits);
   return withTimeouts(snapshot, listenerCount, timeouts);
 }
 
@@ -85,6 +89,9 @@ function build(random: Random, listenerCount: number): Uint8Array {
     drain: { packets: true, serverReference: '', rate: 50 },
     rebalance: { automatic: false, rate: 50, threshold: 1.1 },
     orphans: { close: 'auto', rate: 0 },
+    connectRate: NO_RATE,
+    queue: { max: 0, timeoutMs: 0 },
+    maxConnections: 0,
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
     name: `mqtt${index}`,
@@ -110,6 +117,8 @@ function planMember(random: Random, host: string, id: number): BackendConfig {
     failTimeoutMs: 1000,
     health: null,
     slowStartMs: 0,
+    connectRate: NO_RATE,
+    maxConnections: 0,
   };
 }
 

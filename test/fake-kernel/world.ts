@@ -18,10 +18,12 @@ import { regionOffset } from '../../src/header.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import type { Stage } from './actor.ts';
+import { Gatekeeper } from './admission.ts';
 import { Backend } from './backend.ts';
 import { Client } from './client.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
+import { PHASE_QUEUED } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { type Mood, planMood, type Scenario } from './scenario.ts';
@@ -58,6 +60,7 @@ export class World implements KernelWorld, Clock {
   isDraining = false;
   /** Which sources were dialled from, and which had no port left when. */
   readonly ports: Ports;
+  readonly gatekeeper: Gatekeeper;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -78,6 +81,9 @@ export class World implements KernelWorld, Clock {
     this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
     this.ports = new Ports(this, scenario.publications === 0);
+    const isSettled = scenario.publications === 0 && scenario.healthFlips === 0;
+    this.gatekeeper = new Gatekeeper(memory, scenario.limits, scenario.settings.connectionsMax, isSettled);
+    this.gatekeeper.lend(null);
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
     this.#random = new Random(seed ^ 0x5bd1e995);
@@ -122,7 +128,9 @@ export class World implements KernelWorld, Clock {
     const random = new Random(seed * 1009 + index);
     life.client = new Client(this.#stage, life, planClient(random, index, this.#scale), random.word());
     const listener = random.integer(0, scenario.settings.listenerCount - 1);
-    const sockaddr = clientSockaddr(index, random.chance(0.2));
+    const sockaddr = clientSockaddr(index, random.chance(0.2), scenario.limits.sources);
+    life.listener = listener;
+    life.source = sourceOfClient(sockaddr);
     life.client.socket = kernel.newSocket();
     life.client.socket.peer = life.client;
     kernel.trace?.deed(index, `client arrives: ${life.client.plan.beginning}, then ${life.client.plan.ending}`);
@@ -156,7 +164,11 @@ export class World implements KernelWorld, Clock {
     const peer = this.#parts.kernel.files[slot * 2]?.peer;
     if (!peer) return;
     this.ports.dials++;
-    this.lives[peer.life]!.beginDial();
+    const life = this.lives[peer.life]!;
+    // Another source for the same dial costs no token: nothing had reached the backend.
+    if (life.outOfPortsFor === null) this.gatekeeper.onDial(life, this.now);
+    life.isDialPaid = life.outOfPortsFor === null;
+    life.beginDial();
   }
 
   onPortWanted(slot: number, sockaddr: Uint8Array, source: number): void {
@@ -177,6 +189,7 @@ export class World implements KernelWorld, Clock {
     const life = this.lives[client!.peer!.life]!;
     const id = backendOf(sockaddr);
     this.ports.onConnect(id, socket.source);
+    if (life.isDialPaid) this.gatekeeper.onConnect(life, id, this.lives, this.now);
     const random = new Random((this.#parts.seed * 1009 + life.index) * 31 + life.dials + 7);
     const backend = new Backend(this.#stage, life, id, planBackend(random, this.#scale), random.word());
     backend.socket = socket;
@@ -217,6 +230,7 @@ export class World implements KernelWorld, Clock {
     sometime(publications, () => this.#publish());
     sometime(healthFlips, () => this.#flipHealth());
     sometime(moodFlips, () => this.#flipMood());
+    sometime(this.#parts.scenario.limits.leaseFlips, () => this.#flipLeases());
     if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
     if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
   }
@@ -244,9 +258,9 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { settings, timeouts } = scenario;
+    const { settings, timeouts, limits } = scenario;
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, settings.listenerCount, timeouts);
+    const snapshot = pickSnapshot(this.#random, settings.listenerCount, timeouts, limits);
     this.ports.sources = sourceIdsOf(snapshot);
     publishSnapshot(memory, snapshot, epoch);
     this.#tell(`publishes epoch ${epoch}`);
@@ -261,6 +275,17 @@ export class World implements KernelWorld, Clock {
     const word = health | (withheld << HEALTH_WITHHELD_SHIFT);
     this.#words[(regionOffset(this.#parts.memory, HEADER_REGION_HEALTH) >>> 2) + backend] = word;
     this.#tell(`sets the health of backend ${backend} to ${health}, withholding ${withheld}`);
+  }
+
+  /** Another worker has more or less of what is allowed to all. */
+  #flipLeases(): void {
+    this.gatekeeper.lend(this.#random);
+    this.#tell('lends other parts of the limits');
+    this.#parts.kernel.writeEventfd();
+  }
+
+  isQueued(slot: number): boolean {
+    return this.#parts.kernel.plane.phase(slot) === PHASE_QUEUED;
   }
 
   /** A backend changes: one that turns bad may take its connections with it. */
@@ -287,10 +312,24 @@ export class World implements KernelWorld, Clock {
 }
 
 // A client's number stands in its address.
-function clientSockaddr(index: number, isIPv6: boolean): Uint8Array {
+function clientSockaddr(index: number, isIPv6: boolean, sources: number): Uint8Array {
   const port = 20000 + index;
+  if (sources > 0) return encodeSockaddr(sharedHost(index % sources), port);
   if (isIPv6) return encodeSockaddr(`fd01::${(index + 1).toString(16)}`, port);
   return encodeSockaddr(`10.1.${index >> 8}.${index & 255}`, port);
+}
+
+// Some of them the same: a /64, and an IPv4 address in an IPv6 one.
+function sharedHost(source: number): string {
+  const hosts = ['10.1.0.1', '10.1.0.2', '::ffff:10.1.0.1', 'fd01::1', 'fd01::7:1', 'fd01:0:0:1::1'];
+  return hosts[source]!;
+}
+
+/** What counts as one source. */
+function sourceOfClient(sockaddr: Uint8Array): string {
+  const hex = Buffer.from(sockaddr).toString('hex');
+  if (sockaddr.length === 16) return hex.slice(8, 16);
+  return hex.startsWith('00000000000000000000ffff', 16) ? hex.slice(40, 48) : hex.slice(16, 32);
 }
 
 function clientOf(sockaddr: Uint8Array): number {

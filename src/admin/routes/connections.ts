@@ -9,6 +9,7 @@ import {
   PHASE_GREETING,
   PHASE_LEAVING,
   PHASE_OPEN,
+  PHASE_QUEUED,
   PHASE_READING,
   PHASE_REFUSING,
   REASON_KICKED,
@@ -40,6 +41,7 @@ const STATES: Record<number, ConnectionDocument['state']> = {
   [PHASE_REFUSING]: 'closing',
   [PHASE_CLOSING]: 'closing',
   [PHASE_LEAVING]: 'closing',
+  [PHASE_QUEUED]: 'queued',
 };
 
 const count = () => z.int().min(0);
@@ -53,7 +55,9 @@ const connectionSchema = z.strictObject({
   remote_addr: z.string(),
   remote_port: count(),
   protocol: z.string().nullable().describe('Such as MQTT/3.1.1; null: not known yet.'),
-  state: z.enum(['reading', 'dialling', 'open', 'closing']).describe('reading: the CONNECT is awaited.'),
+  state: z
+    .enum(['reading', 'queued', 'dialling', 'open', 'closing'])
+    .describe('reading: the CONNECT is awaited. queued: it waits until it may be dialled.'),
   opened_at: z.iso.datetime(),
   keep_alive: count().describe('Seconds; the one in force.'),
   idle_seconds: z.number().min(0).describe("Since the client's last bytes."),
