@@ -357,7 +357,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     buffer = flags >> IORING_CQE_BUFFER_SHIFT;
     takeBuffer(buffer, max<i32>(result, 0));
   }
-  if (line.phase >= <u32>PHASE_REFUSING || result <= 0) {
+  if (isParting(line.phase) || result <= 0) {
     if (buffer != NONE) giveBackBuffer(buffer);
     if (line.phase == PHASE_CLOSING) return join(slot);
     if (result <= 0) return onReceiveEnd(slot, side, result);
@@ -367,6 +367,11 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     if (line.phase == PHASE_FREE || line.phase == PHASE_CLOSING) return;
   }
   armReceive(slot, side);
+}
+
+// What still comes is dropped.
+function isParting(phase: u32): bool {
+  return phase == PHASE_REFUSING || phase == PHASE_CLOSING || phase == PHASE_LEAVING;
 }
 
 function onBytes(slot: u32, side: u32, buffer: u32, received: u32): void {
