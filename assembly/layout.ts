@@ -543,8 +543,8 @@ export const MARK_SOURCE = 1;
 /** It has waited for a lease for as long as it may, and does so no more. */
 export const MARK_IMPATIENT = 2;
 export const SOURCE_COUNT_BYTES = 16;
-/** How long a client waits at most for an allowance to come from another worker: nearly always a tenth of it is enough. */
-export const LEASE_WAIT_MS = 1000;
+/** How long a client waits at most for an allowance of another worker's; a tenth of a second is enough on most days. */
+export const LEASE_WAIT_MS = 3000;
 
 // ---- Access record: written by a worker, read by the log thread --------------------------------------------------------
 // Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose
