@@ -10,10 +10,11 @@ import { SNAPSHOT_POOLS } from '../assembly/layout.ts';
 import { parseConfig } from '../src/config.ts';
 import { BackendIds, buildSnapshot, resolveBackends } from '../src/control/snapshot.ts';
 import { start, type TidegateError } from '../src/index.ts';
-import { echo, startBackend } from './tools/backends.ts';
+import { echo, hello, startBackend } from './tools/backends.ts';
 import { type Balancer, startBalancer } from './tools/balancer.ts';
 import { type Client, connectClient, echoes, nextBytes } from './tools/client.ts';
 import { testEveryEngine } from './tools/engines.ts';
+import { evictAll } from './tools/evict.ts';
 import { connackPacket, connectPacket } from './tools/packets.ts';
 import { waitFor } from './tools/wait.ts';
 
@@ -75,6 +76,28 @@ testEveryEngine(
     assert.equal(await countEchoing(fresh), 30);
     assert.ok(workerOf(balancer, 1).connections > 0, 'the new worker serves too');
     for (const { socket } of [...clients, ...fresh]) socket.destroy();
+  },
+);
+
+testEveryEngine(
+  'a dead worker’s connections are in the log wherever in their lives they stood',
+  async (engine, context) => {
+    const backend = await startBackend(context, hello);
+    const balancer = await startBalancer(context, { engine, backends: [backend.address], mayDie: true });
+    const [leaving, refused] = [balancer.connect(), balancer.connect()];
+    leaving.write(connectPacket());
+    assert.deepEqual(await nextBytes(leaving), connackPacket(4));
+    assert.equal(evictAll(balancer), 1);
+    refused.write(connectPacket().subarray(0, 10).fill(0xff, 8));
+    assert.ok((await nextBytes(refused)).length > 0, 'it is told so, and listened to for a while');
+    // Neither of them closes, so both linger.
+    await Promise.all([once(leaving, 'end'), leaving.resume()]);
+    await balancer.tidegate.supervisor.terminate(0);
+    assert.equal((await balancer.records(2)).length, 2);
+    await untilRunning(balancer, 0, 1);
+    assert.equal(balancer.tidegate.status().connections, 0);
+    for (const socket of [leaving, refused]) socket.destroy();
+    await balancer.stop();
   },
 );
 

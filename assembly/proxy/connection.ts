@@ -33,6 +33,7 @@ import { stepOut } from './queue';
 import { writeRecord } from './records';
 import { restSource, sourceOf } from './sources';
 import {
+  abandonSlot,
   attachTable,
   backendCounters,
   cold,
@@ -262,7 +263,7 @@ export function connectionFarewell(slot: u32, out: usize, room: u32): u32 {
   const eviction = evictionOf(slot);
   const line = cold(slot);
   if (eviction.code == 0 || line.version != 5 || !(hot(slot).flags & FLAG_ANSWERED)) return 0;
-  if (line.framingFromBackend != FRAMING_BOUNDARY || room < SERVER_DISCONNECT_BYTES) return 0;
+  if (line.framingFromBackend != FRAMING_BOUNDARY || !fits(SERVER_DISCONNECT_BYTES, slot, room)) return 0;
   const pool = poolNow(slot);
   if (pool == NONE || eviction.reference == 0) return writeDisconnect(eviction.code, 0, 0, out);
   const drain = drainOf(poolAt(pool));
@@ -360,7 +361,7 @@ export function sweep(reason: u32): void {
   for (let slot: u32 = 0; slot < header().connectionsMax; slot++) {
     const phase = hot(slot).phase;
     if (phase == PHASE_FREE || phase == PHASE_ACCEPTING) continue;
-    setPhase(slot, PHASE_FREE);
+    abandonSlot(slot);
     const line = cold(slot);
     if (line.reason == REASON_NONE) line.reason = <u16>reason;
     endLife(slot);

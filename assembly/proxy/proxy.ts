@@ -204,12 +204,15 @@ let reliefEndMs: f64 = 0;
 let starvedHead: u32 = NONE;
 let starvedTail: u32 = NONE;
 let dirtyHead: u32 = NONE;
+/** While nobody is accepted any more: the connections in the slots before that one were closed. */
+let closedBelow: u32 = 0;
 
 export function startProxy(): void {
   accepting = false;
   acceptsInFlight = followedEpoch = openListeners = listenersLeft = 0;
   acceptPauseEndMs = reliefEndMs = 0;
   starvedHead = starvedTail = dirtyHead = NONE;
+  closedBelow = 0;
   prepWake(header().wakeFd);
 }
 
@@ -334,6 +337,7 @@ function onAccept(slot: u32, result: i32): void {
   acceptsInFlight--;
   if (result < 0) return onAcceptError(slot, result);
   beginLife(slot, listener);
+  closedBelow = min(closedBelow, slot); // an accept that was cancelled too late
   hot(slot).flags |= FLAG_CLIENT_FILE;
   setTimer(slot, connectTimeoutMs(slot));
   armReceive(slot, CLIENT);
@@ -1041,7 +1045,9 @@ function writeLastWords(slot: u32): void {
   words.clientLeft = 0;
   words.backendLeft = 0;
   if (isListening(slot, CLIENT)) writeDisconnect(slot);
-  if (isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {
+  // A client that has ended has said itself how it leaves, or has left without a word, and then its will is due.
+  const isThere = (hot(slot).flags & (FLAG_ENDED << CLIENT)) == 0;
+  if (isThere && isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {
     words.toBackend = DISCONNECT;
     words.backendLeft = <u8>DISCONNECT_BYTES;
   }
@@ -1178,13 +1184,15 @@ export function stopAccepting(): void {
   cancelAccepts(NONE);
 }
 
-/** Ends the connections in the slots before that one. */
+/** Ends the connections in the slots before that one. Asked at every turn, it looks only at those that it hasn't seen. */
 export function closeBelow(end: u32): void {
-  for (let slot: u32 = 0; slot < min(end, slotsEnd()); slot++) {
+  const last = min(end, slotsEnd());
+  for (let slot = closedBelow; slot < last; slot++) {
     const phase = hot(slot).phase;
     if (phase == PHASE_FREE || phase == PHASE_ACCEPTING || phase == PHASE_CLOSING) continue;
     closeConnection(slot, REASON_SHUTDOWN);
   }
+  closedBelow = max(closedBelow, last);
 }
 
 export function nobodyLeft(): bool {

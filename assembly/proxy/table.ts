@@ -208,8 +208,9 @@ export function takeSlot(): u32 {
 export function freeSlot(slot: u32): void {
   const line = hot(slot);
   assert(line.pending == 0 && line.deadlineTick == 0);
-  line.generation++;
+  // In this order: the main thread, which reads along, must not find the old life under the next one's generation.
   setPhase(slot, PHASE_FREE);
+  line.generation++;
   line.flags = 0;
   direction(slot, CLIENT).link = freeHead;
   freeHead = slot;
@@ -227,6 +228,11 @@ export function setPhase(slot: u32, phase: u32): void {
   const line = hot(slot);
   assert(((load<u16>(FOLLOWERS + ((<usize>line.phase) << 1)) >> (phase as u16)) & 1) != 0);
   line.phase = <u16>phase;
+}
+
+/** Of a worker that died: its connections end wherever they stood, which is along no line of the picture. */
+export function abandonSlot(slot: u32): void {
+  hot(slot).phase = PHASE_FREE;
 }
 
 // For each phase the phases that may follow it, a bit each.

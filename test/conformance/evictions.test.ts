@@ -122,6 +122,31 @@ describe('an evicted connection', { concurrency: 3 }, () => {
     },
   );
 
+  testEveryEngine(
+    'is not taken leave of in the name of a client that has gone without a word, though its bytes still wait',
+    async (engine, t) => {
+      if (engine === 'portable') return t.skip('it does not read as far as FIN while bytes wait');
+      const { balancer, client, broker } = await connectPair(engine, t, { version: 5 });
+      broker.socket.pause();
+      // As much as fits on the way, so that the last of it waits in the balancer.
+      const filler = publish(1499);
+      for (let isFull = false; !isFull; ) {
+        for (let count = 0; count < 5; count++) client.socket.write(filler);
+        await sleep(10);
+        isFull = balancer.tidegate.status().counters.buffersHeld! > 0 || client.socket.writableLength > 0;
+      }
+      client.socket.end();
+      await sleep(100);
+      assert.equal(evictAll(balancer, { flags: EVICTION_GOODBYE }), 1);
+      await sleep(50); // it is leaving before the broker reads on
+      broker.socket.resume();
+      await Promise.all([client.ended, broker.ended]);
+      const packets = packetsOf(broker);
+      assert.equal(packets.length * filler.length, Buffer.concat(broker.bytes).length);
+      assert.ok(packets.every((packet) => packet.equals(filler)));
+    },
+  );
+
   testEveryEngine('leaves the will to the broker when it was kicked without a goodbye', async (engine, t) => {
     const { balancer, client, broker } = await connectPair(engine, t, { version: 5 });
     evictAll(balancer, { reason: REASON_KICKED, code: 0x98 });
