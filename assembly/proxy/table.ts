@@ -232,7 +232,7 @@ export function setPhase(slot: u32, phase: u32): void {
 
 /** Of a worker that died: its connections end wherever they stood, which is along no line of the picture. */
 export function abandonSlot(slot: u32): void {
-  hot(slot).phase = PHASE_FREE;
+  hot(slot).phase = <u16>PHASE_FREE;
 }
 
 // For each phase the phases that may follow it, a bit each.
