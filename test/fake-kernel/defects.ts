@@ -260,7 +260,7 @@ export const defects: readonly Defect[] = [
   defect('evictions are not read', [LOOP, 'evict();', '']),
   defect('the backend of an evicted client is not told', [
     PROXY,
-    'if (isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {',
+    'if (isThere && isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {',
     'if (false) {',
   ]),
   defect('an evicted connection is closed without giving its last words time', [
@@ -307,8 +307,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('the queue is forgotten', [
     ADMISSION,
-    'if (admission().queued == 0) return NONE; if (snapshot()',
-    'if (admission().queued != 0) return NONE; if (snapshot()',
+    'if (admission().queued == 0) return NONE; if (snapshot().epoch != epoch) lineUpAnew();',
+    'if (admission().queued != 0) return NONE; if (snapshot().epoch != epoch) lineUpAnew();',
   ]),
   defect('nobody’s time in the queue is ever over', [
     ADMISSION,
