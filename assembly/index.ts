@@ -1,11 +1,13 @@
 // The full data plane: the embeddable core, the life of a connection that every engine shares, and the uring engine.
 import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_STATE, LAYOUT_VERSION } from './layout';
+import { attachAdmission } from './proxy/admission';
 import { attachClientIds } from './proxy/client-id';
 import { evictionOf } from './proxy/evictions';
 import { attachTable, cold, header } from './proxy/table';
 import { observeSnapshot } from './snapshot';
 
 export * from './core';
+export { queueLeftMs, releaseDueMs } from './proxy/admission';
 export {
   connectionAnswered,
   connectionClose,
@@ -14,6 +16,7 @@ export {
   connectionDialled,
   connectionFarewell,
   connectionFramed,
+  connectionLeaveQueue,
   connectionMayCut,
   connectionMoved,
   connectionNext,
@@ -21,8 +24,11 @@ export {
   connectionOrphaned,
   connectionOutOfPorts,
   connectionRefusal,
+  connectionRelease,
+  connectionReleased,
   connectionRest,
   connectionSaysGoodbye,
+  connectionWaited,
   connectTimeoutMs,
   dialTimeoutMs,
   idleLimitMs,
@@ -42,6 +48,7 @@ export function start(): u32 {
   store<u32>(HEADER_OFFSET + HEADER_OPTION_ON, 1);
   store<u64>(HEADER_OFFSET + HEADER_RANDOM_STATE, <u64>header().randomSeed * 0x9e3779b97f4a7c15 + 1);
   attachTable();
+  attachAdmission();
   attachClientIds();
   observeSnapshot();
   return 0;

@@ -8,7 +8,7 @@
 //   64 KiB     Header: control words, clock, settings, and where the regions below lie
 //   then       regions, page-aligned, placed by src/control/memory-map.ts and checked by the data plane at start:
 //              counters | backend counters and figures | backend health | snapshot halves | records | connections | arena |
-//              timer wheel | rings | buffers | scratch | source counters | evictions
+//              timer wheel | rings | buffers | scratch | source counters | evictions | admission
 //
 export const PAGE_BYTES = 4096;
 export const HEADER_OFFSET = 65536;
@@ -63,7 +63,8 @@ export const HEADER_REGION_BUFFERS = HEADER_REGIONS + 40;
 export const HEADER_REGION_SCRATCH = HEADER_REGIONS + 44;
 export const HEADER_REGION_SOURCE_COUNTERS = HEADER_REGIONS + 48;
 export const HEADER_REGION_EVICTIONS = HEADER_REGIONS + 52;
-export const HEADER_REGION_END = HEADER_REGIONS + 56;
+export const HEADER_REGION_ADMISSION = HEADER_REGIONS + 56;
+export const HEADER_REGION_END = HEADER_REGIONS + 60;
 export const HEADER_EVICTIONS_WRITTEN = 192; // entries, monotonic modulo 2^32; written by the main thread
 export const HEADER_EVICTIONS_READ = 196; // entries, monotonic modulo 2^32; written by the worker
 export const HEADER_LISTENER_FDS = 256; // u32 for each listener: the socket that it accepts from, or NONE; written by the worker
@@ -227,7 +228,9 @@ export const HEALTH_SHARE_FULL = 1 << 16;
 
 // ---- Snapshot --------------------------------------------------------------------------------------------------------
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | pool blocks, 16-byte aligned
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | pool blocks, 16-byte aligned
+//
+//   limits: ListenerLimits x LISTENERS_MAX | PoolLimits x POOLS_MAX | BackendLimits x BACKENDS_MAX, by backend id
 //
 // A listener keeps its index for as long as it has connections: one that was removed keeps its entry too, by which they
 // are served. The bytes are the same for every worker but for the sockets.
@@ -244,7 +247,26 @@ export const LISTENER_KEEP_ALIVE_PERCENT = 8; // of the Keep Alive, after which 
 export const LISTENER_IDLE_TIMEOUT_MS = 12; // the same for a client with Keep Alive 0; 0 never
 export const LISTENER_FD = 28; // the worker's own listening socket, written when the snapshot is published; NONE: it was removed
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
-export const SNAPSHOT_BLOCKS = SNAPSHOT_POOLS + POOLS_MAX * 4;
+// Limits are those of all workers together, 0 for none: each worker keeps to its part.
+export const SNAPSHOT_LISTENER_LIMITS = SNAPSHOT_POOLS + POOLS_MAX * 4;
+export const LISTENER_LIMITS_BYTES = 8;
+export const LISTENER_LIMITS_MAX_CONNECTIONS = 0;
+export const LISTENER_LIMITS_MAX_PER_SOURCE = 4;
+export const SNAPSHOT_POOL_LIMITS = SNAPSHOT_LISTENER_LIMITS + LISTENERS_MAX * LISTENER_LIMITS_BYTES;
+export const POOL_LIMITS_BYTES = 32;
+export const POOL_LIMITS_ID = 0; // index of the pool's gate: the same in every snapshot
+export const POOL_LIMITS_IS_LIMITED = 4; // 1: the pool or one of its backends has a limit
+export const POOL_LIMITS_RATE = 8; // CONNECTs a second
+export const POOL_LIMITS_BURST = 12;
+export const POOL_LIMITS_MAX_CONNECTIONS = 16;
+export const POOL_LIMITS_QUEUE_MAX = 20;
+export const POOL_LIMITS_QUEUE_TIMEOUT_MS = 24;
+export const SNAPSHOT_BACKEND_LIMITS = SNAPSHOT_POOL_LIMITS + POOLS_MAX * POOL_LIMITS_BYTES;
+export const BACKEND_LIMITS_BYTES = 16;
+export const BACKEND_LIMITS_RATE = 0;
+export const BACKEND_LIMITS_BURST = 4;
+export const BACKEND_LIMITS_MAX_CONNECTIONS = 8;
+export const SNAPSHOT_BLOCKS = SNAPSHOT_BACKEND_LIMITS + BACKENDS_MAX * BACKEND_LIMITS_BYTES;
 
 // A pool block is relocatable: offsets inside it count from its own start, so it is built once and copied everywhere.
 //
@@ -399,6 +421,14 @@ export const REASON_DRAINED = 48; // moved away: its backend is being emptied
 export const REASON_REBALANCED = 49; // moved away: another backend is its owner now
 export const REASON_KICKED = 50; // by an operator
 export const REASON_BACKEND_DOWN = 51; // its backend was found dead
+// admission
+export const REASON_CONNECT_RATE = 56; // more CONNECTs than connect_rate and the queue take
+export const REASON_QUEUE_TIMEOUT = 57; // waited in the queue for too long
+export const REASON_CLIENT_LEFT_QUEUE = 58; // closed or reset while it waited there
+export const REASON_LISTENER_CONNECTIONS = 59; // max_connections of the listener
+export const REASON_SOURCE_CONNECTIONS = 60; // max_connections_per_source of the listener
+export const REASON_POOL_CONNECTIONS = 61; // max_connections of the pool
+export const REASON_BACKEND_CONNECTIONS = 62; // no backend is left but those that have their max_connections
 
 /** Longest refusal: a v5 CONNACK with no properties. */
 export const REFUSAL_BYTES_MAX = 5;
@@ -407,6 +437,7 @@ export const REFUSAL_BYTES_MAX = 5;
 export const VERDICT_MORE = 0; // the CONNECT isn't complete yet
 export const VERDICT_DIAL = 1; // a backend was chosen
 export const VERDICT_REFUSE = 2; // Cold.reason says why
+export const VERDICT_QUEUE = 3; // it waits until it may be dialled
 
 // ---- Connections: one hot and one cold line each -------------------------------------------------------------------------
 export const HOT_BYTES = 64;
@@ -424,6 +455,7 @@ export const PHASE_OPEN = 5;
 export const PHASE_REFUSING = 6;
 export const PHASE_CLOSING = 7;
 export const PHASE_LEAVING = 8; // evicted: nothing new is passed on, what had come goes out, then a last word
+export const PHASE_QUEUED = 9; // waits until a backend may be dialled for it
 /** Of Hot.flags: Cold.keyHash is the hash of a key. */
 export const FLAG_KEYED = 1 << 0;
 /** The backend's first bytes were looked at: a CONNACK, as a rule. */
@@ -473,6 +505,53 @@ export const EVICTION_REFERENCE = 12; // u32, 1: the DISCONNECT carries the pool
 export const EVICTION_GOODBYE = 1;
 /** At once, wherever in a packet its bytes stand: its backend is gone. */
 export const EVICTION_ABRUPT = 2;
+
+// ---- Admission: who may be dialled, and who waits for it ---------------------------------------------------------------
+//
+//   Admission | Gate x GATES_MAX | Place for each slot | table of source addresses, 16 B each
+//
+// A gate stands for a listener, a pool or a backend, or for a pool's clients that wait for a place: it has a bucket of
+// tokens, a lane of waiting slots, and the connections that this worker may have. Zeroed memory is a gate that nobody
+// has come to. Allowances are the main thread's, see src/control/leases.ts.
+export const ADMISSION_BYTES = 64;
+export const ADMISSION_LEASES_WRITTEN = 0; // u32, grows with every change of an allowance; written by the main thread
+export const ADMISSION_LEASES_SEEN = 4; // u32, all that this worker decides from now on heeds them; written by the worker
+export const ADMISSION_WORKERS = 8; // u32, that share the rates
+export const ADMISSION_QUEUED = 12; // u32 gauge, in all lanes
+export const GATE_BYTES = 64;
+export const GATE_TOKENS = 0; // f64
+export const GATE_FILLED_MS = 8; // f64, when the tokens were counted last; 0: never
+export const GATE_QUEUED_TOTAL = 16; // u64, clients that waited here, or of a pool in any of its lanes
+export const GATE_HEAD = 24; // u32 slot + 1, the one that has waited longest; 0: nobody
+export const GATE_TAIL = 28; // u32
+export const GATE_WAITING = 32; // u32 gauge, in this lane, or of a pool in any of its lanes
+export const GATE_ACTIVE = 36; // u32 gauge, of a listener or a pool: clients that were let in, queued ones too
+export const GATE_ALLOWANCE = 40; // u32, how many this worker may have; written by the main thread
+export const GATE_IS_FULL = 44; // u32, 1: no worker has any left; written by the main thread
+export const GATE_WANTED = 48; // u32, times that the allowance was too small
+export const GATE_POOL = 52; // u32, id of the pool that the lane belongs to
+export const GATES_LISTENERS = 0;
+export const GATES_POOLS = GATES_LISTENERS + LISTENERS_MAX;
+export const GATES_BACKENDS = GATES_POOLS + POOL_IDS_MAX;
+export const GATES_LEASES = GATES_BACKENDS + BACKENDS_MAX; // by pool: who waits for the main thread to move an allowance
+export const GATES_STRAYS = GATES_LEASES + POOL_IDS_MAX; // one: whose listener and pool were removed while they waited
+export const GATES_MAX = GATES_STRAYS + 1;
+export const PLACE_BYTES = 16;
+export const PLACE_PREVIOUS = 0; // u32 slot + 1
+export const PLACE_NEXT = 4; // u32 slot + 1
+export const PLACE_SINCE_TICK = 8; // when it first began to wait; 0: it never has
+export const PLACE_LANE = 12; // u16, gate + 1; 0: it doesn't wait
+export const PLACE_POOL = 14; // u8, id of the pool that counts it, with MARK_ADMITTED
+export const PLACE_MARKS = 15; // u8, MARK_* below
+/** Its listener and its pool count it. */
+export const MARK_ADMITTED = 4;
+/** Its source address counts it. */
+export const MARK_SOURCE = 1;
+/** It has waited for a lease for as long as it may, and does so no more. */
+export const MARK_IMPATIENT = 2;
+export const SOURCE_COUNT_BYTES = 16;
+/** How long a client waits at most for an allowance of another worker's; a tenth of a second is enough on most days. */
+export const LEASE_WAIT_MS = 3000;
 
 // ---- Access record: written by a worker, read by the log thread --------------------------------------------------------
 // Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose

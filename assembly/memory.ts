@@ -1,6 +1,11 @@
 // The shared structs as views over raw memory. layout.ts names the offsets for TypeScript; the bare `if` under each
 // class is a compile-time check that both say the same (inside an inlined helper it would always fire).
 import {
+  ADMISSION_BYTES,
+  ADMISSION_LEASES_SEEN,
+  ADMISSION_LEASES_WRITTEN,
+  ADMISSION_QUEUED,
+  ADMISSION_WORKERS,
   BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
   BACKEND_COUNTERS_BYTES_FROM,
@@ -13,6 +18,10 @@ import {
   BACKEND_COUNTERS_SOURCE_TURN,
   BACKEND_FIGURES_BYTES,
   BACKEND_FIGURES_CONNACK,
+  BACKEND_LIMITS_BURST,
+  BACKEND_LIMITS_BYTES,
+  BACKEND_LIMITS_MAX_CONNECTIONS,
+  BACKEND_LIMITS_RATE,
   COLD_BACKEND,
   COLD_BYTES,
   COLD_BYTES_FROM_CLIENT,
@@ -83,6 +92,18 @@ import {
   EVICTION_REASON,
   EVICTION_REFERENCE,
   EVICTION_SLOT,
+  GATE_ACTIVE,
+  GATE_ALLOWANCE,
+  GATE_BYTES,
+  GATE_FILLED_MS,
+  GATE_HEAD,
+  GATE_IS_FULL,
+  GATE_POOL,
+  GATE_QUEUED_TOTAL,
+  GATE_TAIL,
+  GATE_TOKENS,
+  GATE_WAITING,
+  GATE_WANTED,
   HEADER_ACCEPTING,
   HEADER_ACCEPTS_IN_FLIGHT,
   HEADER_AGE_BOUNDS,
@@ -114,6 +135,7 @@ import {
   HEADER_RECORDS_BYTES,
   HEADER_RECORDS_READ,
   HEADER_RECORDS_WRITTEN,
+  HEADER_REGION_ADMISSION,
   HEADER_REGION_ARENA,
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_BUFFERS,
@@ -147,6 +169,9 @@ import {
   LISTENER_FD,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
+  LISTENER_LIMITS_BYTES,
+  LISTENER_LIMITS_MAX_CONNECTIONS,
+  LISTENER_LIMITS_MAX_PER_SOURCE,
   LISTENER_POOL,
   LISTENERS_MAX,
   MEMBER_BACKEND,
@@ -157,6 +182,13 @@ import {
   MEMBER_SOCKADDR_BYTES,
   MEMBER_WEIGHT,
   MEMBERS_MAX,
+  PLACE_BYTES,
+  PLACE_LANE,
+  PLACE_MARKS,
+  PLACE_NEXT,
+  PLACE_POOL,
+  PLACE_PREVIOUS,
+  PLACE_SINCE_TICK,
   POOL_ALGORITHM,
   POOL_BLOCK_BYTES,
   POOL_BYTES,
@@ -164,7 +196,16 @@ import {
   POOL_DRAIN,
   POOL_ENTRY_COUNT,
   POOL_ID,
+  POOL_IDS_MAX,
   POOL_KEY,
+  POOL_LIMITS_BURST,
+  POOL_LIMITS_BYTES,
+  POOL_LIMITS_ID,
+  POOL_LIMITS_IS_LIMITED,
+  POOL_LIMITS_MAX_CONNECTIONS,
+  POOL_LIMITS_QUEUE_MAX,
+  POOL_LIMITS_QUEUE_TIMEOUT_MS,
+  POOL_LIMITS_RATE,
   POOL_MEMBER_COUNT,
   POOL_MEMBERS,
   POOL_METHOD,
@@ -251,12 +292,13 @@ export class Header {
   scratch: u32;
   sourceCounters: u32;
   evictions: u32;
+  admission: u32;
   end: u32;
-  _pad188: u32;
   evictionsWritten: u32;
   evictionsRead: u32;
 }
 if (offsetof<Header>('slotsEnd') != HEADER_SLOTS_END) ERROR('Header.slotsEnd moved');
+if (offsetof<Header>('admission') != HEADER_REGION_ADMISSION) ERROR('Header.admission moved');
 if (offsetof<Header>('evictions') != HEADER_REGION_EVICTIONS) ERROR('Header.evictions moved');
 if (offsetof<Header>('evictionsWritten') != HEADER_EVICTIONS_WRITTEN) ERROR('Header.evictionsWritten moved');
 if (offsetof<Header>('evictionsRead') != HEADER_EVICTIONS_READ) ERROR('Header.evictionsRead moved');
@@ -302,6 +344,7 @@ if (offsetof<Header>('sourceCounters') != HEADER_REGION_SOURCE_COUNTERS) ERROR('
 if (offsetof<Header>('end') != HEADER_REGION_END) ERROR('Header.end moved');
 
 // The areas behind the fields, in the order in which they lie: none reaches into the next.
+if (HEADER_REGION_END + 4 > HEADER_EVICTIONS_WRITTEN) ERROR('the regions reach into the evictions');
 if (HEADER_REGION_END + 4 > HEADER_LISTENER_FDS) ERROR('the regions reach into the listeners');
 if (HEADER_LISTENER_FDS + LISTENERS_MAX * 4 > HEADER_RING_PARAMS) ERROR('the listeners reach into the parameters');
 if (HEADER_RING_PARAMS + PARAMS_BYTES > HEADER_ENTER_ARGUMENT) ERROR('the parameters reach into the argument');
@@ -401,6 +444,113 @@ if (offsetof<ListenerEntry>('keepAlivePercent') != LISTENER_KEEP_ALIVE_PERCENT)
   ERROR('ListenerEntry.keepAlivePercent moved');
 if (offsetof<ListenerEntry>('connectTimeoutMs') != LISTENER_CONNECT_TIMEOUT_MS)
   ERROR('ListenerEntry.connectTimeoutMs moved');
+
+/** What a listener may have, in all workers together. */
+@unmanaged
+export class ListenerLimits {
+  maxConnections: u32;
+  maxPerSource: u32;
+}
+if (offsetof<ListenerLimits>('maxConnections') != LISTENER_LIMITS_MAX_CONNECTIONS)
+  ERROR('ListenerLimits.maxConnections moved');
+if (offsetof<ListenerLimits>('maxPerSource') != LISTENER_LIMITS_MAX_PER_SOURCE)
+  ERROR('ListenerLimits.maxPerSource moved');
+if (offsetof<ListenerLimits>() != LISTENER_LIMITS_BYTES) ERROR('ListenerLimits changed its size');
+
+@unmanaged
+export class PoolLimits {
+  id: u32;
+  isLimited: u32;
+  rate: u32;
+  burst: u32;
+  maxConnections: u32;
+  queueMax: u32;
+  queueTimeoutMs: u32;
+  _pad28: u32;
+}
+if (offsetof<PoolLimits>('id') != POOL_LIMITS_ID) ERROR('PoolLimits.id moved');
+if (offsetof<PoolLimits>('isLimited') != POOL_LIMITS_IS_LIMITED) ERROR('PoolLimits.isLimited moved');
+if (offsetof<PoolLimits>('rate') != POOL_LIMITS_RATE) ERROR('PoolLimits.rate moved');
+if (offsetof<PoolLimits>('burst') != POOL_LIMITS_BURST) ERROR('PoolLimits.burst moved');
+if (offsetof<PoolLimits>('maxConnections') != POOL_LIMITS_MAX_CONNECTIONS) ERROR('PoolLimits.maxConnections moved');
+if (offsetof<PoolLimits>('queueMax') != POOL_LIMITS_QUEUE_MAX) ERROR('PoolLimits.queueMax moved');
+if (offsetof<PoolLimits>('queueTimeoutMs') != POOL_LIMITS_QUEUE_TIMEOUT_MS) ERROR('PoolLimits.queueTimeoutMs moved');
+if (offsetof<PoolLimits>() != POOL_LIMITS_BYTES) ERROR('PoolLimits changed its size');
+
+@unmanaged
+export class BackendLimits {
+  rate: u32;
+  burst: u32;
+  maxConnections: u32;
+  _pad12: u32;
+}
+if (offsetof<BackendLimits>('rate') != BACKEND_LIMITS_RATE) ERROR('BackendLimits.rate moved');
+if (offsetof<BackendLimits>('burst') != BACKEND_LIMITS_BURST) ERROR('BackendLimits.burst moved');
+if (offsetof<BackendLimits>('maxConnections') != BACKEND_LIMITS_MAX_CONNECTIONS)
+  ERROR('BackendLimits.maxConnections moved');
+if (offsetof<BackendLimits>() != BACKEND_LIMITS_BYTES) ERROR('BackendLimits changed its size');
+
+/** The head of the admission region. */
+@unmanaged
+export class Admission {
+  leasesWritten: u32;
+  leasesSeen: u32;
+  workers: u32;
+  queued: u32;
+}
+if (offsetof<Admission>('leasesWritten') != ADMISSION_LEASES_WRITTEN) ERROR('Admission.leasesWritten moved');
+if (offsetof<Admission>('leasesSeen') != ADMISSION_LEASES_SEEN) ERROR('Admission.leasesSeen moved');
+if (offsetof<Admission>('workers') != ADMISSION_WORKERS) ERROR('Admission.workers moved');
+if (offsetof<Admission>('queued') != ADMISSION_QUEUED) ERROR('Admission.queued moved');
+if (<i32>offsetof<Admission>() > ADMISSION_BYTES) ERROR('Admission is larger than its place');
+
+/** What stands before a listener, a pool or a backend. */
+@unmanaged
+export class Gate {
+  tokens: f64;
+  filledMs: f64;
+  queuedTotal: u64;
+  head: u32;
+  tail: u32;
+  waiting: u32;
+  active: u32;
+  allowance: u32;
+  isFull: u32;
+  wanted: u32;
+  pool: u32;
+  _pad56: u64;
+}
+if (offsetof<Gate>('tokens') != GATE_TOKENS) ERROR('Gate.tokens moved');
+if (offsetof<Gate>('filledMs') != GATE_FILLED_MS) ERROR('Gate.filledMs moved');
+if (offsetof<Gate>('queuedTotal') != GATE_QUEUED_TOTAL) ERROR('Gate.queuedTotal moved');
+if (offsetof<Gate>('head') != GATE_HEAD) ERROR('Gate.head moved');
+if (offsetof<Gate>('tail') != GATE_TAIL) ERROR('Gate.tail moved');
+if (offsetof<Gate>('waiting') != GATE_WAITING) ERROR('Gate.waiting moved');
+if (offsetof<Gate>('active') != GATE_ACTIVE) ERROR('Gate.active moved');
+if (offsetof<Gate>('allowance') != GATE_ALLOWANCE) ERROR('Gate.allowance moved');
+if (offsetof<Gate>('isFull') != GATE_IS_FULL) ERROR('Gate.isFull moved');
+if (offsetof<Gate>('wanted') != GATE_WANTED) ERROR('Gate.wanted moved');
+if (offsetof<Gate>('pool') != GATE_POOL) ERROR('Gate.pool moved');
+if (offsetof<Gate>() != GATE_BYTES) ERROR('Gate changed its size');
+
+/** Where a slot stands in admission: who counts it, and the lane that it waits in. */
+@unmanaged
+export class Place {
+  previous: u32;
+  next: u32;
+  sinceTick: u32;
+  lane: u16;
+  pool: u8;
+  marks: u8;
+}
+if (offsetof<Place>('previous') != PLACE_PREVIOUS) ERROR('Place.previous moved');
+if (offsetof<Place>('next') != PLACE_NEXT) ERROR('Place.next moved');
+if (offsetof<Place>('sinceTick') != PLACE_SINCE_TICK) ERROR('Place.sinceTick moved');
+if (offsetof<Place>('lane') != PLACE_LANE) ERROR('Place.lane moved');
+if (offsetof<Place>('pool') != PLACE_POOL) ERROR('Place.pool moved');
+if (offsetof<Place>('marks') != PLACE_MARKS) ERROR('Place.marks moved');
+if (offsetof<Place>() != PLACE_BYTES) ERROR('Place changed its size');
+if (POOL_IDS_MAX > 256) ERROR('a byte of Place is too small');
 
 @unmanaged
 export class Pool {

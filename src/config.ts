@@ -62,6 +62,9 @@ export interface ListenerConfig {
   keepAliveFactor: number;
   /** The same for a client with Keep Alive 0; 0: never. */
   idleTimeoutMs: number;
+  /** Of all workers together; 0: no limit. */
+  maxConnections: number;
+  maxConnectionsPerSource: number;
 }
 
 export interface PoolConfig {
@@ -75,8 +78,19 @@ export interface PoolConfig {
   drain: DrainConfig;
   rebalance: RebalanceConfig;
   orphans: OrphansConfig;
+  connectRate: ConnectRate;
+  /** Of those that connectRate lets wait. */
+  queue: { max: number; timeoutMs: number };
+  /** 0: no limit. */
+  maxConnections: number;
   /** What backends get that are added at runtime: the pool as it was written, with every default. */
   settings: PoolSettings;
+}
+
+/** CONNECTs a second that may be dialled, and how many at once after a quiet time; 0: no limit. */
+export interface ConnectRate {
+  rate: number;
+  burst: number;
 }
 
 export interface DrainConfig {
@@ -127,6 +141,9 @@ export interface BackendConfig {
   health: HealthConfig | null;
   /** From its return until it gets its whole share of the clients. */
   slowStartMs: number;
+  connectRate: ConnectRate;
+  /** 0: no limit. */
+  maxConnections: number;
 }
 
 export interface HealthConfig {
@@ -265,8 +282,12 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     connectTimeoutMs: listener.connect_timeout,
     keepAliveFactor: listener.keep_alive_factor,
     idleTimeoutMs: listener.idle_timeout,
+    maxConnections: listener.max_connections ?? 0,
+    maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
   };
 }
+
+const NO_RATE: ConnectRate = { rate: 0, burst: 0 };
 
 function normalisePool(name: string, pool: PoolSettings): PoolConfig {
   return {
@@ -278,6 +299,9 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     drain: { packets: pool.drain.packets, serverReference: pool.drain.server_reference ?? '', rate: pool.drain.rate },
     rebalance: pool.rebalance,
     orphans: pool.orphans,
+    connectRate: pool.connect_rate ?? NO_RATE,
+    queue: { max: pool.queue.max, timeoutMs: pool.queue.timeout },
+    maxConnections: pool.max_connections ?? 0,
     settings: pool,
   };
 }
@@ -293,6 +317,8 @@ function normaliseBackend(backend: BackendSettings, pool: PoolSettings): Backend
     failTimeoutMs: backend.fail_timeout,
     health: normaliseHealth(pool.health, backend.health_port ?? pool.health.port ?? address.port),
     slowStartMs: backend.slow_start ?? pool.slow_start,
+    connectRate: backend.connect_rate ?? NO_RATE,
+    maxConnections: backend.max_connections ?? 0,
   };
 }
 

@@ -11,10 +11,22 @@ export interface DataPlane {
   coldAddress(slot: number): number;
   /** VERDICT_*. `bytes` holds all that the client sent so far. */
   connectionDecide(slot: number, bytes: number, length: number): number;
-  /** After a dial that failed: VERDICT_DIAL or VERDICT_REFUSE. */
+  /** After a dial that failed: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
   connectionNext(slot: number): number;
   /** After a dial that found no port left at its source: the same. */
   connectionOutOfPorts(slot: number): number;
+  /** The next slot whose wait is over, NONE when there is none. Due until it says so, at every turn while anybody waits. */
+  connectionRelease(): number;
+  /** What is to be done with it: VERDICT_DIAL or VERDICT_REFUSE. */
+  connectionReleased(slot: number): number;
+  /** The slot has waited for queueLeftMs: VERDICT_*, VERDICT_QUEUE when it waits for something else now. */
+  connectionWaited(slot: number): number;
+  /** The client has left, or is refused. */
+  connectionLeaveQueue(slot: number): void;
+  /** How long the slot may wait. */
+  queueLeftMs(slot: number): number;
+  /** Until somebody's turn comes; NONE when nobody waits for a time. */
+  releaseDueMs(): number;
   /** A dial succeeded, and CONNECT is about to be sent. */
   connectionConnected(slot: number): void;
   /** The backend has taken the CONNECT. */
@@ -100,6 +112,8 @@ export function loadDataPlane(
     coldAddress: (slot) => plane.coldAddress(slot) >>> 0,
     memberAddress: (slot) => plane.memberAddress(slot) >>> 0,
     sourceAddress: (slot) => plane.sourceAddress(slot) >>> 0,
+    connectionRelease: () => plane.connectionRelease() >>> 0,
+    releaseDueMs: () => plane.releaseDueMs() >>> 0,
   };
 }
 

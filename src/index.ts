@@ -105,6 +105,8 @@ export interface Status {
   counters: Record<string, number>;
   /** Open at this moment. */
   connections: number;
+  /** Those of them that wait until they may be dialled. */
+  queued: number;
   backends: BackendStatus[];
 }
 
@@ -393,6 +395,7 @@ export class Tidegate {
       workers: supervisor.statuses(),
       counters: supervisor.totals.named(),
       connections: supervisor.totals.connections(),
+      queued: supervisor.totals.queued(),
       backends: backends.map((backend, index) => ({ ...this.#backendStatus(backend), sources: sources[index]! })),
     };
   }

@@ -1,6 +1,7 @@
 // Why connections end, as logs, metrics and the admin API name it. The names are stable: people alert by them.
 import {
   REASON_BACKEND_CLOSED,
+  REASON_BACKEND_CONNECTIONS,
   REASON_BACKEND_DOWN,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
@@ -8,9 +9,11 @@ import {
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_ID_REQUIRED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
   REASON_CONNECT_EXPECTED,
+  REASON_CONNECT_RATE,
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECT_TOO_LARGE,
   REASON_CONNECTIONS_MAX,
@@ -22,11 +25,13 @@ import {
   REASON_INTERNAL,
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_KICKED,
+  REASON_LISTENER_CONNECTIONS,
   REASON_NO_BACKEND,
   REASON_NONE,
   REASON_NOT_MQTT,
   REASON_NULL_CHARACTER,
   REASON_PASSWORD_WITHOUT_USERNAME,
+  REASON_POOL_CONNECTIONS,
   REASON_PORTS_EXHAUSTED,
   REASON_PROPERTY_DUPLICATE,
   REASON_PROPERTY_LENGTH,
@@ -34,10 +39,12 @@ import {
   REASON_PROPERTY_VALUE,
   REASON_PROTOCOL_NAME,
   REASON_PROTOCOL_VERSION,
+  REASON_QUEUE_TIMEOUT,
   REASON_REBALANCED,
   REASON_REMAINING_LENGTH,
   REASON_RESERVED_FLAG,
   REASON_SHUTDOWN,
+  REASON_SOURCE_CONNECTIONS,
   REASON_TLS_HELLO,
   REASON_TRAILING_BYTES,
   REASON_UTF8,
@@ -55,6 +62,7 @@ export interface Reason {
 }
 
 const client = (name: string): Reason => ({ name, status: 400, side: 'client' });
+const notAdmitted = (name: string): Reason => ({ name, status: 503, side: 'internal' });
 const ended = (name: string, side: Reason['side']): Reason => ({ name, status: 200, side });
 
 const byNumber: Record<number, Reason> = {
@@ -102,6 +110,13 @@ const byNumber: Record<number, Reason> = {
   [REASON_REBALANCED]: ended('rebalanced', 'internal'),
   [REASON_KICKED]: ended('kicked', 'internal'),
   [REASON_BACKEND_DOWN]: ended('backend_down', 'backend'),
+  [REASON_CONNECT_RATE]: notAdmitted('connect_rate'),
+  [REASON_QUEUE_TIMEOUT]: notAdmitted('queue_timeout'),
+  [REASON_CLIENT_LEFT_QUEUE]: { name: 'client_left_queue', status: 503, side: 'client' },
+  [REASON_LISTENER_CONNECTIONS]: notAdmitted('listener_connections'),
+  [REASON_SOURCE_CONNECTIONS]: notAdmitted('source_connections'),
+  [REASON_POOL_CONNECTIONS]: notAdmitted('pool_connections'),
+  [REASON_BACKEND_CONNECTIONS]: notAdmitted('backend_connections'),
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */

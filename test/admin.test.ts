@@ -102,7 +102,9 @@ testEveryEngine('status tells what happened', async (engine, context) => {
   );
   const status = statusSchema.parse(await balancer.status());
   assert.deepEqual([status.state, status.ready, status.engine, status.connections], ['running', true, engine, 20]);
-  assert.deepEqual(status.listeners, [{ name: 'mqtt', address: `127.0.0.1:${balancer.port}`, pool: 'brokers' }]);
+  const listener = { name: 'mqtt', address: `127.0.0.1:${balancer.port}`, pool: 'brokers' };
+  const unlimited = { max_connections: null, max_connections_per_source: null };
+  assert.deepEqual(status.listeners, [{ ...listener, connections: 20, ...unlimited }]);
   assert.deepEqual(
     status.workers.map(({ state, restarts, connections_max }) => [state, restarts, connections_max]),
     [
@@ -315,6 +317,39 @@ test('answers are as the OpenAPI file describes them, refusals too', async (cont
     await assertDescribed(method, path, { host: 'evil.example' });
     if (method !== 'GET') await assertDescribed(method, path);
   }
+});
+
+testEveryEngine('status and metrics show limits, and who waits', async (engine, context) => {
+  const { address } = await startBackend(context, hello);
+  const balancer = await startAdministered(context, {
+    engine,
+    backends: [{ address, connect_rate: { rate: 1 }, max_connections: 50 }],
+    listener: { max_connections: 70, max_connections_per_source: 60 },
+    pool: { queue: { timeout: '14s' }, max_connections: 40 },
+  });
+  const clients = Array.from({ length: 20 }, (_, index) =>
+    connectClient(balancer.port, { clientId: `device-${index}` }),
+  );
+  const status = await waitFor('a queue', async () => {
+    const now = statusSchema.parse(await balancer.status());
+    return now.listeners[0]!.connections === 20 && now;
+  });
+  const [listener] = status.listeners;
+  assert.deepEqual([listener!.max_connections, listener!.max_connections_per_source], [70, 60]);
+  const [pool] = status.pools;
+  const [backend] = pool!.backends;
+  assert.deepEqual([pool!.max_connections, backend!.max_connections], [40, 50]);
+  // One of them may be on its way out of the queue while it is looked at.
+  const seen = pool!.queued + backend!.connections;
+  assert.ok(Math.abs(seen - 20) <= 1 && Math.abs(backend!.queued - pool!.queued) <= 1, JSON.stringify(pool));
+  assert.ok(pool!.queued_total >= 15 && backend!.queued_total >= 15);
+  const { text } = await balancer.ask('/metrics');
+  assert.match(text, /^tidegate_pool_queued\{pool="brokers"\} 1\d$/m);
+  assert.match(text, /^tidegate_backend_queued\{.*\} 1\d$/m);
+  assert.match(text, /^tidegate_pool_connections_limit\{pool="brokers"\} 40$/m);
+  assert.match(text, /^tidegate_listener_connections\{listener="mqtt"\} 20$/m);
+  await balancer.stop();
+  for (const { socket } of await Promise.all(clients)) socket.destroy();
 });
 
 // ---- Metrics ---------------------------------------------------------------------------------------------------------

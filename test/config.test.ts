@@ -93,6 +93,8 @@ test('reads every key of the example', () => {
         connectTimeoutMs: 5000,
         keepAliveFactor: 1.5,
         idleTimeoutMs: 0,
+        maxConnections: 0,
+        maxConnectionsPerSource: 0,
       },
     ],
     pools: [
@@ -105,6 +107,9 @@ test('reads every key of the example', () => {
         drain: { packets: true, serverReference: '', rate: 50 },
         rebalance: { automatic: false, rate: 50, threshold: 1.1 },
         orphans: { close: 'auto', rate: 0 },
+        connectRate: { rate: 0, burst: 0 },
+        queue: { max: 10_000, timeoutMs: 10_000 },
+        maxConnections: 0,
       },
     ],
     accessLog: { path: '-', format: 'text' },
@@ -124,6 +129,8 @@ function backendOf(host: string) {
     backup: false,
     maxFails: 1,
     failTimeoutMs: 10_000,
+    connectRate: { rate: 0, burst: 0 },
+    maxConnections: 0,
     health: {
       probe: { type: 'mqtt', version: 4, username: null, password: null },
       intervalMs: 5000,
@@ -178,7 +185,7 @@ test('reads every option of a backend', () => {
 connect_timeout: 2s
 balance: { method: least_conn }
 backends:
-  - { address: "[2001:db8::1]:1884", weight: 0, backup: true, max_fails: 0, fail_timeout: 1m, slow_start: 30s }
+  - { address: "[2001:db8::1]:1884", weight: 0, backup: true, max_fails: 0, fail_timeout: 1m, slow_start: 30s, max_connections: 9, connect_rate: { rate: 5 } }
   - broker-1.example.net:1883`);
   assert.equal(pool.connectTimeoutMs, 2000);
   assert.equal(pool.balance.method, 'least_conn');
@@ -192,8 +199,53 @@ backends:
     failTimeoutMs: 60_000,
     health: null,
     slowStartMs: 30_000,
+    connectRate: { rate: 5, burst: 1 },
+    maxConnections: 9,
   });
   assert.equal(pool.backends[1]?.host, 'broker-1.example.net');
+});
+
+test('reads limits of listeners and pools', () => {
+  const { listeners, pools } = parseConfig(
+    `
+listeners: [{ bind: "0.0.0.0:1883", max_connections: 1000, max_connections_per_source: 10 }]
+pools:
+  brokers:
+    connect_rate: { rate: 500, burst: 50 }
+    queue: { max: 0, timeout: 14999ms }
+    max_connections: 900
+    backends: [a:1]`,
+    'test.yaml',
+  );
+  assert.deepEqual([listeners[0]!.maxConnections, listeners[0]!.maxConnectionsPerSource], [1000, 10]);
+  assert.deepEqual(pools[0]!.connectRate, { rate: 500, burst: 50 });
+  assert.deepEqual(pools[0]!.queue, { max: 0, timeoutMs: 14_999 });
+  assert.equal(pools[0]!.maxConnections, 900);
+});
+
+test('a queue timeout stays below the time after which brokers drop a silent socket', () => {
+  const rated = 'connect_rate: { rate: 1 }\nbackends: [a:1]';
+  for (const timeout of ['15s', '1m', '0s', 'soon']) {
+    assert.match(
+      faultsOf(withPool(`queue: { timeout: ${timeout} }\n${rated}`)).join(),
+      /queue\.timeout: expected a duration above 0 and /,
+    );
+  }
+});
+
+test('a queue without anything to wait for is refused, and so are rates and limits of 0', () => {
+  const faults = (text: string) => faultsOf(withPool(text)).join();
+  assert.match(
+    faults('queue: { max: 5 }\nbackends: [a:1]'),
+    /queue: expected only with a connect_rate, here or of a backend/,
+  );
+  assert.equal(faults('queue: { max: 5 }\nbackends: [{ address: a:1, connect_rate: { rate: 1 } }]'), '');
+  assert.match(
+    faults('connect_rate: { burst: 5 }\nbackends: [a:1]'),
+    /connect_rate\.rate: expected a whole number from 1/,
+  );
+  assert.match(faults('connect_rate: 5\nbackends: [a:1]'), /connect_rate: expected a mapping with rate and burst/);
+  assert.match(faults('max_connections: 0\nbackends: [a:1]'), /max_connections: expected a whole number from 1/);
 });
 
 /** The health of the only backend, a:1. */
@@ -766,11 +818,11 @@ function undescribed(node: SchemaNode, path: string): string[] {
   ];
 }
 
-test('the JSON Schema asks for listeners and pools, and in them only for the addresses', () => {
+test('the JSON Schema asks for listeners and pools, and in them only for addresses and rates', () => {
   const text = JSON.stringify(schema());
   assert.deepEqual(
     [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
-    ['["bind"]', '["address"]', '["backends"]', '["listeners","pools"]'],
+    ['["bind"]', '["rate"]', '["address"]', '["rate"]', '["backends"]', '["listeners","pools"]'],
   );
 });
 

@@ -14,6 +14,8 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     connectTimeoutMs: 1000,
     keepAliveFactor: 1.5,
     idleTimeoutMs: 0,
+    maxConnections: 0,
+    maxConnectionsPerSource: 0,
   };
 };
 

@@ -71,24 +71,32 @@ const structs = {
   CONNECT: 'Connect',
   COLD: 'Cold',
   RECORD: 'AccessRecord',
+  LISTENER_LIMITS: 'ListenerLimits',
+  POOL_LIMITS: 'PoolLimits',
+  BACKEND_LIMITS: 'BackendLimits',
+  ADMISSION: 'Admission',
+  GATE: 'Gate',
+  PLACE: 'Place',
 };
 /** What has a struct's prefix but is no field of it: where it lies, areas behind or inside it, bits, limits. */
 const fieldless = [
   /^HEADER_(OFFSET|BYTES|SETTINGS|REGIONS|LISTENER_FDS|RING_PARAMS|ENTER_ARGUMENT|TIMEOUT|WAKE_VALUE|OPTION_ON|OPTION_OFF)$/,
   /^HEADER_(RANDOM_STATE|CONNECT|ACCEPTING|CLOSED_BELOW|LISTENER_ACTIVE|ORPHANS_DUE_MS|KEEP_ALIVE_BOUNDS|AGE_BOUNDS)$/,
   /^COUNTERS_(REASONS|PROTOCOLS|CONNECTS|KEEP_ALIVES|KEEP_ALIVES_LAST|AGES|BYTES)$/,
-  /^SNAPSHOT_(HALF_BYTES|LISTENERS|POOLS|BLOCKS)$/,
+  /^SNAPSHOT_(HALF_BYTES|LISTENERS|POOLS|BLOCKS|(LISTENER|POOL|BACKEND)_LIMITS)$/,
   /^CONNECT_(FLAG_\w+|BYTES_LIMIT)$/,
   /^RECORD_(SKIP|KEPT_SHIFT)$/,
-  /^SOURCE_(IDS_MAX|ANY|REST_MS)$/,
+  /^SOURCE_(IDS_MAX|ANY|REST_MS|COUNT_BYTES)$/,
   /^POOL_IDS_MAX$/,
+  /^ADMISSION_BYTES$/,
 ];
 
 test('every offset of a shared struct is checked under its class', () => {
   const memory = readFileSync(join(root, 'assembly/memory.ts'), 'utf8');
   const layout = readFileSync(join(root, 'assembly/layout.ts'), 'utf8');
   const unchecked = [...layout.matchAll(/^export const (\w+) = /gm)].flatMap(([, name = '']) => {
-    const prefix = /^(BACKEND_COUNTERS|SOURCE_COUNTERS|[A-Z]+)_/.exec(name)?.[1] ?? '';
+    const prefix =
+      /^(BACKEND_COUNTERS|SOURCE_COUNTERS|LISTENER_LIMITS|POOL_LIMITS|BACKEND_LIMITS|[A-Z]+)_/.exec(name)?.[1] ?? '';
     if (!Object.hasOwn(structs, prefix) || fieldless.some((pattern) => pattern.test(name))) return [];
     const struct = structs[prefix as keyof typeof structs];
     const check = new RegExp(`offsetof<${struct}>\\(('\\w+')?\\) != ${name}\\)`);

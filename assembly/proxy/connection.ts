@@ -13,6 +13,7 @@ import {
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NONE,
   VERDICT_DIAL,
+  VERDICT_QUEUE,
   VERDICT_REFUSE,
 } from '../layout';
 
@@ -23,10 +24,12 @@ import { referringDisconnectBytes, SERVER_DISCONNECT_BYTES, writeDisconnect } fr
 import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
+import { admit, attachAdmission, leave, nextReleased, onQueueTimer } from './admission';
 import { attachClientIds, forgetClientId } from './client-id';
-import { chooseBackend, decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
+import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
 import { evictionOf } from './evictions';
 import { countAnswer, countConnected, countEnd } from './figures';
+import { stepOut } from './queue';
 import { writeRecord } from './records';
 import { restSource, sourceOf } from './sources';
 import {
@@ -47,6 +50,7 @@ import {
   PHASE_DIALLING,
   PHASE_FREE,
   PHASE_OPEN,
+  PHASE_QUEUED,
   PHASE_READING,
   setPhase,
   takeSlot,
@@ -89,11 +93,38 @@ export function beginLife(slot: u32, listener: u32): void {
 export function connectionDecide(slot: u32, bytes: usize, length: u32): u32 {
   assert(hot(slot).phase == PHASE_READING);
   const verdict = decide(slot, bytes, length);
+  return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
+}
+
+function follow(slot: u32, verdict: u32): u32 {
   if (verdict == VERDICT_DIAL) setPhase(slot, PHASE_DIALLING);
+  else if (verdict == VERDICT_QUEUE) setPhase(slot, PHASE_QUEUED);
   return verdict;
 }
 
-/** The dial failed: VERDICT_DIAL with another member chosen, or VERDICT_REFUSE. */
+/** The next slot whose wait is over, NONE when there is none; connectionReleased says what is to be done with it. */
+export function connectionRelease(): u32 {
+  const slot = nextReleased();
+  if (slot != NONE && cold(slot).backend != NONE) setPhase(slot, PHASE_DIALLING);
+  return slot;
+}
+
+export function connectionReleased(slot: u32): u32 {
+  return hot(slot).phase == PHASE_DIALLING ? VERDICT_DIAL : VERDICT_REFUSE;
+}
+
+/** The slot has waited for as long as it may: VERDICT_QUEUE when it waits for something else now. */
+export function connectionWaited(slot: u32): u32 {
+  assert(hot(slot).phase == PHASE_QUEUED);
+  return follow(slot, onQueueTimer(slot));
+}
+
+/** The client has left, or is refused: nobody waits in its place. */
+export function connectionLeaveQueue(slot: u32): void {
+  stepOut(slot);
+}
+
+/** The dial failed: VERDICT_DIAL with another member chosen, VERDICT_QUEUE or VERDICT_REFUSE. */
 export function connectionNext(slot: u32): u32 {
   const line = cold(slot);
   assert(line.backend != NONE);
@@ -104,15 +135,20 @@ export function connectionNext(slot: u32): u32 {
 
 /**
  * The source had no port left for the dial, which says nothing of the backend: VERDICT_DIAL with another source or, when
- * all of them rest, another member; or VERDICT_REFUSE.
+ * all of them rest, another member; or VERDICT_QUEUE, or VERDICT_REFUSE.
  */
 export function connectionOutOfPorts(slot: u32): u32 {
   const line = cold(slot);
   const backend = line.backend;
   assert(backend != NONE);
   restSource(line);
+  // The place that it has there is kept meanwhile: whoever counts must not see it free.
+  const counters = backendCounters(backend);
+  counters.active++;
   dropBackend(line);
-  if (isOfSnapshot(slot) && takeBackend(slot, backend)) return VERDICT_DIAL;
+  const isTaken = isOfSnapshot(slot) && takeBackend(slot, backend);
+  counters.active--;
+  if (isTaken) return VERDICT_DIAL;
   hot(slot).flags |= FLAG_OUT_OF_PORTS;
   return chooseAgain(slot);
 }
@@ -126,9 +162,7 @@ function chooseAgain(slot: u32): u32 {
     line.pool = <u8>pool;
     line.tried = 0;
   }
-  const verdict = chooseBackend(slot);
-  assert(verdict == VERDICT_DIAL || verdict == VERDICT_REFUSE);
-  return verdict;
+  return follow(slot, admit(slot));
 }
 
 /** The slot's pool and member are numbers of the snapshot in force. */
@@ -295,6 +329,7 @@ export function endLife(slot: u32): void {
   writeRecord(slot);
   dropBackend(line);
   forgetClientId(line);
+  leave(slot);
 }
 
 /** Milliseconds from accept to a complete CONNECT. */
@@ -320,6 +355,7 @@ export function sourceAddress(slot: u32): usize {
 /** Ends every connection of a worker that died: called by the main thread over that worker's memory. */
 export function sweep(reason: u32): void {
   attachTable();
+  attachAdmission();
   attachClientIds();
   observeSnapshot();
   for (let slot: u32 = 0; slot < header().connectionsMax; slot++) {

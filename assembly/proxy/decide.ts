@@ -38,7 +38,10 @@ import {
   hot,
 } from './table';
 
-/** `bytes` are all that the client sent so far. On VERDICT_REFUSE the cold line's reason says why. */
+/**
+ * `bytes` are all that the client sent so far. VERDICT_DIAL: the CONNECT is whole, and a backend may be looked for. On
+ * VERDICT_REFUSE the cold line's reason says why.
+ */
 export function decide(slot: u32, bytes: usize, length: u32): u32 {
   const found = changetype<Connect>(HEADER_OFFSET + HEADER_CONNECT);
   const state = parseConnect(bytes, length, snapshot().connectMaxBytes, found);
@@ -64,7 +67,7 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
     line.framingFromBackend = FRAMING_UNKNOWN;
   }
   takeKey(slot, line, pool, found, bytes);
-  return chooseBackend(slot);
+  return VERDICT_DIAL;
 }
 
 /** It came through a listener that was removed since, and the pool was too. */
@@ -80,20 +83,35 @@ export function chooseBackend(slot: u32): u32 {
     if (takeBackend(slot, memberAt(pool, index).backend)) return VERDICT_DIAL;
     hot(slot).flags |= FLAG_OUT_OF_PORTS;
   }
-  const outOfPorts = (hot(slot).flags & FLAG_OUT_OF_PORTS) != 0;
-  cold(slot).reason = <u16>(outOfPorts ? REASON_PORTS_EXHAUSTED : REASON_NO_BACKEND);
+  cold(slot).reason = <u16>noneLeftReason(slot);
   return VERDICT_REFUSE;
 }
 
+/** Why no candidate is left. */
+export function noneLeftReason(slot: u32): u32 {
+  return (hot(slot).flags & FLAG_OUT_OF_PORTS) != 0 ? REASON_PORTS_EXHAUSTED : REASON_NO_BACKEND;
+}
+
 function chooseMember(slot: u32, pool: Pool): u32 {
-  const line = cold(slot);
-  const keyed = (hot(slot).flags & FLAG_KEYED) != 0;
+  const index = bestMember(slot, pool, cold(slot).tried);
+  if (index != NONE) takeMember(slot, index);
+  return index;
+}
+
+/** The choice for the slot when the members of `barred` are no candidates; NONE when none is left. */
+export function bestMember(slot: u32, pool: Pool, barred: u64): u32 {
   const random = HEADER_OFFSET + HEADER_RANDOM_STATE;
-  const index = choose(pool, keyed, line.keyHash, line.tried, healthBase, backendCountersRegion, random);
-  if (index == NONE) return NONE;
+  return choose(pool, isKeyed(slot), cold(slot).keyHash, barred, healthBase, backendCountersRegion, random);
+}
+
+export function isKeyed(slot: u32): bool {
+  return (hot(slot).flags & FLAG_KEYED) != 0;
+}
+
+export function takeMember(slot: u32, index: u32): void {
+  const line = cold(slot);
   line.tried |= (<u64>1) << index;
   line.member = <u8>index;
-  return index;
 }
 
 /** The slot dials this backend of its pool; false when no source has a port left for it. */

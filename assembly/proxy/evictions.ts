@@ -25,6 +25,7 @@ import {
   PHASE_GREETING,
   PHASE_LEAVING,
   PHASE_OPEN,
+  PHASE_QUEUED,
   PHASE_READING,
   slotsEnd,
 } from './table';
@@ -59,7 +60,7 @@ function isDue(entry: Eviction): bool {
 // Who is being refused, or closed, goes anyway.
 function mayBeAbrupt(phase: u32): bool {
   if (phase == PHASE_READING || phase == PHASE_DIALLING || phase == PHASE_GREETING) return true;
-  return phase == PHASE_OPEN || phase == PHASE_LEAVING;
+  return phase == PHASE_OPEN || phase == PHASE_LEAVING || phase == PHASE_QUEUED;
 }
 
 // The ring's place will be written again. Which candidates were tried matters no more: what the entry says beside whom it

@@ -27,6 +27,7 @@ import {
   nobodyLeft,
   onCompletion,
   onTimer,
+  releaseQueued,
   relieve,
   sendDirty,
   startProxy,
@@ -89,6 +90,7 @@ export function turn(): bool {
   if (lateMs > PAUSED_MS) graceEndMs = header().clockMs + GRACE_MS;
   count().turns++;
   count().completions += completions;
+  releaseQueued();
   if (header().clockMs >= graceEndMs) expireTimers(onTimer); // after what came in time was seen
   sendDirty();
   feedStarved();

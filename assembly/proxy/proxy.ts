@@ -18,6 +18,7 @@ import {
   REASON_BUFFERS_SHORT,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
   REASON_CONNECT_TIMEOUT,
@@ -28,6 +29,7 @@ import {
   STALL_WHEN_SHORT_MS,
   VERDICT_DIAL,
   VERDICT_MORE,
+  VERDICT_QUEUE,
   WHEEL_TICK_MS,
 } from '../layout';
 import { Member } from '../memory';
@@ -73,6 +75,7 @@ import {
   slotOf,
 } from '../uring/ops';
 import { noteStarved, trimBuffers } from '../uring/ring';
+import { queueLeftMs, releaseDueMs } from './admission';
 import {
   appendBuffer,
   borrowBuffer,
@@ -96,13 +99,17 @@ import {
   connectionDialled,
   connectionFarewell,
   connectionFramed,
+  connectionLeaveQueue,
   connectionMayCut,
   connectionNext,
   connectionOrphaned,
   connectionOutOfPorts,
   connectionRefusal,
+  connectionRelease,
+  connectionReleased,
   connectionRest,
   connectionSaysGoodbye,
+  connectionWaited,
   connectTimeoutMs,
   countFromClient,
   countToClient,
@@ -133,6 +140,7 @@ import {
   PHASE_GREETING,
   PHASE_LEAVING,
   PHASE_OPEN,
+  PHASE_QUEUED,
   PHASE_READING,
   PHASE_REFUSING,
   setPhase,
@@ -434,7 +442,7 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     buffer = flags >> IORING_CQE_BUFFER_SHIFT;
     takeBuffer(buffer, max<i32>(result, 0));
   }
-  if (line.phase >= <u32>PHASE_REFUSING || result <= 0) {
+  if (isParting(line.phase) || result <= 0) {
     if (buffer != NONE) giveBackBuffer(buffer);
     if (line.phase == PHASE_CLOSING) return join(slot);
     if (result <= 0) return onReceiveEnd(slot, side, result);
@@ -444,6 +452,11 @@ function onReceive(slot: u32, side: u32, result: i32, flags: u32): void {
     if (line.phase == PHASE_FREE || line.phase == PHASE_CLOSING) return;
   }
   armReceive(slot, side);
+}
+
+// What still comes is dropped.
+function isParting(phase: u32): bool {
+  return phase == PHASE_REFUSING || phase == PHASE_CLOSING || phase == PHASE_LEAVING;
 }
 
 function onBytes(slot: u32, side: u32, buffer: u32, received: u32): void {
@@ -482,6 +495,7 @@ function onReceiveEnd(slot: u32, side: u32, result: i32): void {
   if (result < 0) return onReset(slot, side);
   line.flags |= FLAG_ENDED << side;
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
+  if (line.phase == PHASE_QUEUED) return closeConnection(slot, REASON_CLIENT_LEFT_QUEUE);
   if (line.phase == PHASE_REFUSING) return onRefusedEnd(slot);
   if (line.phase == PHASE_LEAVING) return leaveFurther(slot);
   noteReason(slot, side == CLIENT ? REASON_CLIENT_CLOSED : REASON_BACKEND_CLOSED);
@@ -495,6 +509,7 @@ function onReset(slot: u32, side: u32): void {
   const reason = side == CLIENT ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
   if (line.phase == PHASE_LEAVING) return onGone(slot, side);
+  if (line.phase == PHASE_QUEUED) return closeConnection(slot, REASON_CLIENT_LEFT_QUEUE);
   if (line.phase != PHASE_OPEN) return closeConnection(slot, reason);
   noteReason(slot, reason);
   line.flags |= (FLAG_ENDED | FLAG_RESET) << side;
@@ -564,7 +579,8 @@ export function feedStarved(): void {
 /** How long the worker may sleep, as far as it depends on what it lacks. */
 export function impatienceMs(longestMs: u32): u32 {
   if (starvedHead != NONE && buffersFree() > 0) return 0;
-  return header().clockMs < acceptPauseEndMs ? min<u32>(longestMs, ACCEPT_PAUSE_MS) : longestMs;
+  const asked = min(longestMs, releaseDueMs());
+  return header().clockMs < acceptPauseEndMs ? min<u32>(asked, ACCEPT_PAUSE_MS) : asked;
 }
 
 // ---- Read ------------------------------------------------------------------------------------------------------------
@@ -581,8 +597,13 @@ function readConnect(slot: u32): void {
   }
   const verdict = connectionDecide(slot, at, length);
   if (verdict == VERDICT_MORE) return holdPartial(slot);
+  follow(slot, verdict);
+}
+
+function follow(slot: u32, verdict: u32): void {
   clearTimer(slot);
   if (verdict == VERDICT_DIAL) armDial(slot);
+  else if (verdict == VERDICT_QUEUE) wait(slot);
   else refuse(slot);
 }
 
@@ -593,6 +614,30 @@ function holdPartial(slot: u32): void {
   cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
   clearTimer(slot);
   refuse(slot);
+}
+
+// ---- Queued ----------------------------------------------------------------------------------------------------------
+
+// Whoever waits keeps the buffer of its CONNECT. While those are short, it can't: others, who are served, need them.
+function wait(slot: u32): void {
+  if (hot(slot).flags & FLAG_ENDED) return closeConnection(slot, REASON_CLIENT_LEFT_QUEUE);
+  if (buffersShort()) {
+    cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
+    return refuse(slot);
+  }
+  dropBackendFile(slot);
+  setTimer(slot, queueLeftMs(slot));
+}
+
+// A dial that was given up may still come about: its broker would have a silent socket for as long as the client waits.
+function dropBackendFile(slot: u32): void {
+  if (hot(slot).flags & FLAG_BACKEND_FILE) prepClose(slot, BACKEND);
+  hot(slot).flags &= ~FLAG_BACKEND_FILE;
+}
+
+/** Due at every turn: dials for those whose time has come, as many as there are tokens. */
+export function releaseQueued(): void {
+  for (let slot = connectionRelease(); slot != NONE; slot = connectionRelease()) follow(slot, connectionReleased(slot));
 }
 
 // ---- Dialled ---------------------------------------------------------------------------------------------------------
@@ -608,15 +653,16 @@ function armDial(slot: u32): void {
 function onDial(slot: u32, result: i32): void {
   answered(slot, OP_DIAL);
   if (hot(slot).phase == PHASE_CLOSING) return join(slot);
-  if (result == -EADDRNOTAVAIL || result == -EADDRINUSE) return tryAgain(slot, connectionOutOfPorts(slot));
-  if (result < 0) return tryAgain(slot, connectionNext(slot));
+  // The client has noticed nothing yet, and its bytes are still here.
+  if (result == -EADDRNOTAVAIL || result == -EADDRINUSE) return follow(slot, connectionOutOfPorts(slot));
+  if (result < 0) return follow(slot, connectionNext(slot));
   connectionConnected(slot);
   setPhase(slot, PHASE_GREETING);
   armSend(slot, CLIENT);
 }
 
 function onGreeted(slot: u32, result: i32): void {
-  if (result <= 0) return tryAgain(slot, connectionNext(slot));
+  if (result <= 0) return follow(slot, connectionNext(slot));
   clearTimer(slot);
   connectionDialled(slot);
   setOpenTimer(slot);
@@ -624,16 +670,10 @@ function onGreeted(slot: u32, result: i32): void {
   onSent(slot, CLIENT, result);
 }
 
-// The client has noticed nothing yet, and its bytes are still here.
-function tryAgain(slot: u32, verdict: u32): void {
-  clearTimer(slot);
-  if (verdict == VERDICT_DIAL) armDial(slot);
-  else refuse(slot);
-}
-
 // ---- Refused ---------------------------------------------------------------------------------------------------------
 
 function refuse(slot: u32): void {
+  connectionLeaveQueue(slot);
   setPhase(slot, PHASE_REFUSING);
   dropAll(direction(slot, CLIENT));
   setTimer(slot, REFUSAL_MS);
@@ -810,6 +850,8 @@ export function onTimer(slot: u32): void {
   if (phase == PHASE_READING) {
     cold(slot).reason = <u16>REASON_CONNECT_TIMEOUT;
     refuse(slot);
+  } else if (phase == PHASE_QUEUED) {
+    follow(slot, connectionWaited(slot));
   } else if (phase == PHASE_DIALLING || phase == PHASE_GREETING) {
     cancelPending(slot, OP_SEND, OP_DIAL); // the answer, ECANCELED, leads to the next candidate
   } else if (phase == PHASE_CLOSING) {
@@ -1120,6 +1162,7 @@ function closeConnection(slot: u32, reason: u32): void {
   const line = hot(slot);
   assert(line.phase != PHASE_CLOSING && line.phase != PHASE_FREE);
   noteReason(slot, reason);
+  connectionLeaveQueue(slot);
   setPhase(slot, PHASE_CLOSING);
   // At once, but for what a send still reads: others may be waiting for these buffers, this slot among them.
   for (let side = CLIENT; side <= BACKEND; side++) {

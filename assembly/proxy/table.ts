@@ -19,6 +19,7 @@ import {
   PHASE_GREETING,
   PHASE_LEAVING,
   PHASE_OPEN,
+  PHASE_QUEUED,
   PHASE_READING,
   PHASE_REFUSING,
   SOURCE_IDS_MAX,
@@ -78,6 +79,8 @@ if (offsetof<Hot>('flags') != HOT_FLAGS) ERROR('Hot.flags moved');
 //     |                     v           v               v      v
 //     +---------------------------- CLOSING: until nothing is pending
 //
+//   READING, DIALLING, GREETING -> QUEUED -> DIALLING, REFUSING, CLOSING
+//
 export {
   FLAG_ANSWERED,
   FLAG_KEYED,
@@ -88,6 +91,7 @@ export {
   PHASE_GREETING,
   PHASE_LEAVING,
   PHASE_OPEN,
+  PHASE_QUEUED,
   PHASE_READING,
   PHASE_REFUSING,
 };
@@ -235,11 +239,12 @@ export function abandonSlot(slot: u32): void {
 const FOLLOWERS = memory.data<u16>([
   (1 << 1) | (1 << 2), // FREE: ACCEPTING, READING
   (1 << 0) | (1 << 2), // ACCEPTING: FREE, READING
-  (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7), // READING: FREE (portable), DIALLING, REFUSING, CLOSING
-  (1 << 0) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7), // DIALLING: again, GREETING, OPEN (portable), ...
-  (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7), // GREETING: DIALLING, OPEN, REFUSING, CLOSING
+  (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7) | (1 << 9), // READING: FREE (portable), DIALLING, REFUSING, CLOSING, QUEUED
+  (1 << 0) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 9), // DIALLING: again, GREETING, OPEN (portable), ...
+  (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 9), // GREETING: DIALLING, OPEN, REFUSING, CLOSING, QUEUED
   (1 << 0) | (1 << 7) | (1 << 8), // OPEN: FREE (portable), CLOSING, LEAVING
   1 << 7, // REFUSING: CLOSING
   1 << 0, // CLOSING: FREE
   1 << 7, // LEAVING: CLOSING
+  (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7) | (1 << 9), // QUEUED: FREE (portable), DIALLING, REFUSING, CLOSING, again
 ]);

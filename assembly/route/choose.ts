@@ -47,8 +47,7 @@ export function choose(
   }
   for (let pass: u32 = 0; pass < 4; pass++) {
     const backup = pass & 1;
-    const wantedHealth = pass < 2 ? HEALTH_UP : HEALTH_SUSPECT;
-    const eligible = eligibleMembers(pool, backup, wantedHealth, tried, health);
+    const eligible = eligibleMembers(pool, backup, healthOfPass(pass), tried, health);
     if (eligible == 0) continue;
     if (pool.method == METHOD_LEAST_CONN) return leastConnections(pool, eligible, health, counters);
     if (pool.method == METHOD_RANDOM_TWO) return randomTwo(pool, eligible, health, counters, random);
@@ -62,6 +61,15 @@ export function choose(
   return NONE;
 }
 
+/** A bit for each member among which `choose` takes its pick; 0 when it finds none. */
+export function candidates(pool: Pool, tried: u64, health: usize): u64 {
+  for (let pass: u32 = 0; pass < 4; pass++) {
+    const eligible = eligibleMembers(pool, pass & 1, healthOfPass(pass), tried, health);
+    if (eligible != 0) return eligible;
+  }
+  return 0;
+}
+
 /** The answer in nearly every case: one of the three members that the row holds ready. */
 function firstOfRow(pool: Pool, keyHash: u64, tried: u64, health: usize): u32 {
   const row = changetype<usize>(pool) + pool.table + rowOf(pool, keyHash) * ROW_BYTES;
@@ -72,6 +80,10 @@ function firstOfRow(pool: Pool, keyHash: u64, tried: u64, health: usize): u32 {
     if (!isWithheld(pool, member, keyHash, health)) return member;
   }
   return NONE;
+}
+
+function healthOfPass(pass: u32): u32 {
+  return pass < 2 ? HEALTH_UP : HEALTH_SUSPECT;
 }
 
 /** A bit for each member that this pass may choose. */

@@ -42,6 +42,9 @@ export const backendSchema = z.strictObject({
   weight: count(),
   backup: z.boolean(),
   connections: count().describe('Open now, and those that are being made.'),
+  max_connections: count().nullable().describe('null: no limit.'),
+  queued: count().describe('Clients that wait now until they may be dialled, to this backend and no other.'),
+  queued_total: count().describe('Clients that have waited for it since the start.'),
   chosen: count().describe('Times that it was the choice.'),
   connects: count().describe('Connects that succeeded.'),
   connect_failures: count(),
@@ -75,6 +78,7 @@ function backendDocument(backend: Backend, sources: readonly SourceStatus[], bal
   const figures = supervisor.totals.figuresOf(id);
   const { connect, connack } = latencies.of(id, figures);
   const { chosen, connects, failures, bytesTo, bytesFrom } = supervisor.totals.sumsOf(id);
+  const { queued, queuedTotal } = supervisor.totals.queueOfBackend(id);
   return {
     address: config.address,
     state,
@@ -87,6 +91,9 @@ function backendDocument(backend: Backend, sources: readonly SourceStatus[], bal
     weight: config.weight,
     backup: config.backup,
     connections: supervisor.totals.activeOf(id),
+    max_connections: config.maxConnections || null,
+    queued,
+    queued_total: queuedTotal,
     chosen,
     connects,
     connect_failures: failures,

@@ -1,7 +1,7 @@
 // GET /metrics: what is shown to Prometheus, and under which names. Units are seconds and bytes; what only grows ends in
 // _total. Each number is summed when it is asked for: nothing is counted twice, and nobody pays while nobody asks.
 import { formatAddress } from '../config/address.ts';
-import { type Balancer, standingOf, whyNotReady } from '../control/balancer.ts';
+import { type Balancer, queueOf, standingOf, whyNotReady } from '../control/balancer.ts';
 import { connackCounts, connackSeconds, connectSeconds } from '../control/figures.ts';
 import type { HealthState } from '../control/health/trial.ts';
 import { MOVE_KINDS } from '../control/moves/goal.ts';
@@ -28,6 +28,7 @@ export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Fam
     ...answerFamilies(balancer),
     ...sourceFamilies(balancer),
     ...moveFamilies(balancer),
+    ...admissionFamilies(balancer),
     ...loopFamilies(balancer),
     ...processFamilies(figures),
   ];
@@ -262,6 +263,58 @@ function sourceFamilies({ supervisor, backends }: Balancer): Family[] {
     gauge('tidegate_source_ports_free', 'Ports left for more, as far as this process knows.', ...each((s) => s.free)),
     counter('tidegate_source_exhausted_total', 'Connects that found no port left.', ...each((s) => s.exhausted)),
   ];
+}
+
+function admissionFamilies({ config, groups, backends, supervisor: { totals } }: Balancer): Family[] {
+  const pools = config.pools.map(({ name, maxConnections }) => ({
+    labels: { pool: name },
+    limit: maxConnections,
+    ...queueOf(name, backends, totals),
+  }));
+  const members = backends.map((backend) => ({
+    labels: labelsOf(backend),
+    limit: backend.config.maxConnections,
+    ...totals.queueOfBackend(backend.id),
+  }));
+  const limitOf = new Map(config.listeners.map(({ name, maxConnections }) => [name, maxConnections]));
+  const listeners = groups.map(({ name, index }) => ({
+    labels: { listener: name },
+    limit: limitOf.get(name)!,
+    active: totals.admittedOf(index),
+  }));
+  return [
+    gauge('tidegate_pool_queued', 'Clients that wait until they may be dialled.', ...valuesOf(pools, (p) => p.queued)),
+    counter('tidegate_pool_queued_total', 'Clients that had to wait.', ...valuesOf(pools, (p) => p.queuedTotal)),
+    gauge('tidegate_pool_connections_limit', 'max_connections of the pool, where it has one.', ...limitsOf(pools)),
+    gauge(
+      'tidegate_backend_queued',
+      'Clients that wait for this backend and no other.',
+      ...valuesOf(members, (m) => m.queued),
+    ),
+    counter('tidegate_backend_queued_total', 'Clients that had to.', ...valuesOf(members, (m) => m.queuedTotal)),
+    gauge('tidegate_backend_connections_limit', 'max_connections of it, where it has one.', ...limitsOf(members)),
+    gauge(
+      'tidegate_listener_connections',
+      'Clients of the listener whose CONNECT was taken.',
+      ...valuesOf(listeners, (l) => l.active),
+    ),
+    gauge('tidegate_listener_connections_limit', 'max_connections of it, where it has one.', ...limitsOf(listeners)),
+  ];
+}
+
+interface Labelled {
+  labels: Record<string, string>;
+}
+
+function valuesOf<Item extends Labelled>(items: readonly Item[], numberOf: (item: Item) => number) {
+  return items.map((item) => ({ labels: item.labels, value: numberOf(item) }));
+}
+
+function limitsOf(items: readonly (Labelled & { limit: number })[]) {
+  return valuesOf(
+    items.filter(({ limit }) => limit > 0),
+    ({ limit }) => limit,
+  );
 }
 
 function labelsOf({ pool, config }: Backend): { pool: string; backend: string } {

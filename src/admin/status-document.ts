@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { formatAddress } from '../config/address.ts';
 import type { PoolConfig } from '../config.ts';
-import { type Balancer, whyNotReady } from '../control/balancer.ts';
+import { type Balancer, queueOf, whyNotReady } from '../control/balancer.ts';
+import type { ListenerGroup } from '../control/listeners.ts';
 import { reasons } from '../reasons.ts';
 import { version } from '../version.ts';
 import { type BackendDocument, backendDocuments, backendSchema } from './backend-document.ts';
@@ -20,7 +21,19 @@ const poolSchema = z.strictObject({
   connections: count(),
   connects_by_protocol: byProtocolSchema,
   rebalance: moveSchema.nullable().describe('Clients being moved to where they belong, now.'),
+  max_connections: count().nullable().describe('null: no limit.'),
+  queued: count().describe('Clients that wait now until they may be dialled.'),
+  queued_total: count().describe('Clients that have waited since the start.'),
   backends: z.array(backendSchema),
+});
+
+const listenerSchema = z.strictObject({
+  name: z.string(),
+  address: z.string(),
+  pool: z.string(),
+  connections: count().describe('Clients whose CONNECT was taken, those that wait among them.'),
+  max_connections: count().nullable().describe('null: no limit.'),
+  max_connections_per_source: count().nullable().describe('null: no limit.'),
 });
 
 const workerSchema = z.strictObject({
@@ -60,7 +73,7 @@ export const statusSchema = z
     engine_reason: z.string(),
     connections: count().describe('Open now.'),
     workers: z.array(workerSchema),
-    listeners: z.array(z.strictObject({ name: z.string(), address: z.string(), pool: z.string() })),
+    listeners: z.array(listenerSchema),
     pools: z.array(poolSchema),
     connects_by_protocol: byProtocolSchema.describe(
       'CONNECTs that could be read, by MQTT version; other: refused for their version.',
@@ -77,7 +90,6 @@ export function statusDocument(balancer: Balancer): StatusDocument {
   const problem = whyNotReady(balancer);
   const documents = [...backendDocuments(balancer)];
   const membersOf = (name: string) => documents.flatMap(([{ pool }, document]) => (pool === name ? [document] : []));
-  const poolOf = new Map(config.listeners.map(({ name, pool }) => [name, pool]));
   return {
     version: version(),
     node: process.version,
@@ -91,11 +103,7 @@ export function statusDocument(balancer: Balancer): StatusDocument {
     engine_reason: engineReason,
     connections: supervisor.totals.connections(),
     workers: supervisor.statuses().map((worker) => ({ ...worker, connections_max: capacity.connectionsMax })),
-    listeners: groups.map(({ name, host, port }) => ({
-      name,
-      address: formatAddress({ host, port }),
-      pool: poolOf.get(name) ?? '',
-    })),
+    listeners: groups.map((group) => listenerDocument(group, balancer)),
     pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name), balancer)),
     connects_by_protocol: supervisor.totals.connectsByProtocol(),
     counters: countersDocument(balancer),
@@ -103,13 +111,31 @@ export function statusDocument(balancer: Balancer): StatusDocument {
   };
 }
 
+function listenerDocument(
+  { name, index, host, port }: ListenerGroup,
+  { config, supervisor }: Balancer,
+): StatusDocument['listeners'][number] {
+  const { pool, maxConnections, maxConnectionsPerSource } = config.listeners.find(
+    (listener) => listener.name === name,
+  )!;
+  return {
+    name,
+    address: formatAddress({ host, port }),
+    pool,
+    connections: supervisor.totals.admittedOf(index),
+    max_connections: maxConnections || null,
+    max_connections_per_source: maxConnectionsPerSource || null,
+  };
+}
+
 function poolDocument(
-  { name, balance }: PoolConfig,
+  { name, balance, maxConnections }: PoolConfig,
   members: BackendDocument[],
   { backends, supervisor, moves }: Balancer,
 ): StatusDocument['pools'][number] {
   const { poolId } = backends.find(({ pool }) => pool === name)!;
   const isHash = balance.method === 'hash';
+  const { queued, queuedTotal } = queueOf(name, backends, supervisor.totals);
   return {
     name,
     method: balance.method,
@@ -118,6 +144,9 @@ function poolDocument(
     connections: members.reduce((sum, { connections }) => sum + connections, 0),
     connects_by_protocol: supervisor.totals.connectsByProtocol(poolId),
     rebalance: moveDocumentOf(moves.ofPool(name)),
+    max_connections: maxConnections || null,
+    queued,
+    queued_total: queuedTotal,
     backends: members,
   };
 }

@@ -43,6 +43,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...pools.flatMap(checkHealthPorts),
     ...pools.flatMap(checkBackendAddresses),
     ...pools.flatMap(checkSourceAddresses),
+    ...pools.flatMap(checkQueue),
     ...checkCount(listeners, LISTENERS_MAX, 'listeners'),
     ...checkCount(pools, POOLS_MAX, 'pools'),
     ...checkBackendCount(pools),
@@ -350,6 +351,14 @@ function checkSourceAddresses({ document, path, value }: Entry): Fault[] {
     return [{ ...at, expected: `expected an IPv${isIP(other.host)} address, as ${other.text} has, found ${host}` }];
   });
   return [...twice, ...odd];
+}
+
+/** Nobody waits for what isn't limited. */
+function checkQueue({ document, path, value }: Entry): Fault[] {
+  const isRated = [value, ...list(value.backends)].some((each) => 'connect_rate' in mapping(each));
+  if (isRated || !('queue' in value)) return [];
+  const expected = 'expected only with a connect_rate, here or of a backend, found without';
+  return [document.fault([...path, 'queue'], expected, 'key')];
 }
 
 // ---- Helpers ---------------------------------------------------------------------------------------------------------

@@ -45,6 +45,11 @@ export const RATE_MAX = 1_000_000;
 const THRESHOLD_MAX = 100;
 const THRESHOLD_EXPECTED = `expected a number from 1 to ${THRESHOLD_MAX}`;
 const COUNT_MAX = 1_000_000;
+/** Of all workers together. */
+const LIMIT_MAX = 1_000_000_000;
+/** EMQX drops a socket that has sent nothing for so long. Clients that wait are dialled before, or not at all. */
+const QUEUE_TIMEOUT_LIMIT_MS = 15_000;
+const QUEUE_TIMEOUT_EXPECTED = 'expected a duration above 0 and below 15s, such as 10s';
 const PORT_MAX = 65_535;
 const HEX_PATTERN = /^[0-9A-Fa-f]{2}(?:\s*[0-9A-Fa-f]{2})*$/;
 const HEX_DIGITS_MAX = 8192;
@@ -223,6 +228,33 @@ const balance = mapping(
   'a mapping with method, key and algorithm',
 );
 
+const connectRate = mapping(
+  {
+    rate: integer(1, RATE_MAX).describe('CONNECTs a second that are dialled, by all workers together.'),
+    burst: integer(1, RATE_MAX)
+      .default(1)
+      .describe('How many may be dialled at once after a time without any; at least one for each worker.'),
+  },
+  'a mapping with rate and burst',
+);
+
+const queue = mapping(
+  {
+    max: integer(0, COUNT_MAX)
+      .default(10_000)
+      .describe('How many may wait; whoever comes then is refused. 0: nobody waits.'),
+    timeout: duration(1)
+      .refine((timeoutMs) => timeoutMs < QUEUE_TIMEOUT_LIMIT_MS, { error: QUEUE_TIMEOUT_EXPECTED })
+      .prefault('10s')
+      .describe('Who has waited for so long is refused. Below 15s.'),
+  },
+  'a mapping with max and timeout',
+);
+
+function maxConnections(description: string) {
+  return integer(1, LIMIT_MAX).optional().describe(`${description} Default: no limit.`);
+}
+
 const backend = mapping(
   {
     address: backendAddress().describe('host:port. This text is what is hashed and logged.'),
@@ -243,6 +275,10 @@ const backend = mapping(
       .optional()
       .describe("Instead of the pool's: from the backend's return until it gets its whole share of the clients again."),
     health_port: integer(1, PORT_MAX).optional().describe("Instead of the pool's health.port."),
+    connect_rate: connectRate
+      .optional()
+      .describe('How fast clients are brought to this backend; those beyond wait in the queue of the pool.'),
+    max_connections: maxConnections('Connections to this backend; its clients go to their next candidate then.'),
   },
   'host:port, or a mapping with address',
 );
@@ -383,6 +419,11 @@ const pool = mapping(
       .describe(
         'IP addresses of this machine that connections to the backends are made from, by turns: each has about 28,000 ports for each backend. Empty: the system chooses one.',
       ),
+    connect_rate: connectRate
+      .optional()
+      .describe('How fast clients are brought to the backends of this pool; those beyond wait in its queue.'),
+    queue: queue.prefault({}).describe('Where clients wait for their connect_rate.'),
+    max_connections: maxConnections('Clients of this pool; further ones are refused.'),
   },
   'a mapping with backends',
 );
@@ -403,6 +444,8 @@ const listener = mapping(
       .default(1.5)
       .describe('A client that is silent for so many times its Keep Alive is closed; 0 never.'),
     idle_timeout: duration(0).prefault('0s').describe('The same time for a client without Keep Alive; 0s never.'),
+    max_connections: maxConnections('Clients of this listener; further ones are refused.'),
+    max_connections_per_source: maxConnections('The same for each IPv4 address, and each /64 of IPv6.'),
     tls: notYet(`TLS towards clients: ${NOT_IN_THIS_VERSION}.`),
     websocket: notYet(`MQTT over WebSocket: ${NOT_IN_THIS_VERSION}.`),
   },

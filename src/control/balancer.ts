@@ -4,6 +4,7 @@ import type { EngineName } from '../engine/engine.ts';
 import type { Logger } from '../logger.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Capacity } from './capacity.ts';
+import type { Queue, Totals } from './counters.ts';
 import type { EventList } from './events.ts';
 import type { Judge, Standing } from './health/judge.ts';
 import type { ListenerGroup } from './listeners.ts';
@@ -48,6 +49,12 @@ export interface Changes {
 /** Where a backend stands for clients: before the judge, unless an operator has said otherwise. */
 export function standingOf({ judge, operator }: Balancer, backend: Backend): Standing {
   return operator.overrule(backend, judge.standingOf(backend));
+}
+
+/** Of a pool's clients that wait until they may be dialled. */
+export function queueOf(pool: string, backends: readonly Backend[], totals: Totals): Queue {
+  const member = backends.find((backend) => backend.pool === pool);
+  return member === undefined ? { queued: 0, queuedTotal: 0 } : totals.queueOfPool(member.poolId);
 }
 
 /** undefined when clients are served as they should be, else what is amiss. */

@@ -1,6 +1,8 @@
 // Counters as the main thread sees them: every worker's, summed, and never falling, since what a dead worker had
 // counted is kept. Each number is read with one 64-bit load, so none is seen half written.
 import {
+  ADMISSION_BYTES,
+  ADMISSION_QUEUED,
   BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
   BACKEND_COUNTERS_BYTES_FROM,
@@ -31,6 +33,15 @@ import {
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
   COUNTERS_TURNS,
+  GATE_ACTIVE,
+  GATE_BYTES,
+  GATE_QUEUED_TOTAL,
+  GATE_WAITING,
+  GATES_BACKENDS,
+  GATES_LISTENERS,
+  GATES_MAX,
+  GATES_POOLS,
+  HEADER_REGION_ADMISSION,
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SOURCE_COUNTERS,
@@ -90,6 +101,12 @@ export interface BackendSums {
   bytesFrom: number;
 }
 
+/** Of clients that wait until they may be dialled. */
+export interface Queue {
+  queued: number;
+  queuedTotal: number;
+}
+
 /** Views over one worker's counters, made once: the judge reads them twenty times a second. */
 export class WorkerCounters {
   readonly counters: BigUint64Array;
@@ -98,6 +115,10 @@ export class WorkerCounters {
   readonly figures: BigUint64Array;
   /** SOURCE_IDS_MAX entries for each backend. */
   readonly sources: BigUint64Array;
+  readonly #admission: Uint32Array;
+  /** Of admission, the total of those who waited at each gate. */
+  readonly #gates: BigUint64Array;
+  readonly #gateGauges: Uint32Array;
   readonly #gauges: Uint32Array;
   readonly #sourceGauges: Uint32Array;
 
@@ -114,6 +135,11 @@ export class WorkerCounters {
     const sources = regionOffset(memory, HEADER_REGION_SOURCE_COUNTERS);
     this.sources = new BigUint64Array(memory.buffer, sources, SOURCES_BYTES / 8);
     this.#sourceGauges = new Uint32Array(memory.buffer, sources, SOURCES_BYTES / 4);
+    const admission = regionOffset(memory, HEADER_REGION_ADMISSION);
+    this.#admission = new Uint32Array(memory.buffer, admission, ADMISSION_BYTES / 4);
+    const gates = admission + ADMISSION_BYTES;
+    this.#gates = new BigUint64Array(memory.buffer, gates, (GATES_MAX * GATE_BYTES) / 8);
+    this.#gateGauges = new Uint32Array(memory.buffer, gates, (GATES_MAX * GATE_BYTES) / 4);
   }
 
   /** Connections that hold a slot now. */
@@ -130,6 +156,22 @@ export class WorkerCounters {
     return this.#gauges[(backend * BACKEND_COUNTERS_BYTES + BACKEND_COUNTERS_ACTIVE) / 4]!;
   }
 
+  queued(): number {
+    return this.#admission[ADMISSION_QUEUED / 4]!;
+  }
+
+  queuedTotalAt(gate: number): number {
+    return Number(this.#gates[(gate * GATE_BYTES + GATE_QUEUED_TOTAL) / 8]!);
+  }
+
+  queuedAt(gate: number): number {
+    return this.#gateGauges[(gate * GATE_BYTES + GATE_WAITING) / 4]!;
+  }
+
+  admittedAt(gate: number): number {
+    return this.#gateGauges[(gate * GATE_BYTES + GATE_ACTIVE) / 4]!;
+  }
+
   activeFrom(backend: number, source: number): number {
     return this.#sourceGauges[(sourceOffset(backend, source) + SOURCE_COUNTERS_ACTIVE) / 4]!;
   }
@@ -143,6 +185,8 @@ export class Totals {
   readonly #retiredExhaustions = new Map<number, number>();
   /** By backend id: of those that were ever chosen. */
   readonly #retiredFigures = new Map<number, Figures>();
+  /** Clients that waited, by gate: at most gates nobody has. */
+  readonly #retiredQueued = new Map<number, number>();
 
   add(worker: WorkerCounters): void {
     this.#living.add(worker);
@@ -157,6 +201,7 @@ export class Totals {
     for (const [index, value] of worker.backends.entries()) {
       if (value !== 0n) this.#retiredBackends[index]! += value;
     }
+    this.#retireQueued(worker);
     for (let backend = 0; backend < BACKENDS_MAX; backend++) {
       const exhausted = worker.backends[(backend * BACKEND_COUNTERS_BYTES + BACKEND_COUNTERS_EXHAUSTED) / 8]!;
       if (exhausted !== 0n) this.#retireSources(worker, backend);
@@ -168,6 +213,13 @@ export class Totals {
       const offset = sourceOffset(backend, source) + SOURCE_COUNTERS_EXHAUSTED;
       const kept = this.#retiredExhaustions.get(offset) ?? 0;
       this.#retiredExhaustions.set(offset, kept + Number(worker.sources[offset / 8]!));
+    }
+  }
+
+  #retireQueued(worker: WorkerCounters): void {
+    for (let gate = 0; gate < GATES_MAX; gate++) {
+      const queued = worker.queuedTotalAt(gate);
+      if (queued > 0) this.#retiredQueued.set(gate, (this.#retiredQueued.get(gate) ?? 0) + queued);
     }
   }
 
@@ -201,6 +253,39 @@ export class Totals {
     let sum = this.#retiredExhaustions.get(offset) ?? 0;
     for (const worker of this.#living) sum += Number(worker.sources[offset / 8]!);
     return sum;
+  }
+
+  /** Who waits in the queue of a pool now, and whoever has since the start. */
+  queueOfPool(id: number): Queue {
+    return this.#queueAt(GATES_POOLS + id);
+  }
+
+  /** Those of them who wait for this backend and no other. */
+  queueOfBackend(id: number): Queue {
+    return this.#queueAt(GATES_BACKENDS + id);
+  }
+
+  /** In the queues of all pools. */
+  queued(): number {
+    let sum = 0;
+    for (const worker of this.#living) sum += worker.queued();
+    return sum;
+  }
+
+  /** Clients of a listener whose CONNECT was taken. */
+  admittedOf(listener: number): number {
+    let sum = 0;
+    for (const worker of this.#living) sum += worker.admittedAt(GATES_LISTENERS + listener);
+    return sum;
+  }
+
+  #queueAt(gate: number): Queue {
+    const queue = { queued: 0, queuedTotal: this.#retiredQueued.get(gate) ?? 0 };
+    for (const worker of this.#living) {
+      queue.queued += worker.queuedAt(gate);
+      queue.queuedTotal += worker.queuedTotalAt(gate);
+    }
+    return queue;
   }
 
   connectCounts(id: number): { connects: number; failures: number } {

@@ -2,6 +2,7 @@
 // Pages that are never touched cost nothing, so everything is reserved for the worst case.
 import { randomInt } from 'node:crypto';
 import {
+  ADMISSION_BYTES,
   ARENA_CHUNK_BYTES,
   BACKEND_COUNTERS_BYTES,
   BACKEND_FIGURES_BYTES,
@@ -12,6 +13,8 @@ import {
   COUNTERS_BYTES,
   EVICTION_BYTES,
   EVICTIONS_MAX,
+  GATE_BYTES,
+  GATES_MAX,
   HEADER_ACCEPTS_IN_FLIGHT,
   HEADER_AGE_BOUNDS,
   HEADER_ARENA_CHUNKS,
@@ -26,6 +29,7 @@ import {
   HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
   HEADER_RECORDS_BYTES,
+  HEADER_REGION_ADMISSION,
   HEADER_REGION_ARENA,
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_BUFFERS,
@@ -51,11 +55,13 @@ import {
   MESSAGE_BYTES,
   NONE,
   PAGE_BYTES,
+  PLACE_BYTES,
   PROVIDED_BUFFER_BYTES,
   REGIONS_OFFSET,
   RING_HEADS_BYTES,
   SCRATCH_BYTES,
   SNAPSHOT_HALF_BYTES,
+  SOURCE_COUNT_BYTES,
   SOURCE_COUNTERS_BYTES,
   SOURCE_IDS_MAX,
   SUBMISSION_BYTES,
@@ -179,7 +185,14 @@ function regionSizes(settings: MemorySettings): [field: number, bytes: number][]
     [HEADER_REGION_SCRATCH, SCRATCH_BYTES],
     [HEADER_REGION_SOURCE_COUNTERS, BACKENDS_MAX * SOURCE_IDS_MAX * SOURCE_COUNTERS_BYTES],
     [HEADER_REGION_EVICTIONS, EVICTIONS_MAX * EVICTION_BYTES],
+    [HEADER_REGION_ADMISSION, admissionBytes(settings)],
   ];
+}
+
+/** Drawn in layout.ts. The table of source addresses is at most half full; assembly/proxy/source-counts.ts computes the same. */
+function admissionBytes({ connectionsMax }: MemorySettings): number {
+  const sourceCounts = 2 ** Math.ceil(Math.log2(2 * connectionsMax));
+  return ADMISSION_BYTES + GATES_MAX * GATE_BYTES + connectionsMax * PLACE_BYTES + sourceCounts * SOURCE_COUNT_BYTES;
 }
 
 /** Its inner split is drawn in layout.ts; each part starts on a page. */

@@ -1,11 +1,15 @@
 // What the data plane knows of the configuration, as one block of bytes that is the same for every worker:
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | pool blocks, 16-byte aligned
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | pool blocks, 16-byte aligned
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
 
 import { isIP } from 'node:net';
 import {
+  BACKEND_LIMITS_BURST,
+  BACKEND_LIMITS_BYTES,
+  BACKEND_LIMITS_MAX_CONNECTIONS,
+  BACKEND_LIMITS_RATE,
   BACKENDS_MAX,
   DRAIN_BYTES,
   DRAIN_ORPHAN_INTERVAL_US,
@@ -22,6 +26,9 @@ import {
   LISTENER_FD,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
+  LISTENER_LIMITS_BYTES,
+  LISTENER_LIMITS_MAX_CONNECTIONS,
+  LISTENER_LIMITS_MAX_PER_SOURCE,
   LISTENER_POOL,
   MEMBER_BACKEND,
   MEMBER_BYTES,
@@ -33,16 +40,27 @@ import {
   POOL_ID,
   POOL_IDS_MAX,
   POOL_KEY,
+  POOL_LIMITS_BURST,
+  POOL_LIMITS_BYTES,
+  POOL_LIMITS_ID,
+  POOL_LIMITS_IS_LIMITED,
+  POOL_LIMITS_MAX_CONNECTIONS,
+  POOL_LIMITS_QUEUE_MAX,
+  POOL_LIMITS_QUEUE_TIMEOUT_MS,
+  POOL_LIMITS_RATE,
   POOL_MEMBERS,
   POOL_SOURCE_COUNT,
   POOL_SOURCES,
+  SNAPSHOT_BACKEND_LIMITS,
   SNAPSHOT_BLOCKS,
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
   SNAPSHOT_HALF_BYTES,
   SNAPSHOT_LISTENER_COUNT,
+  SNAPSHOT_LISTENER_LIMITS,
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOL_COUNT,
+  SNAPSHOT_POOL_LIMITS,
   SNAPSHOT_POOLS,
   SOURCE_ANY,
   SOURCE_BYTES,
@@ -89,8 +107,8 @@ export const ANY_SOURCE: Source = { id: SOURCE_ANY, address: null, sockaddr: new
 /** Gives each pool, and each pair of pool and address, its number, the same one whenever it comes back. */
 export class BackendIds {
   readonly #ids = new Map<string, number>();
-  readonly #sources = new Map<string, Map<string, number>>();
   readonly #pools = new Map<string, number>();
+  readonly #sources = new Map<string, Map<string, number>>();
 
   idOf(pool: string, address: string): number {
     const key = `${pool}\0${address}`;
@@ -207,7 +225,11 @@ export function buildSnapshot(config: SnapshotConfig, backends: readonly Backend
     writeWord(view, entry + LISTENER_CONNECT_TIMEOUT_MS, listener.connectTimeoutMs);
     writeWord(view, entry + LISTENER_KEEP_ALIVE_PERCENT, Math.round(listener.keepAliveFactor * 100));
     writeWord(view, entry + LISTENER_IDLE_TIMEOUT_MS, listener.idleTimeoutMs);
+    const limits = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
+    writeWord(view, limits + LISTENER_LIMITS_MAX_CONNECTIONS, listener.maxConnections);
+    writeWord(view, limits + LISTENER_LIMITS_MAX_PER_SOURCE, listener.maxConnectionsPerSource);
   }
+  for (const [index, pool] of config.pools.entries()) writePoolLimits(view, index, pool, membersOf(pool, backends));
   for (const [index, offset] of offsets.entries()) {
     writeWord(view, SNAPSHOT_POOLS + index * 4, offset);
     bytes.set(blocks[index]!, offset);
@@ -240,8 +262,30 @@ export function publishSnapshot(
   Atomics.store(headerWords(memory), HEADER_EPOCH / 4, epoch);
 }
 
+function membersOf({ name }: PoolConfig, backends: readonly Backend[]): Backend[] {
+  return backends.filter(({ pool }) => pool === name);
+}
+
+function writePoolLimits(view: DataView, index: number, pool: PoolConfig, members: readonly Backend[]): void {
+  const limits = SNAPSHOT_POOL_LIMITS + index * POOL_LIMITS_BYTES;
+  const isLimited = [pool, ...pool.backends].some((each) => each.connectRate.rate > 0 || each.maxConnections > 0);
+  writeWord(view, limits + POOL_LIMITS_ID, members[0]!.poolId);
+  writeWord(view, limits + POOL_LIMITS_IS_LIMITED, Number(isLimited));
+  writeWord(view, limits + POOL_LIMITS_RATE, pool.connectRate.rate);
+  writeWord(view, limits + POOL_LIMITS_BURST, pool.connectRate.burst);
+  writeWord(view, limits + POOL_LIMITS_MAX_CONNECTIONS, pool.maxConnections);
+  writeWord(view, limits + POOL_LIMITS_QUEUE_MAX, pool.queue.max);
+  writeWord(view, limits + POOL_LIMITS_QUEUE_TIMEOUT_MS, pool.queue.timeoutMs);
+  for (const { id, config } of members) {
+    const backend = SNAPSHOT_BACKEND_LIMITS + id * BACKEND_LIMITS_BYTES;
+    writeWord(view, backend + BACKEND_LIMITS_RATE, config.connectRate.rate);
+    writeWord(view, backend + BACKEND_LIMITS_BURST, config.connectRate.burst);
+    writeWord(view, backend + BACKEND_LIMITS_MAX_CONNECTIONS, config.maxConnections);
+  }
+}
+
 function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[], workerCount: number): Uint8Array {
-  const members = backends.filter((backend) => backend.pool === pool.name);
+  const members = membersOf(pool, backends);
   const block = withDrain(withSources(tableOf(pool).block(), members[0]!.sources), pool, workerCount);
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
   writeWord(view, POOL_ID, members[0]!.poolId);

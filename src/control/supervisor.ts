@@ -45,6 +45,7 @@ import { memlockError } from './capacity.ts';
 import { Totals, WorkerCounters } from './counters.ts';
 import { type Eviction, writeEvictions } from './evictions.ts';
 import type { Occupancy } from './fullness.ts';
+import { LEASE_POLL_MS, Leases, limitsOf } from './leases.ts';
 import { createMemory, type MemorySettings } from './memory-map.ts';
 import { mayPublish, publishSnapshot } from './snapshot.ts';
 
@@ -121,6 +122,9 @@ export class Supervisor {
   /** Memories whose last records are still being written. */
   readonly #detaching = new Set<Promise<void>>();
   #threadsEnded: Promise<void> | undefined;
+  /** The workers' parts of what max_connections allows. */
+  readonly #leases: Leases;
+  readonly #leaseTimer: NodeJS.Timeout;
   #snapshot: Uint8Array;
   #listenerFds: ListenerFds;
   #epoch = 1;
@@ -132,6 +136,9 @@ export class Supervisor {
     this.#options = options;
     this.#snapshot = options.snapshot;
     this.#listenerFds = options.listenerFds;
+    this.#leases = new Leases(options.workerCount);
+    this.#leases.adopt(limitsOf(options.snapshot));
+    this.#leaseTimer = setInterval(() => this.#leases.look(), LEASE_POLL_MS).unref();
     this.#workers = Array.from({ length: options.workerCount }, (_, index) => newWorker(index));
     this.#threads = createThreads(options.workerCount);
     this.#threads.on('error', (error) => options.log.error({ error: String(error) }, 'a worker thread failed'));
@@ -172,6 +179,7 @@ export class Supervisor {
     this.#snapshot = snapshot;
     this.#listenerFds = listenerFds;
     this.#epoch = epoch;
+    this.#leases.adopt(limitsOf(snapshot));
     for (const { index, life } of living) {
       while (this.#isAlive(life) && !mayPublish(life.memory, epoch)) await sleep(POLL_MS);
       if (!this.#isAlive(life)) continue;
@@ -266,6 +274,7 @@ export class Supervisor {
     }, STOP_TIMEOUT_MS);
     await Promise.all(this.#runs);
     clearTimeout(late);
+    clearInterval(this.#leaseTimer);
     await this.#endThreads();
     await Promise.all(this.#detaching);
     process.off('exit', this.#release);
@@ -338,6 +347,7 @@ export class Supervisor {
     this.#giveListeners(life, this.#listenerFds[worker.index]!);
     publishSnapshot(memory, this.#snapshot, this.#epoch, life.listenerFds);
     accessLog.attach(memory, worker.index);
+    this.#leases.add(memory, () => wake(life));
     this.totals.add(life.counters);
     worker.life = life;
     return life;
@@ -368,6 +378,7 @@ export class Supervisor {
     const ringFd = Atomics.exchange(life.header, HEADER_RING_FD / 4, NONE);
     if (ringFd !== NONE) close(ringFd);
     if (life.counters.connections() > 0) this.#sweep(worker, life);
+    this.#leases.remove(life.memory);
     this.totals.retire(life.counters);
     const detaching = this.#options.accessLog.detach(life.memory).finally(() => this.#detaching.delete(detaching));
     this.#detaching.add(detaching);

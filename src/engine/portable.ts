@@ -2,8 +2,10 @@
 // order in which it is lived:
 //
 //   READING ── dial ──► DIALLING ── CONNECT sent ──► OPEN ──► CLOSING       (or LEAVING, when it was evicted)
-//      │                    │
-//      └───── refused ──────┴──────► CLOSING (the CONNACK lingers)
+//      │ │                ▲ │
+//      │ └────► QUEUED ◄──┴─┤
+//      │           │        │
+//      └──── refused ───────┴──────► CLOSING (the CONNACK lingers)
 //
 // The phases are the data plane's, which draws its own life in assembly/proxy/table.ts; DIALLING here includes its
 // GREETING, CLOSING its REFUSING.
@@ -45,6 +47,7 @@ import {
   REASON_BACKEND_STALLED,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
   REASON_CONNECT_TIMEOUT,
@@ -61,6 +64,7 @@ import {
   STATE_STOPPED,
   VERDICT_DIAL,
   VERDICT_MORE,
+  VERDICT_QUEUE,
 } from '../../assembly/layout.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
@@ -89,6 +93,7 @@ const DIALLING = 1; // until the CONNECT was handed to a backend's socket
 const OPEN = 2;
 const CLOSING = 3; // what the client still sends is dropped
 const LEAVING = 4; // evicted: nothing more is passed on, what waits goes out, then a last word
+const QUEUED = 5; // until it may be dialled
 
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
 export async function runPortable(start: WorkerStart): Promise<void> {
@@ -118,6 +123,9 @@ class PortableEngine {
   readonly #controlWord: Int32Array;
   readonly #clocks: Float64Array;
   readonly #counters: BigUint64Array;
+  /** Fires when somebody's turn comes. */
+  #releaseTimer: NodeJS.Timeout | undefined;
+  #releaseMs = Number.POSITIVE_INFINITY;
 
   constructor(start: WorkerStart) {
     const { memory, module } = start;
@@ -178,7 +186,30 @@ class PortableEngine {
     this.plane.observeSnapshot();
     await this.servers.follow();
     this.#evict();
+    this.release();
     await Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
+  }
+
+  /** Serves those whose wait is over, and comes back when the next one's is. */
+  release(): void {
+    this.readClock();
+    for (let slot = this.plane.connectionRelease(); slot !== NONE; slot = this.plane.connectionRelease()) {
+      obey(this.connections[slot]!, this.plane.connectionReleased(slot));
+    }
+    const dueMs = this.plane.releaseDueMs();
+    if (dueMs !== NONE) this.releaseIn(dueMs);
+  }
+
+  /** Due, with 0, whenever somebody begins to wait. */
+  releaseIn(delayMs: number): void {
+    const timeMs = performance.now() + delayMs;
+    if (this.#releaseMs <= timeMs) return;
+    clearTimeout(this.#releaseTimer);
+    this.#releaseMs = timeMs;
+    this.#releaseTimer = setTimeout(() => {
+      this.#releaseMs = Number.POSITIVE_INFINITY;
+      this.release();
+    }, delayMs);
   }
 
   /** Those whom the main thread wants gone. */
@@ -339,7 +370,20 @@ function decide(connection: Connection): void {
 function obey(connection: Connection, verdict: number): void {
   if (verdict === VERDICT_MORE) return;
   if (verdict === VERDICT_DIAL) dial(connection);
+  else if (verdict === VERDICT_QUEUE) wait(connection);
   else refuse(connection);
+}
+
+/** What it sends meanwhile is held, up to EARLY_BYTES_MAX. */
+function wait(connection: Connection): void {
+  const { engine, slot, client } = connection;
+  connection.phase = QUEUED;
+  if (client.readableEnded) {
+    close(connection, REASON_CLIENT_LEFT_QUEUE);
+    return;
+  }
+  arm(connection, engine.plane.queueLeftMs(slot));
+  engine.releaseIn(0);
 }
 
 // Closing a socket that holds unread bytes sends a reset, which would overtake the CONNACK: so what the client still
@@ -347,6 +391,7 @@ function obey(connection: Connection, verdict: number): void {
 function refuse(connection: Connection): void {
   const { engine, slot, client } = connection;
   const length = engine.plane.connectionRefusal(slot, engine.scratch);
+  engine.plane.connectionLeaveQueue(slot);
   connection.phase = CLOSING;
   connection.early = EMPTY;
   disarm(connection);
@@ -624,6 +669,7 @@ function onStillLeaving(connection: Connection): void {
 function onClientEnd(this: Side): void {
   const { connection } = this;
   if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
+  else if (connection.phase === QUEUED) close(connection, REASON_CLIENT_LEFT_QUEUE);
   else if (connection.phase === OPEN) finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
 }
 
@@ -682,6 +728,7 @@ function onClientClose(this: Side, failed: boolean): void {
   const { connection } = this;
   connection.openSockets -= 1;
   if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
+  else if (connection.phase === QUEUED) close(connection, REASON_CLIENT_LEFT_QUEUE);
   else if (connection.phase === DIALLING) close(connection, REASON_CLIENT_RESET);
   else if (connection.phase === OPEN && failed) hangUp(connection, connection.backend!, REASON_CLIENT_RESET);
   if (connection.openSockets === 0) forget(connection);
@@ -743,6 +790,7 @@ function flushed(side: Side): number {
 }
 
 function close(connection: Connection, reason: number): void {
+  if (connection.phase === QUEUED) connection.engine.plane.connectionLeaveQueue(connection.slot);
   connection.phase = CLOSING;
   connection.reason ||= reason;
   destroySockets(connection);
@@ -815,10 +863,18 @@ function onDeadline(connection: Connection): void {
   const { phase, backend } = connection;
   disarm(connection);
   if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
+  else if (phase === QUEUED) onWaited(connection);
   else if (phase === DIALLING) backend?.destroy();
   else if (phase === OPEN) onStillWatched(connection, backend!);
   else if (phase === LEAVING) onStillLeaving(connection);
   else destroySockets(connection);
+}
+
+function onWaited(connection: Connection): void {
+  const { engine, slot } = connection;
+  engine.readClock();
+  engine.plane.observeSnapshot();
+  obey(connection, engine.plane.connectionWaited(slot));
 }
 
 /** 'close' follows, and says that there was an error. */

@@ -164,6 +164,62 @@ testEveryEngine(
   },
 );
 
+testEveryEngine('who waits for a pool that is removed is refused in words', async (engine, context) => {
+  const backend = await startBackend(context, echo);
+  const slow = { backends: [backend.address], connect_rate: { rate: 1 }, queue: { timeout: '10s' } };
+  const pools = { a: { backends: [backend.address] }, b: slow };
+  const balancer = await startReloadable(
+    context,
+    { engine, workers: 1 },
+    { listeners: [listener('one', 'a'), listener('two', 'b')], pools },
+  );
+  const [first] = await clientsOf(balancer.portOf('two'), 1);
+  const sockets = [4, 5].map((version) => {
+    const socket = connect({ port: balancer.portOf('two'), host: '127.0.0.1' });
+    socket.write(connectPacket({ version: version as 4 | 5, clientId: `waits-${version}` }));
+    return socket;
+  });
+  await waitFor('two clients in the queue', () => balancer.tidegate.status().queued === 2);
+  const answers = Promise.all(sockets.map((socket) => nextBytes(socket)));
+  await balancer.reload({ listeners: [listener('one', 'a')], pools: { a: pools.a } });
+  assert.deepEqual(await answers, [refusalPacket(4, 3), refusalPacket(5, 0x88)]);
+  assert.equal(balancer.tidegate.status().queued, 0);
+  await allEcho([first!]);
+  end([first!]);
+  for (const socket of sockets) socket.destroy();
+});
+
+testEveryEngine('who waits when its rate is lifted waits no longer', async (engine, context) => {
+  const backend = await startBackend(context, echo);
+  const listeners = [listener('one', 'a')];
+  const slow = { backends: [backend.address], connect_rate: { rate: 1 }, queue: { timeout: '14s' } };
+  const balancer = await startReloadable(context, { engine, workers: 1 }, { listeners, pools: { a: slow } });
+  const clients = clientsOf(balancer.portOf('one'), 12);
+  await waitFor('a queue', () => balancer.tidegate.status().queued >= 8);
+  const changed = await balancer.reload({ listeners, pools: { a: { backends: [backend.address] } } });
+  assert.deepEqual(changed, ['pool a: connect_rate changed', 'pool a: queue changed']);
+  await waitFor('an empty queue', () => balancer.tidegate.status().queued === 0, 1000);
+  await allEcho(await clients);
+  end(await clients);
+});
+
+testEveryEngine('a limit that is raised lets in as many more', async (engine, context) => {
+  const backend = await startBackend(context, echo);
+  const pools = { a: { backends: [backend.address] } };
+  const limited = (most: number) => [{ ...listener('one', 'a'), max_connections: most }];
+  const balancer = await startReloadable(context, { engine }, { listeners: limited(2), pools });
+  const port = balancer.portOf('one');
+  const clients = await clientsOf(port, 2);
+  const refused = await connectClient(port);
+  assert.deepEqual(refused.connack, refusalPacket(4, 3));
+  await balancer.reload({ listeners: limited(4), pools });
+  clients.push(...(await clientsOf(port, 2)));
+  const late = await connectClient(port);
+  assert.deepEqual(late.connack, refusalPacket(4, 3));
+  await allEcho(clients);
+  end([...clients, refused, late]);
+});
+
 testEveryEngine('a worker that dies after a reload begins with what is in force', async (engine, context) => {
   const [first, second] = [await startBackend(context, echo), await startBackend(context, echo)];
   const pools = { a: { backends: [first.address] } };

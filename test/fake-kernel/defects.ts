@@ -19,6 +19,10 @@ const SOURCES = 'assembly/proxy/sources.ts';
 const FIGURES = 'assembly/proxy/figures.ts';
 const CODE = 'assembly/mqtt/connack-code.ts';
 const DECIDE = 'assembly/proxy/decide.ts';
+const ADMISSION = 'assembly/proxy/admission.ts';
+const GATES = 'assembly/proxy/gates.ts';
+const QUEUE = 'assembly/proxy/queue.ts';
+const SOURCE_COUNTS = 'assembly/proxy/source-counts.ts';
 const RECORDS = 'assembly/proxy/records.ts';
 const EVICTIONS = 'assembly/proxy/evictions.ts';
 const LOOP = 'assembly/proxy/loop.ts';
@@ -194,8 +198,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('a source without ports costs its backend the client', [
     CONNECTION,
-    'if (isOfSnapshot(slot) && takeBackend(slot, backend)) return VERDICT_DIAL;',
-    '',
+    'const isTaken = isOfSnapshot(slot) && takeBackend(slot, backend);',
+    'const isTaken = false;',
   ]),
   defect('the port of a connection that ended still counts as taken', [
     SOURCES,
@@ -256,7 +260,7 @@ export const defects: readonly Defect[] = [
   defect('evictions are not read', [LOOP, 'evict();', '']),
   defect('the backend of an evicted client is not told', [
     PROXY,
-    'if (isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {',
+    'if (isThere && isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {',
     'if (false) {',
   ]),
   defect('an evicted connection is closed without giving its last words time', [
@@ -273,6 +277,80 @@ export const defects: readonly Defect[] = [
     PROXY,
     'const ticks = <i32>(load<u32>(due) - currentTick());',
     'const ticks = 1;',
+  ]),
+  defect('a token is good for two', [GATES, 'gateAt(index).tokens -= 1;', 'gateAt(index).tokens -= 0.5;']),
+  defect('only the pool’s token is taken', [
+    ADMISSION,
+    'takeToken(backendGate(backend), backendLimitsAt(backend).rate);',
+    '',
+  ]),
+  defect('tokens of a long sleep are kept', [
+    GATES,
+    'min(tokens, gate.waiting == 0 ? room : max(room, perMs * CATCH_UP_MS))',
+    'tokens',
+  ]),
+  defect('whoever comes new goes first', [
+    ADMISSION,
+    'return othersWait ? lane :',
+    'return othersWait && slot % 2 == 0 ? lane :',
+  ]),
+  defect('a lane is served from its end', [QUEUE, 'return gateAt(lane).head - 1;', 'return gateAt(lane).tail - 1;']),
+  defect('whoever leaves stays in its lane', [
+    PROXY,
+    'noteReason(slot, reason); connectionLeaveQueue(slot);',
+    'noteReason(slot, reason);',
+  ]),
+  defect('a lane loses those behind one who leaves', [
+    QUEUE,
+    'if (place.next != 0) placeOf(place.next - 1).previous = place.previous;',
+    'if (place.next != 0 && place.previous == 0) placeOf(place.next - 1).previous = 0;',
+  ]),
+  defect('the queue is forgotten', [
+    ADMISSION,
+    'if (admission().queued == 0) return NONE; if (snapshot().epoch != epoch) lineUpAnew();',
+    'if (admission().queued != 0) return NONE; if (snapshot().epoch != epoch) lineUpAnew();',
+  ]),
+  defect('nobody’s time in the queue is ever over', [
+    ADMISSION,
+    'if (queueLeftMs(slot) > 0) return VERDICT_QUEUE;',
+    'return VERDICT_QUEUE;',
+  ]),
+  defect('everybody’s time in the queue is half of it', [
+    ADMISSION,
+    'return waited < limit ? limit - waited : 0;',
+    'return waited * 2 < limit ? limit / 2 - waited : 0;',
+  ]),
+  defect('the queue is longer than it may be', [ADMISSION, '.waiting >= (limits', '.waiting > 2 + (limits']),
+  defect('one client too many is let in', [
+    GATES,
+    'if (active < gate.allowance) return ROOM;',
+    'if (active <= gate.allowance) return ROOM;',
+  ]),
+  defect('the place of a client that ended is not given back', [
+    ADMISSION,
+    'gateAt(poolGate(place.pool)).active--; if (marks',
+    'if (marks',
+  ]),
+  defect('a client that ended still counts for its source', [
+    ADMISSION,
+    'if (marks & <u8>MARK_SOURCE) removeSource(line);',
+    '',
+  ]),
+  defect('a gap in the table of sources is not closed', [
+    SOURCE_COUNTS,
+    'if (entry.connections == 0) closeGap(index);',
+    '',
+  ]),
+  defect('a full backend is dialled all the same', [ADMISSION, 'else full |= (<u64>1) << index;', '']),
+  defect('who was queued after a dial keeps its backend’s socket', [
+    PROXY,
+    'dropBackendFile(slot); setTimer',
+    'setTimer',
+  ]),
+  defect('whoever exceeds a rate is told that its quota is exceeded', [
+    'assembly/mqtt/connack.ts',
+    'return answers(SERVER_UNAVAILABLE, CONNECTION_RATE_EXCEEDED);',
+    'return answers(SERVER_UNAVAILABLE, QUOTA_EXCEEDED);',
   ]),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
   defect('the last answers of a batch are skipped', [

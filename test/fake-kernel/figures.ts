@@ -25,8 +25,6 @@ import {
   NONE,
   PROTOCOL_OTHER,
   PROTOCOLS_MAX,
-  REASON_NO_BACKEND,
-  REASON_PORTS_EXHAUSTED,
   REASON_PROTOCOL_VERSION,
 } from '../../assembly/layout.ts';
 import { regionOffset } from '../../src/header.ts';
@@ -64,11 +62,12 @@ export class FigureBooks {
 
   onRecord(life: Life, record: AccessRecord): void {
     const { plan } = life.client;
-    const { reason, version, backend } = record;
+    const { reason, version, backend, clientIdBytes } = record;
     this.#closed[version === 0 || (version >= 3 && version <= 5) ? version : PROTOCOL_OTHER]! += 1;
     this.#dials += life.dials;
     if (reason === REASON_PROTOCOL_VERSION) this.#connects[PROTOCOL_OTHER]! += 1;
-    if (life.attempts > 0 || reason === REASON_NO_BACKEND || reason === REASON_PORTS_EXHAUSTED) {
+    // Everybody has a ClientId, which is known when the CONNECT is whole.
+    if (clientIdBytes > 0) {
       this.#connects[plan.version]! += 1;
       this.#keepAlives += plan.keepAlive;
     }

@@ -3,33 +3,42 @@ import {
   CLIENT_ID_KEPT_BYTES_MAX,
   EVICTION_ABRUPT,
   EVICTION_GOODBYE,
+  LEASE_WAIT_MS,
   LINGER_MS,
   NONE,
   REASON_BACKEND_CLOSED,
+  REASON_BACKEND_CONNECTIONS,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
   REASON_BUFFERS_SHORT,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
+  REASON_CONNECT_RATE,
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECT_TOO_LARGE,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
+  REASON_LISTENER_CONNECTIONS,
   REASON_NO_BACKEND,
+  REASON_POOL_CONNECTIONS,
   REASON_PORTS_EXHAUSTED,
+  REASON_QUEUE_TIMEOUT,
   REASON_SHUTDOWN,
+  REASON_SOURCE_CONNECTIONS,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
   WHEEL_TICK_MS,
 } from '../../assembly/layout.ts';
 import type { Eviction } from '../../src/control/evictions.ts';
 import type { Actor } from './actor.ts';
+import type { Gatekeeper, Limits } from './admission.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
 import { disconnectWord } from './last-words.ts';
-import { DISCONNECT, NO_BYTES, overQuota, unavailable } from './packets.ts';
+import { DISCONNECT, NO_BYTES, overQuota, overRate, unavailable } from './packets.ts';
 import type { Ports } from './ports.ts';
 import type { AccessRecord } from './records.ts';
 import { references, type Timeouts } from './snapshots.ts';
@@ -43,6 +52,9 @@ export interface Clock {
   readonly buffersArePlenty: boolean;
   readonly timeouts: Timeouts;
   readonly ports: Ports;
+  readonly gatekeeper: Gatekeeper;
+  readonly lives: readonly (Life | undefined)[];
+  isQueued(slot: number): boolean;
   /** The main thread has said stop. */
   readonly isStopping: boolean;
   /** It is followed where packets begin and end. */
@@ -55,6 +67,15 @@ export interface Clock {
 
 /** Ticks of the timer wheel make a deadline late, never early. */
 const EARLY_MS = 1;
+const OVER_QUOTA = new Set([
+  REASON_PORTS_EXHAUSTED,
+  REASON_LISTENER_CONNECTIONS,
+  REASON_SOURCE_CONNECTIONS,
+  REASON_POOL_CONNECTIONS,
+  REASON_BACKEND_CONNECTIONS,
+]);
+const OVER_RATE = new Set([REASON_CONNECT_RATE, REASON_QUEUE_TIMEOUT]);
+
 /** Answers come late, but not so late. */
 const NOTICED_MS = 500;
 
@@ -75,6 +96,14 @@ export class Life {
   passedOver: number | null = null;
   /** When a dial last found none, for each pair of backend and source. */
   readonly noPortAt = new Map<string, number>();
+  listener = 0;
+  /** Where it comes from, as it is counted. */
+  source = '';
+  /** The dial that is under way has cost a token. */
+  isDialPaid = false;
+  /** When it ended, by its record. */
+  #closedAt = Infinity;
+  #openedAt = Infinity;
   isAccepted = false;
   /** What the main thread has asked for, of this life. */
   readonly evictions: Eviction[] = [];
@@ -113,6 +142,11 @@ export class Life {
   /** The backend has taken at least a part of CONNECT, and the data plane was told so. */
   get isEstablished(): boolean {
     return (this.backend?.socket.answered ?? 0) > 0;
+  }
+
+  /** It has a connection to its backend, or one is being made. */
+  get isOpen(): boolean {
+    return this.isAccepted && !this.isOver && this.isEstablished && !this.backend!.socket.isClosed;
   }
 
   get isOver(): boolean {
@@ -218,11 +252,18 @@ export class Life {
     if (this.#isDialling || this.#saidGoodbye) return false;
     // Who leaves is only waited for until it has taken its last bytes.
     if (this.isEstablished && !this.isToLeave && this.#isSilentForSure) return true;
+    if (!this.isEstablished && this.#clock.isQueued(this.slot) && this.#mayWait) return client.socket.isReset;
     if (!this.isEstablished) return client.socket.isReset || client.socket.isEnded || this.isConnectThere;
     if (!this.#isForwarded(client, backend!) || !this.#isForwarded(backend!, client)) return false;
     if (this.isToLeave && this.#mayCut(client) && this.#mayCut(backend!)) return true;
     if (this.#clock.pacesOrphans && backend!.isFinished && !client.isFinished) return false;
     return (client.isFinished && !backend!.socket.isShut) || (backend!.isFinished && !client.socket.isShut);
+  }
+
+  /** It has not been in the queue for longer than it may. */
+  get #mayWait(): boolean {
+    const { queueTimeoutMs } = this.#clock.gatekeeper.limits;
+    return this.dials > 0 || this.#clock.now - this.#connectThereAt < queueTimeoutMs + LEASE_WAIT_MS;
   }
 
   get #isSilentForSure(): boolean {
@@ -315,6 +356,8 @@ export class Life {
     if (!this.isAccepted) this.#fail('a record of a client that was never accepted');
     if (this.isRecorded) this.#fail('a second record of the same connection');
     this.isRecorded = true;
+    this.#openedAt = record.openedMs;
+    this.#closedAt = record.closedMs;
     this.#judgeReason(record);
     this.#judgeBytes(record);
     this.#judgeBackend(record);
@@ -355,6 +398,20 @@ export class Life {
           return record.keepAlive > 0 && this.#isSilent;
         case REASON_IDLE_TIMEOUT:
           return record.keepAlive === 0 && this.#isSilent;
+        case REASON_CONNECT_RATE:
+          return this.isConnectThere && this.#waits;
+        case REASON_QUEUE_TIMEOUT:
+          return this.#waits && this.#hasWaited(livedMs);
+        case REASON_CLIENT_LEFT_QUEUE:
+          return this.#waits && (client.socket.isEnded || client.socket.isReset);
+        case REASON_LISTENER_CONNECTIONS:
+          return this.#isFull('listener', (other) => other.listener === this.listener);
+        case REASON_SOURCE_CONNECTIONS:
+          return this.#isFull('perSource', (other) => other.source === this.source && other.listener === this.listener);
+        case REASON_POOL_CONNECTIONS:
+          return this.#isFull('pool', () => true);
+        case REASON_BACKEND_CONNECTIONS:
+          return this.#isFull('backend', () => true);
         case REASON_BUFFERS_SHORT:
           return this.#clock.buffersAreFew && !this.isEstablished;
         case REASON_SHUTDOWN:
@@ -364,6 +421,29 @@ export class Life {
       }
     };
     if (!isPossible()) this.#fail(`the record gives reason ${record.reason}, which can't be`);
+  }
+
+  #hasWaited(livedMs: number): boolean {
+    const { gatekeeper, now } = this.#clock;
+    if (livedMs < gatekeeper.limits.queueTimeoutMs - EARLY_MS) return false;
+    return this.#clientDisturbance !== '' || gatekeeper.hasBeenBusy(now);
+  }
+
+  /** There is something to wait for: a token, or a part of a limit. */
+  get #waits(): boolean {
+    const { rate, backendRate, leaseFlips } = this.#clock.gatekeeper.limits;
+    return rate > 0 || backendRate > 0 || leaseFlips > 0;
+  }
+
+  /** As many others were there at some time during its life, unless other workers may have had their part. */
+  #isFull(limit: keyof Limits, counts: (other: Life) => boolean): boolean {
+    const { limits } = this.#clock.gatekeeper;
+    if (limits[limit] === 0 || (limits.leaseFlips > 0 && limit !== 'perSource')) return limits[limit] > 0;
+    const others = this.#clock.lives.filter((other) => {
+      if (other === undefined || other === this || !other.isAccepted || !counts(other)) return false;
+      return !other.isRecorded || other.#closedAt >= this.#openedAt;
+    });
+    return others.length >= limits[limit];
   }
 
   #judgeBytes({ bytesFromClient, bytesToClient }: AccessRecord): void {
@@ -450,7 +530,8 @@ export class Life {
     let expected = record.reason === plan.offence?.reason ? plan.offence.reply : NO_BYTES;
     const isUnavailable = record.reason === REASON_NO_BACKEND || record.reason === REASON_BUFFERS_SHORT;
     if (isUnavailable) expected = unavailable(plan.version);
-    if (record.reason === REASON_PORTS_EXHAUSTED) expected = overQuota(plan.version);
+    if (OVER_QUOTA.has(record.reason)) expected = overQuota(plan.version);
+    if (OVER_RATE.has(record.reason)) expected = overRate(plan.version);
     // One that the client has no room for is given up.
     const hasRoom = plan.capacity >= expected.length;
     const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '' || !hasRoom;

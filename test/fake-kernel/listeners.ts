@@ -14,7 +14,7 @@ import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
 const FD_FIRST = 40;
-const LISTENERS_MAX = 3;
+export const LISTENERS_MAX = 3;
 /** How often the main thread looks whether a removed one was left. */
 const POLL_MS = 5;
 /** A worker that is asleep may look up this late, and then empties the queue for half a second. */
@@ -51,6 +51,11 @@ export class Listeners {
     this.#parts = parts;
     this.#header = headerWords(parts.memory);
     for (let index = 0; index < parts.count; index++) this.#open(index);
+  }
+
+  /** Of a socket that isn't closed: its listener's, which may have been removed. */
+  indexOf(fd: number): number {
+    return this.#removed.find((removed) => removed.fd === fd)?.index ?? this.fds.indexOf(fd);
   }
 
   /** To be published at once. Returns what was done. */

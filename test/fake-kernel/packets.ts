@@ -122,6 +122,11 @@ export function overQuota(version: Version): Uint8Array {
   return version === 5 ? connack5(0x97) : connack3(3);
 }
 
+/** The same, where there were too many at once. */
+export function overRate(version: Version): Uint8Array {
+  return version === 5 ? connack5(0x9f) : connack3(3);
+}
+
 function connack3(code: number): Uint8Array {
   return Uint8Array.of(0x20, 2, 0, code);
 }

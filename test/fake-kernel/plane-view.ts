@@ -9,11 +9,15 @@ import {
   HOT_GENERATION,
   HOT_PHASE,
   PHASE_ACCEPTING,
+  PHASE_DIALLING,
   PHASE_FREE,
+  PHASE_GREETING,
   PHASE_OPEN,
+  PHASE_QUEUED,
+  PHASE_READING,
 } from '../../assembly/layout.ts';
 
-export { PHASE_ACCEPTING, PHASE_FREE, PHASE_OPEN };
+export { PHASE_ACCEPTING, PHASE_DIALLING, PHASE_FREE, PHASE_GREETING, PHASE_OPEN, PHASE_QUEUED, PHASE_READING };
 
 // user_data: the slot in the upper word; generation and operation in the lower one.
 const OPERATION_BITS = 8;
@@ -41,7 +45,18 @@ const PHASE = HOT_PHASE >>> 2;
 /** It is the lower half of its word. */
 const PHASE_MASK = 0xffff;
 const FLAGS = HOT_FLAGS >>> 2;
-const PHASES = ['free', 'accepting', 'reading', 'dialling', 'greeting', 'open', 'refusing', 'closing', 'leaving'];
+const PHASES = [
+  'free',
+  'accepting',
+  'reading',
+  'dialling',
+  'greeting',
+  'open',
+  'refusing',
+  'closing',
+  'leaving',
+  'queued',
+];
 
 /** With so many buffers held in one direction its source is no longer read (assembly/proxy/buffers.ts). */
 export const HELD_MAX = 16;

@@ -2,6 +2,7 @@
 // does meanwhile. Some are tight on purpose, so that full rings, missing buffers and full tables are everyday.
 import type { MemorySettings } from '../../src/control/memory-map.ts';
 import { Random } from '../tools/random.ts';
+import { type Limits, planLimits } from './admission.ts';
 import type { Timeouts } from './snapshots.ts';
 import { type Rates, troubles } from './trouble.ts';
 
@@ -17,6 +18,7 @@ export interface Scenario {
   arrivalGapMs: number;
   hasStallers: boolean;
   timeouts: Timeouts;
+  limits: Limits;
   moods: Mood[];
   /** Actions of the main thread during the simulation. */
   publications: number;
@@ -78,6 +80,7 @@ export function planScenario(seed: number): Scenario {
       keepAlivePercent: random.pick([0, 100, 150]),
       idleTimeoutMs: random.chance(0.5) ? random.magnitude(300, 10_000) : 0,
     },
+    limits: planLimits(new Random(seed ^ 0x510e527f)),
     moods: Array.from({ length: BACKENDS }, () => planMood(random)),
     publications: random.chance(0.5) ? random.integer(1, 20) : 0,
     listenerFlips: random.chance(0.4) ? random.integer(1, 20) : 0,

@@ -192,6 +192,7 @@ class Simulation {
     while (plane.turn()) {
       if (++this.turns > TURNS_MAX) throw new Violation(`no end after ${TURNS_MAX} turns`);
       if (this.turns % this.#scenario.recordsReadEvery === 0) this.#readRecords();
+      this.#world.gatekeeper.checkLanes(this.#kernel, this.#world.now, this.#world.jumpedMs);
       if (this.turns % LIVENESS_TURNS === 0) {
         this.#checkLiveness();
         this.#world.listeners.checkLeft();
@@ -302,6 +303,7 @@ class Simulation {
     if (reasons !== accepted) throw new Violation(`${accepted} connections, but ${reasons} reasons`);
     this.#checkListenerCounts();
     this.#checkBackendCounters();
+    this.#world.gatekeeper.checkEmpty();
   }
 
   #checkListenerCounts(): void {

@@ -20,6 +20,7 @@ import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
 import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } from '../../src/control/snapshot.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
+import { type Limits, writeLimits } from './admission.ts';
 
 /** Larger than any CONNECT that is meant to be taken. */
 const CONNECT_MAX_BYTES = 16384;
@@ -48,6 +49,7 @@ export function sourceIdsOf(snapshot: Uint8Array): number[] {
 
 /** The server references of the pools that are published. */
 export const references = ['', 'other.example:1883', 'r'.repeat(200)];
+const NO_RATE = { rate: 0, burst: 0 };
 
 const built = new Map<string, Uint8Array>();
 
@@ -68,7 +70,12 @@ export interface Circumstances extends Timeouts {
 }
 
 /** One of them, by chance. Building a table takes long, so they are built once. */
-export function pickSnapshot(random: Random, listenerCount: number, circumstances: Circumstances): Uint8Array {
+export function pickSnapshot(
+  random: Random,
+  listenerCount: number,
+  circumstances: Circumstances,
+  limits: Limits,
+): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
   const key = `${variant} ${listenerCount}`;
   let snapshot = built.get(key);
@@ -76,6 +83,7 @@ export function pickSnapshot(random: Random, listenerCount: number, circumstance
     snapshot = build(new Random(variant), listenerCount);
     built.set(key, snapshot);
   }
+  writeLimits(snapshot, listenerCount, limits);
   return withCircumstances(snapshot, listenerCount, circumstances);
 }
 
@@ -99,6 +107,9 @@ function build(random: Random, listenerCount: number): Uint8Array {
     drain: { packets: true, serverReference: random.pick(references), rate: 50 },
     rebalance: { automatic: false, rate: 50, threshold: 1.1 },
     orphans: { close: 'auto', rate: 0 },
+    connectRate: NO_RATE,
+    queue: { max: 0, timeoutMs: 0 },
+    maxConnections: 0,
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
     name: `mqtt${index}`,
@@ -124,6 +135,8 @@ function planMember(random: Random, host: string, id: number): BackendConfig {
     failTimeoutMs: 1000,
     health: null,
     slowStartMs: 0,
+    connectRate: NO_RATE,
+    maxConnections: 0,
   };
 }
 

@@ -25,11 +25,13 @@ import { regionOffset } from '../../src/header.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import type { Stage } from './actor.ts';
+import { Gatekeeper } from './admission.ts';
 import { Backend } from './backend.ts';
 import { Client } from './client.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { Listeners } from './listeners.ts';
+import { PHASE_QUEUED } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { type Mood, planMood, type Scenario } from './scenario.ts';
@@ -68,6 +70,7 @@ export class World implements KernelWorld, Clock {
   /** Which sources were dialled from, and which had no port left when. */
   readonly ports: Ports;
   readonly listeners: Listeners;
+  readonly gatekeeper: Gatekeeper;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -92,6 +95,9 @@ export class World implements KernelWorld, Clock {
     this.buffersAreFew = scenario.settings.bufferCount <= BUFFERS_FEW;
     this.#timeline = kernel.timeline;
     this.ports = new Ports(this, scenario.publications + scenario.listenerFlips === 0);
+    const isSettled = scenario.publications + scenario.listenerFlips + scenario.healthFlips === 0;
+    this.gatekeeper = new Gatekeeper(memory, scenario.limits, scenario.settings.connectionsMax, isSettled);
+    this.gatekeeper.lend(null);
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
     this.#random = new Random(seed ^ 0x5bd1e995);
@@ -128,17 +134,20 @@ export class World implements KernelWorld, Clock {
   // ---- Clients
 
   #arrive(index: number): void {
-    const { kernel, seed } = this.#parts;
+    const { scenario, kernel, seed } = this.#parts;
     this.#arriving--;
     const life = new Life(index, this);
     this.lives[index] = life;
     const random = new Random(seed * 1009 + index);
     life.client = new Client(this.#stage, life, planClient(random, index, this.#scale), random.word());
-    const sockaddr = clientSockaddr(index, random.chance(0.2));
+    const listener = random.pick([...kernel.listeners.keys()]);
+    const sockaddr = clientSockaddr(index, random.chance(0.2), scenario.limits.sources);
+    life.listener = this.listeners.indexOf(listener);
+    life.source = sourceOfClient(sockaddr);
     life.client.socket = kernel.newSocket();
     life.client.socket.peer = life.client;
     kernel.trace?.deed(index, `client arrives: ${life.client.plan.beginning}, then ${life.client.plan.ending}`);
-    kernel.connect(random.pick([...kernel.listeners.keys()]), {
+    kernel.connect(listener, {
       peer: life.client,
       socket: life.client.socket,
       sockaddr,
@@ -172,7 +181,11 @@ export class World implements KernelWorld, Clock {
     const peer = this.#parts.kernel.files[slot * 2]?.peer;
     if (!peer) return;
     this.ports.dials++;
-    this.lives[peer.life]!.beginDial();
+    const life = this.lives[peer.life]!;
+    // Another source for the same dial costs no token: nothing had reached the backend.
+    if (life.outOfPortsFor === null) this.gatekeeper.onDial(life, this.now);
+    life.isDialPaid = life.outOfPortsFor === null;
+    life.beginDial();
   }
 
   onPortWanted(slot: number, sockaddr: Uint8Array, source: number): void {
@@ -193,6 +206,7 @@ export class World implements KernelWorld, Clock {
     const life = this.lives[client!.peer!.life]!;
     const id = backendOf(sockaddr);
     this.ports.onConnect(id, socket.source);
+    if (life.isDialPaid) this.gatekeeper.onConnect(life, id, this.lives, this.now);
     const random = new Random((this.#parts.seed * 1009 + life.index) * 31 + life.dials + 7);
     const backend = new Backend(this.#stage, life, id, planBackend(random, this.#scale), random.word());
     backend.socket = socket;
@@ -237,6 +251,7 @@ export class World implements KernelWorld, Clock {
     sometime(moodFlips, () => this.#flipMood());
     for (let time = 0; time < evictions; time++)
       this.#timeline.after(this.#evictor.fraction() * lastArrivalMs * 1.5, () => this.#evict());
+    sometime(this.#parts.scenario.limits.leaseFlips, () => this.#flipLeases());
     if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
     if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
   }
@@ -264,10 +279,10 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { timeouts, followsPackets, orphanIntervalUs } = scenario;
+    const { timeouts, followsPackets, orphanIntervalUs, limits } = scenario;
     const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs };
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances);
+    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits);
     this.ports.sources = sourceIdsOf(snapshot);
     publishSnapshot(memory, snapshot, epoch, this.listeners.fds);
     this.#tell(`publishes epoch ${epoch}`);
@@ -332,6 +347,17 @@ export class World implements KernelWorld, Clock {
     if (plane.isAnswered(slot)) life.isToLeave = true;
   }
 
+  /** Another worker has more or less of what is allowed to all. */
+  #flipLeases(): void {
+    this.gatekeeper.lend(this.#random);
+    this.#tell('lends other parts of the limits');
+    this.#parts.kernel.writeEventfd();
+  }
+
+  isQueued(slot: number): boolean {
+    return this.#parts.kernel.plane.phase(slot) === PHASE_QUEUED;
+  }
+
   /** A backend changes: one that turns bad may take its connections with it. */
   #flipMood(): void {
     const backend = this.#random.integer(0, this.#moods.length - 1);
@@ -356,10 +382,24 @@ export class World implements KernelWorld, Clock {
 }
 
 // A client's number stands in its address.
-function clientSockaddr(index: number, isIPv6: boolean): Uint8Array {
+function clientSockaddr(index: number, isIPv6: boolean, sources: number): Uint8Array {
   const port = 20000 + index;
+  if (sources > 0) return encodeSockaddr(sharedHost(index % sources), port);
   if (isIPv6) return encodeSockaddr(`fd01::${(index + 1).toString(16)}`, port);
   return encodeSockaddr(`10.1.${index >> 8}.${index & 255}`, port);
+}
+
+// Some of them the same: a /64, and an IPv4 address in an IPv6 one.
+function sharedHost(source: number): string {
+  const hosts = ['10.1.0.1', '10.1.0.2', '::ffff:10.1.0.1', 'fd01::1', 'fd01::7:1', 'fd01:0:0:1::1'];
+  return hosts[source]!;
+}
+
+/** What counts as one source. */
+function sourceOfClient(sockaddr: Uint8Array): string {
+  const hex = Buffer.from(sockaddr).toString('hex');
+  if (sockaddr.length === 16) return hex.slice(8, 16);
+  return hex.startsWith('00000000000000000000ffff', 16) ? hex.slice(40, 48) : hex.slice(16, 32);
 }
 
 function clientOf(sockaddr: Uint8Array): number {

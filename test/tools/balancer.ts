@@ -12,10 +12,19 @@ import { parseConfig } from '../../src/config.ts';
 import { type EngineName, type Logger, start, type Tidegate } from '../../src/index.ts';
 import { waitFor } from './wait.ts';
 
+export interface BackendOptions {
+  address: string;
+  max_fails?: number;
+  fail_timeout?: string;
+  health_port?: number;
+  connect_rate?: { rate: number; burst?: number };
+  max_connections?: number;
+}
+
 export interface BalancerOptions {
   engine: EngineName;
   /** host:port each, or as in the configuration. */
-  backends: readonly (string | { address: string; max_fails?: number; fail_timeout?: string; health_port?: number })[];
+  backends: readonly (string | BackendOptions)[];
   /** As in the configuration. */
   health?: string | object;
   slowStart?: string;
@@ -37,6 +46,8 @@ export interface BalancerOptions {
   /** As in the configuration. */
   drain?: object;
   orphans?: object;
+  /** Further settings of the listener, as in the configuration. */
+  listener?: object;
   /** As in the configuration; off by default. */
   admin?: 'off' | { bind?: string; token?: string; token_file?: string };
   adminServer?: AdminServerKind;
@@ -125,6 +136,7 @@ function settings(options: BalancerOptions, path: string): object {
         connect_timeout: options.connectTimeout ?? '10s',
         keep_alive_factor: options.keepAliveFactor ?? 1.5,
         idle_timeout: options.idleTimeout ?? '0s',
+        ...options.listener,
       },
     ],
     // One backend's failures are often the test's subject: being passed over must not be.

@@ -9,6 +9,7 @@ import {
   PHASE_GREETING,
   PHASE_LEAVING,
   PHASE_OPEN,
+  PHASE_QUEUED,
   PHASE_READING,
   PHASE_REFUSING,
   REASON_KICKED,
@@ -40,6 +41,7 @@ const STATES: Record<number, ConnectionDocument['state']> = {
   [PHASE_REFUSING]: 'closing',
   [PHASE_CLOSING]: 'closing',
   [PHASE_LEAVING]: 'closing',
+  [PHASE_QUEUED]: 'queued',
 };
 
 const count = () => z.int().min(0);
@@ -53,7 +55,9 @@ const connectionSchema = z.strictObject({
   remote_addr: z.string(),
   remote_port: count(),
   protocol: z.string().nullable().describe('Such as MQTT/3.1.1; null: not known yet.'),
-  state: z.enum(['reading', 'dialling', 'open', 'closing']).describe('reading: the CONNECT is awaited.'),
+  state: z
+    .enum(['reading', 'queued', 'dialling', 'open', 'closing'])
+    .describe('reading: the CONNECT is awaited. queued: it waits until it may be dialled.'),
   opened_at: z.iso.datetime(),
   keep_alive: count().describe('Seconds; the one in force.'),
   idle_seconds: z.number().min(0).describe("Since the client's last bytes."),
@@ -150,19 +154,23 @@ async function find(
 }
 
 /** Their numbers. */
-function listenersOf({ config }: Balancer, pool: string): number[] {
-  return config.listeners.flatMap((listener, index) => (listener.pool === pool ? [index] : []));
+function listenersOf({ config, groups }: Balancer, pool: string): number[] {
+  const names = new Set(config.listeners.flatMap((listener) => (listener.pool === pool ? [listener.name] : [])));
+  return groups.flatMap(({ name, index }) => (names.has(name) ? [index] : []));
 }
 
-function connectionDocument(connection: Connection, { config, backends }: Balancer): ConnectionDocument {
-  const { listener, peer, version } = connection;
+function connectionDocument(connection: Connection, { config, groups, backends }: Balancer): ConnectionDocument {
+  const { peer, version } = connection;
+  // One that was removed has its clients still.
+  const name = groups.find(({ index }) => index === connection.listener)?.name ?? '';
+  const listener = config.listeners.find((each) => each.name === name);
   const backend = connection.backend === NONE ? undefined : backends.find(({ id }) => id === connection.backend);
   return {
     id: formatConnectionId(connection),
     client_id: connection.clientId,
-    pool: backend?.pool ?? config.listeners[listener]?.pool ?? null,
+    pool: backend?.pool ?? listener?.pool ?? null,
     backend: backend?.config.address ?? null,
-    listener: config.listeners[listener]?.name ?? '',
+    listener: name,
     remote_addr: peer.host,
     remote_port: peer.port,
     protocol: PROTOCOLS[version] ?? null,

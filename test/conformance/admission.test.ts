@@ -1,0 +1,250 @@
+// Limits and rates: who is let in at once, who waits, and what whoever is refused is told.
+import assert from 'node:assert/strict';
+import { describe, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EngineName } from '../../src/index.ts';
+import { type Backend, hello, refusingBackend, startBackend } from '../tools/backends.ts';
+import { type Balancer, type BalancerOptions, startBalancer } from '../tools/balancer.ts';
+import { type Client, connectClient } from '../tools/client.ts';
+import { testEveryEngine } from '../tools/engines.ts';
+import { connackPacket, connectPacket, refusalPacket } from '../tools/packets.ts';
+import { waitFor } from '../tools/wait.ts';
+
+const SERVER_UNAVAILABLE = 3;
+const QUOTA_EXCEEDED = 0x97;
+const RATE_EXCEEDED = 0x9f;
+
+interface Setup {
+  balancer: Balancer;
+  backends: Backend[];
+}
+
+async function setUp(
+  context: TestContext,
+  engine: EngineName,
+  { backendKeys = [{}], ...options }: Partial<BalancerOptions> & { backendKeys?: object[] },
+): Promise<Setup> {
+  const backends = await Promise.all(backendKeys.map(() => startBackend(context, hello)));
+  const configured = backends.map(({ address }, index) => ({ address, max_fails: 0, ...backendKeys[index] }));
+  const balancer = await startBalancer(context, { engine, ...options, backends: configured });
+  return { balancer, backends };
+}
+
+/** All at once, with MQTT 3.1.1 and 5.0 by turns; they stay until the test ends. */
+async function connectMany(context: TestContext, { port }: Balancer, count: number): Promise<Client[]> {
+  const versions = Array.from({ length: count }, (_, index) => (index % 2 === 0 ? 4 : 5) as 4 | 5);
+  const clients = await Promise.all(
+    versions.map((version, index) => connectClient(port, { version, clientId: `device-${index}` })),
+  );
+  context.after(() => leave(clients));
+  return clients;
+}
+
+function leave(clients: readonly Client[]): void {
+  for (const { socket } of clients) socket.destroy();
+}
+
+const isAccepted = ({ connack }: Client) => [4, 5].some((version) => connack.equals(connackPacket(version)));
+
+function accepted(clients: readonly Client[]): Client[] {
+  return clients.filter(isAccepted);
+}
+
+/** Whoever isn't accepted was refused with these codes, for 3.1.1 and 5.0. */
+function checkRefusals(clients: readonly Client[], code5: number): void {
+  const answers = [refusalPacket(4, SERVER_UNAVAILABLE), refusalPacket(5, code5)];
+  for (const client of clients) {
+    if (isAccepted(client)) continue;
+    assert.ok(
+      answers.some((answer) => answer.equals(client.connack)),
+      client.connack.toString('hex'),
+    );
+  }
+}
+
+function counters({ tidegate }: Balancer): Record<string, number> {
+  return tidegate.status().counters;
+}
+
+/** A refusal is counted when its connection has ended. */
+async function untilCounted(balancer: Balancer, reason: string, count: number): Promise<void> {
+  await waitFor(`${count} refusals for ${reason}`, () => counters(balancer)[reason]! >= count);
+  assert.equal(counters(balancer)[reason], count);
+}
+
+describe('rates', { concurrency: true }, () => {
+  testEveryEngine(
+    'a burst of CONNECTs is spread at the rate of its pool, and none is refused',
+    async (engine, context) => {
+      const pool = { connect_rate: { rate: 100, burst: 10 } };
+      const { balancer, backends } = await setUp(context, engine, { pool });
+      const beganMs = performance.now();
+      const connecting = connectMany(context, balancer, 110);
+      await sleep(300);
+      // 10 at once and 30 since then; a slow machine has dialled later, never sooner.
+      const elapsedMs = performance.now() - beganMs;
+      assert.ok(backends[0]!.connections <= 10 + elapsedMs / 10 + 12, `${backends[0]!.connections} in ${elapsedMs} ms`);
+      assert.ok(backends[0]!.connections < 110);
+      const clients = await connecting;
+      assert.equal(accepted(clients).length, 110);
+      assert.ok(performance.now() - beganMs > 900, 'a hundred of them at 100 a second');
+      assert.equal(backends[0]!.connections, 110);
+    },
+  );
+
+  testEveryEngine('two workers together keep to the rate', async (engine, context) => {
+    const pool = { connect_rate: { rate: 100, burst: 2 } };
+    const { balancer, backends } = await setUp(context, engine, { pool, workers: 2 });
+    const beganMs = performance.now();
+    const clients = await connectMany(context, balancer, 60);
+    const elapsedMs = performance.now() - beganMs;
+    assert.equal(accepted(clients).length, 60);
+    assert.equal(backends[0]!.connections, 60);
+    // Fewer of them are in one worker than in the other, which takes the longer.
+    assert.ok(elapsedMs > 450, `${elapsedMs} ms`);
+  });
+
+  testEveryEngine('what exceeds the queue is refused in the words of its version', async (engine, context) => {
+    const pool = { connect_rate: { rate: 1 }, queue: { max: 5, timeout: '14s' } };
+    const { balancer, backends } = await setUp(context, engine, { pool });
+    const clients = Array.from({ length: 40 }, (_, index) =>
+      connectClient(balancer.port, { version: index % 2 === 0 ? 4 : 5, clientId: `device-${index}` }),
+    );
+    await waitFor('refusals', () => counters(balancer).connect_rate! >= 33);
+    // A second or two may have passed meanwhile.
+    assert.ok(backends[0]!.connections <= 4, `${backends[0]!.connections} were dialled`);
+    await balancer.stop();
+    const answers = await Promise.all(clients);
+    for (const { socket } of answers) socket.destroy();
+    const refused = answers.filter((client) => !isAccepted(client) && client.connack.length > 0);
+    assert.ok(refused.length >= 33);
+    checkRefusals(refused, RATE_EXCEEDED);
+  });
+
+  testEveryEngine('who waits for too long is refused, and nothing was dialled for it', async (engine, context) => {
+    const pool = { connect_rate: { rate: 1 }, queue: { timeout: '300ms' } };
+    const { balancer, backends } = await setUp(context, engine, { pool });
+    const clients = await connectMany(context, balancer, 20);
+    checkRefusals(clients, RATE_EXCEEDED);
+    const admitted = accepted(clients).length;
+    assert.ok(admitted >= 1 && admitted <= 5, `${admitted} were accepted`);
+    assert.equal(backends[0]!.connections, admitted);
+    const records = await balancer.records(20 - admitted);
+    const refused = records.filter(({ reason }) => reason === 'queue_timeout');
+    assert.equal(refused.length, 20 - admitted);
+    for (const { status, attempts } of refused) assert.deepEqual([status, attempts], [503, 0]);
+  });
+
+  testEveryEngine('a hashed client waits for its own backend, while those of others pass', async (engine, context) => {
+    const backendKeys = [{ connect_rate: { rate: 1 } }, {}];
+    const { balancer, backends } = await setUp(context, engine, { backendKeys, pool: { queue: { timeout: '1s' } } });
+    const clients = await connectMany(context, balancer, 60);
+    const [slow, free] = backends.map(({ connections }) => connections);
+    assert.ok(slow! >= 1 && slow! <= 6, `${slow} came to the slow one`);
+    assert.equal(accepted(clients).length, slow! + free!);
+    checkRefusals(clients, RATE_EXCEEDED);
+    assert.ok(free! < 55, 'nobody was sent to a backend that is not its own');
+  });
+
+  testEveryEngine('clients of another method go to a backend that may be dialled', async (engine, context) => {
+    const backendKeys = [{ connect_rate: { rate: 1 } }, {}];
+    const { balancer, backends } = await setUp(context, engine, { backendKeys, method: 'round_robin' });
+    const clients = await connectMany(context, balancer, 60);
+    assert.equal(accepted(clients).length, 60);
+    assert.ok(backends[0]!.connections <= 6, `${backends[0]!.connections} came to the slow one`);
+  });
+
+  testEveryEngine('who leaves the queue is gone from it', async (engine, context) => {
+    const pool = { connect_rate: { rate: 2 }, queue: { max: 10, timeout: '14s' } };
+    const { balancer } = await setUp(context, engine, { pool });
+    const sockets = Array.from({ length: 8 }, (_, index) => {
+      const socket = balancer.connect().on('error', () => {});
+      socket.write(connectPacket({ clientId: `device-${index}` }));
+      return socket;
+    });
+    await waitFor('a queue', () => balancer.tidegate.status().queued >= 5);
+    for (const socket of sockets) socket.destroy();
+    await balancer.idle();
+    assert.equal(balancer.tidegate.status().queued, 0);
+    assert.ok(counters(balancer).client_left_queue! >= 4);
+  });
+
+  testEveryEngine('when its backend refuses, a client that waited goes to the next one', async (engine, context) => {
+    const refusing = refusingBackend(context);
+    const other = await startBackend(context, hello);
+    const balancer = await startBalancer(context, {
+      engine,
+      backends: [{ address: refusing.address, max_fails: 0 }, other.address],
+      pool: { connect_rate: { rate: 50, burst: 1 } },
+    });
+    const clients = await connectMany(context, balancer, 20);
+    assert.equal(accepted(clients).length, 20);
+    assert.equal(other.connections, 20);
+  });
+});
+
+describe('max_connections', { concurrency: true }, () => {
+  for (const workers of [1, 2]) {
+    const title = (what: string) => `${what}, with ${workers} worker${workers === 1 ? '' : 's'}`;
+
+    testEveryEngine(title('a pool has as many clients as it may'), async (engine, context) => {
+      const { balancer, backends } = await setUp(context, engine, { workers, pool: { max_connections: 11 } });
+      const clients = await connectMany(context, balancer, 40);
+      assert.equal(accepted(clients).length, 11);
+      assert.equal(backends[0]!.connections, 11);
+      checkRefusals(clients, QUOTA_EXCEEDED);
+      await untilCounted(balancer, 'pool_connections', 29);
+    });
+
+    testEveryEngine(title('a place that is left is taken again'), async (engine, context) => {
+      const { balancer } = await setUp(context, engine, { workers, listener: { max_connections: 1 } });
+      for (let turn = 0; turn < 6; turn++) {
+        const first = await connectClient(balancer.port);
+        assert.ok(isAccepted(first), `turn ${turn}`);
+        const second = await connectClient(balancer.port, { version: 5 });
+        assert.deepEqual(second.connack, refusalPacket(5, QUOTA_EXCEEDED));
+        leave([first, second]);
+        await balancer.idle();
+        await sleep(120); // the main thread has seen it
+      }
+      await untilCounted(balancer, 'listener_connections', 6);
+    });
+
+    testEveryEngine(title('a full backend passes its clients on'), async (engine, context) => {
+      const backendKeys = [{ max_connections: 3 }, { max_connections: 4 }];
+      const { balancer, backends } = await setUp(context, engine, { workers, backendKeys });
+      const clients = await connectMany(context, balancer, 20);
+      assert.equal(accepted(clients).length, 7);
+      assert.deepEqual(
+        backends.map(({ connections }) => connections),
+        [3, 4],
+      );
+      checkRefusals(clients, QUOTA_EXCEEDED);
+      await untilCounted(balancer, 'backend_connections', 13);
+    });
+  }
+
+  testEveryEngine('each source address has its own number', async (engine, context) => {
+    const { balancer } = await setUp(context, engine, { listener: { max_connections_per_source: 3 } });
+    const connectFrom = async (address: string) => {
+      const socket = balancer.connect(address).on('error', () => {});
+      context.after(() => socket.destroy());
+      socket.write(connectPacket({ version: 5 }));
+      const connack = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
+      return { socket, connack };
+    };
+    const results: string[] = [];
+    const sockets = [];
+    for (const address of ['127.0.0.1', '127.0.0.2', '127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.2']) {
+      const { socket, connack } = await connectFrom(address);
+      sockets.push(socket);
+      results.push(connack.equals(connackPacket(5)) ? 'in' : connack.toString('hex'));
+    }
+    assert.deepEqual(results, ['in', 'in', 'in', 'in', refusalPacket(5, QUOTA_EXCEEDED).toString('hex'), 'in']);
+    await untilCounted(balancer, 'source_connections', 1);
+    for (const socket of sockets) socket.destroy();
+    await balancer.idle();
+    const again = await connectFrom('127.0.0.1');
+    assert.deepEqual(again.connack, connackPacket(5));
+  });
+});
