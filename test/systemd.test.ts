@@ -188,13 +188,13 @@ testEveryEngine('sockets from systemd are served by every worker, shared or not'
   await service.line(({ msg }) => msg.endsWith(`asks for: closed: 127.0.0.1:${stranger.port}`));
   assert.equal(await service.port('shared'), shared.port, 'a listener on any port takes the socket of its name');
   for (const { port } of [single, shared]) {
-    const storm = startStorm(port, { width: 8 });
+    const storm = startStorm(context, port, { width: 8 });
     await waitFor('storm', () => storm.greeted > 200);
     await storm.end();
     assert.deepEqual(storm.failures, {});
   }
   // And they are passed on.
-  const storm = startStorm(single.port, { width: 4 });
+  const storm = startStorm(context, single.port, { width: 4 });
   await service.upgrade();
   await storm.end();
   assert.deepEqual(storm.failures, {});

@@ -28,7 +28,7 @@ testEveryEngine('20 upgrades under a connect storm lose nobody', async (engine, 
   for (let index = 0; index < SESSIONS; index++)
     sessions.push(await connectClient(port, { clientId: `session-${index}`, keepAlive: 0 }));
   // A crowd, and single ones: who comes alone waits for ever if it is overlooked.
-  const storm = startStorm(port, { width: 16 });
+  const storm = startStorm(context, port, { width: 16 });
   for (let upgrade = 0; upgrade < UPGRADES; upgrade++) {
     await service.upgrade();
     await sleep(200);
@@ -36,7 +36,7 @@ testEveryEngine('20 upgrades under a connect storm lose nobody', async (engine, 
   await storm.end();
   context.diagnostic(`${storm.greeted} clients, the slowest took ${Math.round(storm.slowestMs)} ms`);
   assert.deepEqual(storm.failures, {});
-  const lone = startStorm(port, { width: 1 });
+  const lone = startStorm(context, port, { width: 1 });
   for (let upgrade = 0; upgrade < UPGRADES; upgrade++) await service.upgrade();
   await lone.end();
   context.diagnostic(`${lone.greeted} single clients, the slowest took ${Math.round(lone.slowestMs)} ms`);

@@ -1,7 +1,8 @@
 // Clients that come, are greeted and go, one after another, for as long as it takes: whoever is not greeted is counted.
 import { connect } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { TestContext } from 'node:test';
 import { connectPacket } from './packets.ts';
+import { reset } from './reset.ts';
 
 /** Far longer than any greeting takes; a client that was forgotten in a queue waits for ever. */
 const FORGOTTEN_MS = 5000;
@@ -15,11 +16,11 @@ export interface Storm {
   end(): Promise<void>;
 }
 
-/** `width` clients at a time, each with a pause behind it. */
-export function startStorm(port: number, { width = 8, pauseMs = 0, clientId = 'storm' } = {}): Storm {
+/** `width` clients at a time. Ends with the test at the latest. */
+export function startStorm(context: TestContext, port: number, { width = 8 } = {}): Storm {
   let isOver = false;
   const storm: Storm = { greeted: 0, failures: {}, slowestMs: 0, end };
-  const loops = Array.from({ length: width }, (_, index) => loop(`${clientId}-${index}`));
+  const loops = Array.from({ length: width }, (_, index) => loop(`storm-${index}`));
 
   async function loop(name: string): Promise<void> {
     for (let turn = 0; !isOver; turn++) {
@@ -28,13 +29,13 @@ export function startStorm(port: number, { width = 8, pauseMs = 0, clientId = 's
       storm.slowestMs = Math.max(storm.slowestMs, performance.now() - beganMs);
       if (outcome === undefined) storm.greeted++;
       else storm.failures[outcome] = (storm.failures[outcome] ?? 0) + 1;
-      if (pauseMs > 0) await sleep(pauseMs);
     }
   }
   async function end(): Promise<void> {
     isOver = true;
     await Promise.all(loops);
   }
+  context.after(end);
   return storm;
 }
 
@@ -44,7 +45,7 @@ function visit(port: number, clientId: string): Promise<string | undefined> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     const settle = (outcome?: string) => {
       clearTimeout(timer);
-      socket.resetAndDestroy(); // leaves no port waiting
+      reset(socket); // leaves no port waiting
       resolve(outcome);
     };
     const timer = setTimeout(() => settle('forgotten'), FORGOTTEN_MS);
