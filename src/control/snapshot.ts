@@ -178,9 +178,8 @@ async function resolveSockaddr(
 }
 
 /**
- * The bytes of a half; its epoch and the sockets are written when it is published. What is said of a second is shared by the
- * workers. The listeners are in the order of
- * their indexes; one that was removed may name a pool that was too.
+ * The bytes of a half; its epoch and the sockets are written when it is published. What is said of a second is shared by
+ * the workers. The listeners are in the order of their indexes; one that was removed may name a pool that was too.
  */
 export function buildSnapshot(config: SnapshotConfig, backends: readonly Backend[], workerCount = 1): Uint8Array {
   const blocks = config.pools.map((pool) => buildPoolBlock(pool, backends, workerCount));
