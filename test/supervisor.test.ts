@@ -87,11 +87,13 @@ testEveryEngine(
     const [leaving, refused] = [balancer.connect(), balancer.connect()];
     leaving.write(connectPacket());
     assert.deepEqual(await nextBytes(leaving), connackPacket(4));
+    const ended = once(leaving, 'end');
     assert.equal(evictAll(balancer), 1);
     refused.write(connectPacket().subarray(0, 10).fill(0xff, 8));
     assert.ok((await nextBytes(refused)).length > 0, 'it is told so, and listened to for a while');
     // Neither of them closes, so both linger.
-    await Promise.all([once(leaving, 'end'), leaving.resume()]);
+    leaving.resume();
+    await ended;
     await balancer.tidegate.supervisor.terminate(0);
     assert.equal((await balancer.records(2)).length, 2);
     await untilRunning(balancer, 0, 1);
