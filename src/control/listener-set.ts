@@ -66,7 +66,9 @@ export class ListenerSet {
   }
 
   adopt({ entries, removed }: ListenerChange): void {
-    for (const { config, group } of entries) if (group !== null) group.name = config.name;
+    for (const [index, { config, group }] of entries.entries()) {
+      if (group !== null) Object.assign(group, { name: config.name, index });
+    }
     for (const { group } of removed) this.#leaving.add(group);
     this.#entries = entries;
   }

@@ -2,8 +2,10 @@
 // listener is removed. A connection that waits in a socket's queue outlives the worker that should have accepted it, and a
 // socket that was inherited brings its queue along. So none of those is closed as long as its listener is wanted: where
 // there are more of them than workers, there will be as many workers.
+
 import { fstatSync } from 'node:fs';
 import { platform } from 'node:os';
+import { NONE } from '../../assembly/layout.ts';
 import { AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY } from '../../assembly/uring/abi.ts';
 import { type Address, canonicalAddress, formatAddress } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
@@ -31,6 +33,8 @@ import type { InheritedSocket } from './inherited.ts';
 
 export interface ListenerGroup {
   name: string;
+  /** What the workers know it by, once it is in force. */
+  index: number;
   host: string;
   /** The real one, where 0 was asked for. */
   port: number;
@@ -118,7 +122,7 @@ async function openGroup(
     if (fds.length === 0) fds.push(openSocket(address));
     const bound = getsockname(fds[0]!);
     while (fds.length < workers) fds.push(openSibling(fds[0]!, bound, inherited.length > 0));
-    return { name, host, port: decodeSockaddr(bound).port, fds };
+    return { name, index: NONE, host, port: decodeSockaddr(bound).port, fds };
   } catch (error) {
     for (const fd of fds) close(fd);
     throw bindError((error as NodeJS.ErrnoException).code ?? String(error), formatAddress({ host, port }));

@@ -37,7 +37,7 @@ function openSlots(memory: WebAssembly.Memory): { slot: number; generation: numb
   const view = new DataView(memory.buffer);
   const hot = regionOffset(memory, HEADER_REGION_HOT);
   const slots = Array.from({ length: view.getUint32(HEADER_OFFSET + HEADER_SLOTS_END, true) }, (_, slot) => slot);
-  const isOpen = (slot: number) => view.getUint32(hot + slot * HOT_BYTES + PHASE, true) === PHASE_OPEN;
+  const isOpen = (slot: number) => view.getUint16(hot + slot * HOT_BYTES + PHASE, true) === PHASE_OPEN;
   return slots
     .filter(isOpen)
     .map((slot) => ({ slot, generation: view.getUint32(hot + slot * HOT_BYTES + GENERATION, true) }));

@@ -150,19 +150,23 @@ async function find(
 }
 
 /** Their numbers. */
-function listenersOf({ config }: Balancer, pool: string): number[] {
-  return config.listeners.flatMap((listener, index) => (listener.pool === pool ? [index] : []));
+function listenersOf({ config, groups }: Balancer, pool: string): number[] {
+  const names = new Set(config.listeners.flatMap((listener) => (listener.pool === pool ? [listener.name] : [])));
+  return groups.flatMap(({ name, index }) => (names.has(name) ? [index] : []));
 }
 
-function connectionDocument(connection: Connection, { config, backends }: Balancer): ConnectionDocument {
-  const { listener, peer, version } = connection;
+function connectionDocument(connection: Connection, { config, groups, backends }: Balancer): ConnectionDocument {
+  const { peer, version } = connection;
+  // One that was removed has its clients still.
+  const name = groups.find(({ index }) => index === connection.listener)?.name ?? '';
+  const listener = config.listeners.find((each) => each.name === name);
   const backend = connection.backend === NONE ? undefined : backends.find(({ id }) => id === connection.backend);
   return {
     id: formatConnectionId(connection),
     client_id: connection.clientId,
-    pool: backend?.pool ?? config.listeners[listener]?.pool ?? null,
+    pool: backend?.pool ?? listener?.pool ?? null,
     backend: backend?.config.address ?? null,
-    listener: config.listeners[listener]?.name ?? '',
+    listener: name,
     remote_addr: peer.host,
     remote_port: peer.port,
     protocol: PROTOCOLS[version] ?? null,
