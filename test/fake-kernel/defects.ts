@@ -251,7 +251,7 @@ export const defects: readonly Defect[] = [
   defect('evictions are not read', [LOOP, 'evict();', '']),
   defect('the backend of an evicted client is not told', [
     PROXY,
-    'if (isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {',
+    'if (isThere && isListening(slot, BACKEND) && connectionSaysGoodbye(slot)) {',
     'if (false) {',
   ]),
   defect('an evicted connection is closed without giving its last words time', [
