@@ -29,10 +29,11 @@ const TIME_MS = 500;
 /** A single call is shorter than the clock's step. */
 const CALLS = 100;
 const MEMBERS = 16;
+const CROWD = 64;
 const MEMORY_PAGES = 64;
 const PACKET_BYTES_MAX = 65_536;
 
-const members = Array.from({ length: MEMBERS }, (_, index) => ({ name: `10.0.0.${index + 1}:1883` }));
+const members = addresses(MEMBERS);
 const clientId = 'vehicle-4711-telemetry';
 const packet = generate({
   cmd: 'connect',
@@ -62,6 +63,10 @@ const rendezvous = createTable({ algorithm: 'rendezvous', members }).block();
 const rendezvousAt = place(keyAt + key.length, rendezvous);
 const ketama = createTable({ algorithm: 'ketama', members }).block();
 const ketamaAt = place(rendezvousAt + rendezvous.length, ketama);
+
+function addresses(count: number): { name: string }[] {
+  return Array.from({ length: count }, (_, index) => ({ name: `10.0.0.${index + 1}:1883` }));
+}
 
 /** At the next multiple of 16, and returns where that is. */
 function place(after: number, content: Uint8Array): number {
@@ -102,6 +107,14 @@ await compare(`choose among ${MEMBERS} backends by a key of ${key.length} bytes`
   'ketama ring, WASM': () => core.table_lookup(ketamaAt, keyAt, key.length, health),
   'ring of sorted points, plain JavaScript': () => ringLookUp(ring, crc32Plain(key)),
 });
+await compare(
+  'build a rendezvous table of the default size',
+  {
+    [`${MEMBERS} backends`]: () => createTable({ algorithm: 'rendezvous', members }),
+    [`${CROWD} backends`]: () => createTable({ algorithm: 'rendezvous', members: addresses(CROWD) }),
+  },
+  1,
+);
 
 const planeMemory = createMemory(defaultSettings(4, 1), 0, NONE);
 const plane = startDataPlane(planeMemory, compileDataPlane());
@@ -134,20 +147,20 @@ function checkAgreement(): void {
   assert.equal(crc32Plain(key), crc32(key));
 }
 
-async function compare(title: string, tasks: Record<string, () => unknown>): Promise<void> {
+async function compare(title: string, tasks: Record<string, () => unknown>, calls = CALLS): Promise<void> {
   const bench = new Bench({ time: TIME_MS });
-  for (const [name, task] of Object.entries(tasks)) bench.add(name, () => repeat(task));
+  for (const [name, task] of Object.entries(tasks)) bench.add(name, () => repeat(task, calls));
   await bench.run();
   process.stdout.write(`\n${title}\n`);
-  for (const task of bench.tasks) process.stdout.write(`${describe(task)}\n`);
+  for (const task of bench.tasks) process.stdout.write(`${describe(task, calls)}\n`);
 }
 
-function repeat(task: () => unknown): void {
-  for (let call = 0; call < CALLS; call++) task();
+function repeat(task: () => unknown, calls: number): void {
+  for (let call = 0; call < calls; call++) task();
 }
 
-function describe({ name, result }: Bench['tasks'][number]): string {
+function describe({ name, result }: Bench['tasks'][number], calls: number): string {
   if (result.state !== 'completed') return `  ${name}: ${result.state}`;
-  const nanoseconds = ((result.latency.p50 * 1e6) / CALLS).toFixed(0);
+  const nanoseconds = ((result.latency.p50 * 1e6) / calls).toFixed(0);
   return `  ${name.padEnd(52)} ${nanoseconds.padStart(8)} ns`;
 }

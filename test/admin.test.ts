@@ -143,9 +143,9 @@ test('status and metrics say why a backend is in its state, since when, and what
   assert.deepEqual([up?.state, up?.share, up?.probe?.verdict], ['up', 1, 'pass']);
   assert.deepEqual([down?.state, down?.share, down?.probe?.verdict], ['down', 0, 'fail']);
   assert.equal(down?.reason, 'connect failed: ECONNREFUSED');
-  assert.ok(up!.probe!.duration_seconds < 0.5 && Date.parse(up!.probe!.at) <= Date.now());
+  assert.ok(up!.probe!.duration_seconds < 5 && Date.parse(up!.probe!.at) <= Date.now());
   const agoMs = Date.now() - Date.parse(down!.since);
-  assert.ok(agoMs >= 0 && agoMs < 10_000, `${agoMs} ms`);
+  assert.ok(agoMs >= 0 && agoMs < 60_000, `${agoMs} ms`);
 
   const value = await metricsOf(balancer);
   const of = (name: string, address: string, more = '') =>
@@ -159,8 +159,8 @@ test('status and metrics say why a backend is in its state, since when, and what
     assert.equal(of('judged_state', address, `,state="${state}"`), 1);
     assert.equal(of('operator_state', address, ',state="up"'), 1);
     assert.ok(of('probes_total', address, `,verdict="${verdict}"`) > 0);
-    assert.ok(of('probe_duration_seconds', address) < 0.5);
-    assert.ok(Math.abs(of('state_since_timestamp_seconds', address) - Date.now() / 1000) < 10);
+    assert.ok(of('probe_duration_seconds', address) < 5);
+    assert.ok(Math.abs(of('state_since_timestamp_seconds', address) - Date.now() / 1000) < 60);
   }
 });
 
@@ -435,7 +435,7 @@ test('a blocked main thread shows as delay of its event loop', async (context) =
   const value = await metricsOf(balancer);
   assert.ok(value('tidegate_event_loop_delay_seconds{quantile="1"}') > 0.15);
   assert.ok(value('tidegate_event_loop_delay_seconds_count') > 2);
-  assert.ok(value('tidegate_event_loop_delay_seconds_sum') < 0.5);
+  assert.ok(value('tidegate_event_loop_delay_seconds_sum') < 5);
 });
 
 // ---- Who may ask -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import { waitFor } from './tools/wait.ts';
 
 const RECONNECTS = 100;
 const AT_ONCE = 10;
-const EVENT_TIMEOUT_MS = 5000;
+const EVENT_TIMEOUT_MS = 30_000;
 
 // ---- The demo and its clients ----------------------------------------------------------------------------------------
 
@@ -249,7 +249,9 @@ async function leavesNothing({ program, folder }: Demo): Promise<void> {
   await sleep(5);
   program.child.kill('SIGINT'); // npm passes a Ctrl-C on that the terminal has sent already
   const { code, stderr } = await program.ended();
-  assert.deepEqual([code, stderr], [0, '']);
+  // The admin API's default port is one for the whole machine: that another program has it is said, and does no harm.
+  const complaints = stderr.replace(/^tidegate: the admin API: cannot listen on 127\.0\.0\.1:9883: .*\n/m, '');
+  assert.deepEqual([code, complaints], [0, '']);
   assert.deepEqual(await readdir(folder), []);
   for (const broker of brokers) assert.throws(() => process.kill(broker, 0), { code: 'ESRCH' });
 }

@@ -12,6 +12,7 @@ import type { Event } from '../src/control/events.ts';
 import { testEveryServer } from './tools/admin-servers.ts';
 import { type Administered, startAdministered } from './tools/administered.ts';
 import { ask } from './tools/ask.ts';
+import { PATIENCE_MS } from './tools/patience.ts';
 import { waitFor } from './tools/wait.ts';
 
 interface Message {
@@ -69,7 +70,7 @@ testEveryServer('the status is told at once and every second, events as they com
     assert.equal(statusSchema.parse(first!.status).pools[0]?.backends[0]?.state, 'up');
     assert.equal(statusSchema.parse(third!.status).pools[0]?.backends[0]?.state, 'drain');
     const periodMs = third!.at_ms - second!.at_ms;
-    assert.ok(periodMs > 300 && periodMs < 5000, `${periodMs} ms`);
+    assert.ok(periodMs > 300 && periodMs < PATIENCE_MS, `${periodMs} ms`);
   }
   const { events } = eventsSchema.parse(JSON.parse((await balancer.ask('/api/v1/events')).text));
   assert.deepEqual(visitors[0]!.events(), events.slice(-1), 'the same as is listed');

@@ -179,16 +179,6 @@ describe('a rendezvous table', () => {
       for (let row = 0; row < rows; row++) assert.deepEqual(pool.row(row), rowByBigInt(rivals, row, rows));
     }
   });
-
-  it('is built for 64 members and 2^16 rows in well under a second', (context) => {
-    const members = randomMembers(new Random(testSeed(context)));
-    createTable({ algorithm: 'rendezvous', members, rows: 256 });
-    const begin = performance.now();
-    createTable({ algorithm: 'rendezvous', members });
-    const buildMs = performance.now() - begin;
-    context.diagnostic(`${buildMs.toFixed(1)} ms`);
-    assert.ok(buildMs < 500, `${buildMs} ms`);
-  });
 });
 
 interface Choices {

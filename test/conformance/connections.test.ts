@@ -7,6 +7,7 @@ import { echo, startBackend } from '../tools/backends.ts';
 import { connectClient, echoes } from '../tools/client.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { connectPacket } from '../tools/packets.ts';
+import { PATIENCE_MS } from '../tools/patience.ts';
 
 const PATH = '/api/v1/connections';
 
@@ -52,8 +53,8 @@ testEveryEngine('who is connected can be seen and searched for', async (engine, 
   );
   assert.equal(remote_port, talker.socket.localPort);
   assert.ok(backends.includes(found!.backend!));
-  assert.ok(Math.abs(Date.parse(found!.opened_at) - began) < 3000, found!.opened_at);
-  assert.ok(found!.idle_seconds < 0.5, `${found!.idle_seconds} s`);
+  assert.ok(Math.abs(Date.parse(found!.opened_at) - began) < PATIENCE_MS, found!.opened_at);
+  assert.ok(found!.idle_seconds < 60, `${found!.idle_seconds} s`);
   assert.ok(found!.bytes_from_client > 1200 && found!.bytes_to_client >= 1000, JSON.stringify(found));
   for (const { socket } of clients) socket.destroy();
   await balancer.idle();

@@ -9,6 +9,7 @@ import { startBackend } from '../tools/backends.ts';
 import { type Balancer, startBalancer } from '../tools/balancer.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { connackPacket, connectPacket, firstPacket, PINGREQ } from '../tools/packets.ts';
+import { PATIENCE_MS } from '../tools/patience.ts';
 import { waitFor } from '../tools/wait.ts';
 
 /** So small a table has 256 buffers of 4 KiB. */
@@ -21,7 +22,7 @@ const NEWCOMERS = 20;
  * Hoarders that hold every buffer are given up after so long, and newcomers wait until then. What a send had got rid of
  * is seen when it is asked to end, and makes its client's time begin anew: once.
  */
-const RELIEF_MS = 2 * (STALL_WHEN_SHORT_MS + 1000) + 3000;
+const RELIEF_MS = 2 * (STALL_WHEN_SHORT_MS + 1000) + PATIENCE_MS;
 const CONNACK = connackPacket(4);
 const CHUNK = Buffer.alloc(65_536, 'flood');
 let floodedBytes = 0;

@@ -16,6 +16,7 @@ import { testEveryEngine } from '../tools/engines.ts';
 import { exchange } from '../tools/exchange.ts';
 import { assertNothingLeaked, assertResident, holdings } from '../tools/leaks.ts';
 import { offend } from '../tools/offender.ts';
+import { PATIENCE_MS } from '../tools/patience.ts';
 import { reset } from '../tools/reset.ts';
 
 const CONNECT_TIMEOUT_MS = 400;
@@ -76,5 +77,5 @@ async function checkBeginning(balancer: Balancer, { name, bytes, next, answer, e
   if (next === 'reset') client.once('connect', () => setImmediate(() => reset(client)));
   const reply = await ending;
   assert.deepEqual(reply, { bytes: answer, end }, name);
-  assert.ok(performance.now() - began < CONNECT_TIMEOUT_MS + 1000, `${name} took too long`);
+  assert.ok(performance.now() - began < CONNECT_TIMEOUT_MS + PATIENCE_MS, `${name} took too long`);
 }

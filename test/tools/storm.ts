@@ -5,7 +5,7 @@ import { connectPacket } from './packets.ts';
 import { reset } from './reset.ts';
 
 /** Far longer than any greeting takes; a client that was forgotten in a queue waits for ever. */
-const FORGOTTEN_MS = 5000;
+const FORGOTTEN_MS = 20_000;
 
 export interface Storm {
   greeted: number;

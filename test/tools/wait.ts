@@ -8,7 +8,7 @@ type Found<Value> = Value | undefined | false;
 export async function waitFor<Value>(
   what: string,
   look: () => Found<Value> | Promise<Found<Value>>,
-  waitMs = 10_000,
+  waitMs = 30_000,
 ): Promise<Value> {
   const giveUpMs = performance.now() + waitMs;
   while (performance.now() < giveUpMs) {
