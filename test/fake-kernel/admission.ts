@@ -145,9 +145,10 @@ class Pace {
   }
 
   /** False when it comes too soon. */
-  step(nowMs: number): boolean {
-    this.#level = Math.max(0, this.#level - (this.#rate * (nowMs - this.#atMs)) / 1000) + 1;
-    this.#atMs = nowMs;
+  step(decidedMs: number): boolean {
+    const atMs = Math.max(decidedMs, this.#atMs);
+    this.#level = Math.max(0, this.#level - (this.#rate * (atMs - this.#atMs)) / 1000) + 1;
+    this.#atMs = atMs;
     return this.#rate === 0 || this.#level <= this.#room;
   }
 }
@@ -196,14 +197,14 @@ export class Gatekeeper {
   // ---- Checks
 
   /** A dial begins that costs a token. */
-  onDial(life: Life, nowMs: number): void {
-    this.#dialledAt.push(nowMs);
-    if (!this.#pace.step(nowMs)) throw new Violation('a client is dialled before there is a token for it', life.about);
+  onDial(life: Life, decidedMs: number): void {
+    this.#dialledAt.push(decidedMs);
+    if (!this.#pace.step(decidedMs)) throw new Violation('a client is dialled before there is a token for it', life.about);
   }
 
   /** It has come to its backend. */
-  onConnect(life: Life, backend: number, others: readonly (Life | undefined)[], nowMs: number): void {
-    if (!this.#backendPaces[backend]!.step(nowMs))
+  onConnect(life: Life, backend: number, others: readonly (Life | undefined)[], decidedMs: number): void {
+    if (!this.#backendPaces[backend]!.step(decidedMs))
       throw new Violation(`backend ${backend} is dialled before it has a token`, life.about);
     const { pool, backend: most } = this.limits;
     const open = others.filter((other): other is Life => other !== undefined && other !== life && other.isOpen);

@@ -334,6 +334,11 @@ export class Kernel {
     return 0;
   }
 
+  /** What the data plane takes for the present: a jump of the clock is news to it at its next turn. */
+  get planeNow(): number {
+    return this.#clock[0]!;
+  }
+
   #jump(): void {
     const milliseconds = this.trouble.magnitude(50, 300_000);
     this.trace?.event(`the clock jumps by ${milliseconds} ms`);

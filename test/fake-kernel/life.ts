@@ -99,8 +99,8 @@ export class Life {
   listener = 0;
   /** Where it comes from, as it is counted. */
   source = '';
-  /** The dial that is under way has cost a token. */
-  isDialPaid = false;
+  /** When the data plane decided on the dial that is under way; null if it cost no token. */
+  dialPaidAt: number | null = null;
   /** When it ended, by its record. */
   #closedAt = Infinity;
   #openedAt = Infinity;

@@ -183,8 +183,8 @@ export class World implements KernelWorld, Clock {
     this.ports.dials++;
     const life = this.lives[peer.life]!;
     // Another source for the same dial costs no token: nothing had reached the backend.
-    if (life.outOfPortsFor === null) this.gatekeeper.onDial(life, this.now);
-    life.isDialPaid = life.outOfPortsFor === null;
+    life.dialPaidAt = life.outOfPortsFor === null ? this.#parts.kernel.planeNow : null;
+    if (life.dialPaidAt !== null) this.gatekeeper.onDial(life, life.dialPaidAt);
     life.beginDial();
   }
 
@@ -206,7 +206,7 @@ export class World implements KernelWorld, Clock {
     const life = this.lives[client!.peer!.life]!;
     const id = backendOf(sockaddr);
     this.ports.onConnect(id, socket.source);
-    if (life.isDialPaid) this.gatekeeper.onConnect(life, id, this.lives, this.now);
+    if (life.dialPaidAt !== null) this.gatekeeper.onConnect(life, id, this.lives, life.dialPaidAt);
     const random = new Random((this.#parts.seed * 1009 + life.index) * 31 + life.dials + 7);
     const backend = new Backend(this.#stage, life, id, planBackend(random, this.#scale), random.word());
     backend.socket = socket;
