@@ -252,6 +252,11 @@ export const defects: readonly Defect[] = [
     'if (line.generation != entry.generation) return false;',
     '',
   ]),
+  defect('a client is evicted before it was answered', [
+    EVICTIONS,
+    '(line.flags & (FLAG_ANSWERED | FLAG_LEAVING)) == FLAG_ANSWERED',
+    '!(line.flags & FLAG_LEAVING)',
+  ]),
   defect('evictions are not read', [LOOP, 'evict();', '']),
   defect('the backend of an evicted client is not told', [
     PROXY,

@@ -105,6 +105,8 @@ export class Life {
   #closedAt = Infinity;
   #openedAt = Infinity;
   isAccepted = false;
+  /** Its end came to the client while its backend had said nothing that was read, and nothing else was wrong. */
+  #hasEndedUnanswered = false;
   /** What the main thread has asked for, of this life. */
   readonly evictions: Eviction[] = [];
   /** The first of them that the data plane can't have passed over was asked for. */
@@ -188,6 +190,8 @@ export class Life {
     this.backend = backend;
     this.dials++;
     this.#backendDisturbance = '';
+    // Nothing can have stalled before.
+    this.#clientTook.at = this.#backendTook.at = this.#clock.now;
     this.move();
   }
 
@@ -309,6 +313,7 @@ export class Life {
   /** An end is passed on: only after the other side's end, and after all its bytes. */
   checkEnd(actor: Actor): void {
     const { client, backend } = this;
+    if (actor === client && backend?.socket.received === 0 && !this.isTroubled) this.#hasEndedUnanswered = true;
     if (this.isDisturbed || !backend || (actor !== client && actor !== backend)) return;
     const source = actor === client ? backend : client;
     if (!source.isFinished) this.#fail(`the ${actor.name} is told of an end, but the ${source.name} goes on`);
@@ -484,9 +489,10 @@ export class Life {
 
   /** Nothing but the main thread's word has ended it: no packet is cut, and both sides have heard why. */
   #judgeEviction({ reason }: AccessRecord): void {
+    const isAbrupt = this.evictions.some(({ flags }) => flags & EVICTION_ABRUPT);
+    if (this.#hasEndedUnanswered && !isAbrupt) this.#fail('a client is evicted before it was answered');
     if (!this.#isLeavingInOrder) return;
     const { client, backend } = this;
-    if (backend!.socket.received === 0) this.#fail('a client is evicted before it was answered');
     if (!this.#clock.followsPackets) return;
     if (!client.out.isBoundary(backend!.heard)) this.#fail(`a packet of the client’s is cut at byte ${backend!.heard}`);
     if (!backend!.out.isBoundary(client.heard)) this.#fail(`a packet of the backend’s is cut at byte ${client.heard}`);
