@@ -56,6 +56,8 @@ export interface Limits {
   backend: number;
   backendRate: number;
   backendBurst: number;
+  /** Nothing but its clients changes, so that nobody has a reason to overtake. */
+  isOrderly: boolean;
   /** How often another worker's part of a limit grows or shrinks. */
   leaseFlips: number;
   /** How many addresses the clients come from; 0: each from its own. */
@@ -73,6 +75,7 @@ const NO_LIMITS: Limits = {
   backend: 0,
   backendRate: 0,
   backendBurst: 0,
+  isOrderly: false,
   leaseFlips: 0,
   sources: 0,
 };
@@ -87,10 +90,11 @@ const LATE_MS = 1500;
 /** Without any, they are late by a few ticks of the timer wheel. */
 const TICKS_MS = 400;
 /** From an entry to what it does. */
-const DONE_MS = 500;
+const DONE_MS = 50;
 
 export function planLimits(random: Random): Limits {
-  if (random.chance(0.7)) return NO_LIMITS;
+  if (random.chance(0.6)) return NO_LIMITS;
+  if (random.chance(0.3)) return planCrowd(random);
   const limit = (chance: number, max: number) => (random.chance(chance) ? random.magnitude(1, max) : 0);
   const perSource = limit(0.4, 6);
   return {
@@ -104,9 +108,16 @@ export function planLimits(random: Random): Limits {
     backend: limit(0.4, 20),
     backendRate: limit(0.4, 1000),
     backendBurst: random.magnitude(1, 10),
+    isOrderly: false,
     leaseFlips: random.chance(0.5) ? random.integer(1, 40) : 0,
-    sources: perSource > 0 ? random.integer(1, 6) : 0,
+    sources: perSource > 0 ? random.integer(1, 16) : 0,
   };
+}
+
+/** Nothing stands in anybody's way but who came before, and the rate. */
+function planCrowd(random: Random): Limits {
+  const [rate, burst] = [random.magnitude(200, 5000), random.integer(1, 3)];
+  return { ...NO_LIMITS, isOrderly: true, rate, burst, queueMax: 1000, queueTimeoutMs: random.magnitude(50, 3000) };
 }
 
 export function writeLimits(snapshot: Uint8Array, listenerCount: number, limits: Limits): void {
@@ -199,7 +210,8 @@ export class Gatekeeper {
   /** A dial begins that costs a token. */
   onDial(life: Life, decidedMs: number): void {
     this.#dialledAt.push(decidedMs);
-    if (!this.#pace.step(decidedMs)) throw new Violation('a client is dialled before there is a token for it', life.about);
+    if (!this.#pace.step(decidedMs))
+      throw new Violation('a client is dialled before there is a token for it', life.about);
   }
 
   /** It has come to its backend. */

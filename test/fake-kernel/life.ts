@@ -441,7 +441,7 @@ export class Life {
   }
 
   /** As many others were there at some time during its life, unless other workers may have had their part. */
-  #isFull(limit: keyof Limits, counts: (other: Life) => boolean): boolean {
+  #isFull(limit: keyof Omit<Limits, 'isOrderly'>, counts: (other: Life) => boolean): boolean {
     const { limits } = this.#clock.gatekeeper;
     if (limits[limit] === 0 || (limits.leaseFlips > 0 && limit !== 'perSource')) return limits[limit] > 0;
     const others = this.#clock.lives.filter((other) => {

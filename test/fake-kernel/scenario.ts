@@ -60,6 +60,9 @@ const RATES_MAX: Rates = {
 };
 
 const BACKENDS = 5;
+const NO_CHANGES = { publications: 0, listenerFlips: 0, healthFlips: 0 };
+/** Divided by a rate: clients come four times as fast as they may be dialled. */
+const CROWDING_MS = 500;
 
 export function planScenario(seed: number): Scenario {
   const random = new Random(seed);
@@ -67,7 +70,8 @@ export function planScenario(seed: number): Scenario {
   const settings = planSettings(random, listenerCount);
   const hasStallers = random.chance(0.15);
   const end = random.fraction();
-  return {
+  const limits = planLimits(new Random(seed ^ 0x510e527f));
+  const scenario = {
     settings,
     listenerCount,
     rates: planRates(random),
@@ -80,7 +84,7 @@ export function planScenario(seed: number): Scenario {
       keepAlivePercent: random.pick([0, 100, 150]),
       idleTimeoutMs: random.chance(0.5) ? random.magnitude(300, 10_000) : 0,
     },
-    limits: planLimits(new Random(seed ^ 0x510e527f)),
+    limits,
     moods: Array.from({ length: BACKENDS }, () => planMood(random)),
     publications: random.chance(0.5) ? random.integer(1, 20) : 0,
     listenerFlips: random.chance(0.4) ? random.integer(1, 20) : 0,
@@ -93,6 +97,7 @@ export function planScenario(seed: number): Scenario {
     evictions: random.chance(0.7) ? random.integer(1, 100) : 0,
     orphanIntervalUs: random.chance(0.3) ? Math.round(random.magnitude(100, 100_000)) : 0,
   };
+  return limits.isOrderly ? { ...scenario, ...NO_CHANGES, arrivalGapMs: CROWDING_MS / limits.rate } : scenario;
 }
 
 export function planMood(random: Random): Mood {

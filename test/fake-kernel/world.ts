@@ -392,7 +392,7 @@ function clientSockaddr(index: number, isIPv6: boolean, sources: number): Uint8A
 // Some of them the same: a /64, and an IPv4 address in an IPv6 one.
 function sharedHost(source: number): string {
   const hosts = ['10.1.0.1', '10.1.0.2', '::ffff:10.1.0.1', 'fd01::1', 'fd01::7:1', 'fd01:0:0:1::1'];
-  return hosts[source]!;
+  return hosts[source] ?? `10.1.1.${source}`;
 }
 
 /** What counts as one source. */
