@@ -16,6 +16,7 @@ export class ServiceManager {
   /** What couldn't be sent yet: a manager that is busy must not hold up this thread. */
   #waiting: string[] = [];
   #isSilent = false;
+  #isStopping = false;
   #watchdog: NodeJS.Timeout | undefined;
 
   /** Where no service manager waits for it, nothing is ever sent. `onFailure` is told once. */
@@ -29,6 +30,7 @@ export class ServiceManager {
 
   /** From now on signs of life are sent as long as `isAlive` says so and the event loop turns. */
   ready(status: string, isAlive: () => boolean): void {
+    if (this.#isStopping) return;
     this.#send({ READY: '1', STATUS: status });
     if (this.#path === undefined || !(this.#watchdogMs > 0)) return;
     clearInterval(this.#watchdog);
@@ -40,10 +42,13 @@ export class ServiceManager {
 
   /** To be followed by ready(). */
   reloading(): void {
+    if (this.#isStopping) return;
     this.#send({ RELOADING: '1', MONOTONIC_USEC: `${process.hrtime.bigint() / 1000n}`, STATUS: 'reloading' });
   }
 
+  /** Neither ready() nor reloading() is heard of after it. */
   stopping(timeoutMs: number): void {
+    this.#isStopping = true;
     const extendUsec = Math.ceil((timeoutMs + STOP_SPARE_MS) * 1000);
     this.#send({ STOPPING: '1', STATUS: 'stopping', EXTEND_TIMEOUT_USEC: `${extendUsec}` });
   }

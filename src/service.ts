@@ -27,9 +27,9 @@ export async function serve(configPath: string): Promise<void> {
   closeInherited(inheritance);
   process.on('SIGUSR1', () => tidegate.reopenLogs());
   if (inheritance.predecessor !== undefined) await takeOver(tidegate, inheritance.predecessor);
-  signals.onReload(() => tidegate.reload().catch(() => {})); // the log has it
   logReady(tidegate, log);
   manager.ready(statusText(tidegate), watchWorkers(tidegate.supervisor));
+  signals.onReload(() => reload(tidegate, manager));
 
   const successor = await untilSucceeded(tidegate, signals, log);
   if (successor === undefined) manager.stopping(config.shutdownTimeoutMs);
@@ -46,6 +46,13 @@ function logReady(tidegate: Tidegate, log: PinoLogger): void {
 
 function statusText({ listeners, engine }: Tidegate): string {
   return `serving ${listeners.map(formatAddress).join(', ')} by engine ${engine}`;
+}
+
+/** The log has how it went. */
+async function reload(tidegate: Tidegate, manager: ServiceManager): Promise<void> {
+  manager.reloading();
+  await tidegate.reload().catch(() => {});
+  manager.ready(statusText(tidegate), watchWorkers(tidegate.supervisor));
 }
 
 async function stop(tidegate: Tidegate, stopNow: Promise<void>, log: PinoLogger): Promise<void> {

@@ -77,8 +77,9 @@ function connectsOf({ pools }: StatusDocument): number {
 }
 
 function poolLines(pool: PoolDocument, view: View): string[] {
-  const { name, method, key, algorithm, backends, connections } = pool;
+  const { name, method, key, algorithm, backends, connections, queued } = pool;
   const how = key === null ? method : `${method} of ${key} by ${algorithm}`;
+  const waiting = queued > 0 ? `, ${queued} waiting` : '';
   const most = Math.max(1, ...backends.map((backend) => backend.connections));
   const sorted = sortBackends(pool, view);
   const rows = sorted.map((backend) => [
@@ -93,7 +94,7 @@ function poolLines(pool: PoolDocument, view: View): string[] {
   const headings = ['BACKEND', 'STATE', 'CONNECTIONS', '', 'CONNECT/S', 'WEIGHT', 'REASON'];
   const [head = '', ...lines] = textTable(headings, rows).split('\n').slice(0, -1);
   return [
-    painted(plain(`Pool ${name}: ${how}, ${connections} connections`), BOLD, view),
+    painted(plain(`Pool ${name}: ${how}, ${connections} connections${waiting}`), BOLD, view),
     ...moveLines(pool.rebalance),
     painted(head, FAINT, view),
     ...lines.flatMap((line, index) => {

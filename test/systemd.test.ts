@@ -87,6 +87,10 @@ testEveryEngine('systemd hears when the service is ready, is another process, an
   const { STATUS } = await manager.said('READY', '1');
   assert.equal(STATUS, `serving 127.0.0.1:${await service.port()} by engine ${engine}`);
   await manager.said('WATCHDOG', '1');
+  manager.messages.length = 0;
+  service.ask('SIGHUP');
+  await manager.said('RELOADING', '1');
+  await manager.said('READY', '1');
   const session = await connectClient(await service.port());
 
   manager.messages.length = 0;

@@ -42,7 +42,17 @@ function reading(seconds: number, connects: readonly number[], more: object = {}
     connections: 30,
     listeners: [{ name: 'mqtt', address: '0.0.0.0:1883', pool: 'brokers' }],
     workers: [],
-    pools: [{ name: 'brokers', method: 'hash', key: 'client_id', algorithm: 'rendezvous', connections: 30, backends }],
+    pools: [
+      {
+        name: 'brokers',
+        method: 'hash',
+        key: 'client_id',
+        algorithm: 'rendezvous',
+        connections: 30,
+        queued: 4,
+        backends,
+      },
+    ],
     counters: { refused: 2 * seconds, bytes_from_clients: 1500 * seconds, bytes_to_clients: 0 },
   };
   const event = { id: 1, at: '2026-01-01T12:34:56.000Z', level: 'warn', event: 'backend_state', message: 'a\x1b[2Jb' };
@@ -72,6 +82,14 @@ test('backends stand in the order that was asked for', () => {
   assert.deepEqual(backendsOf(topLines(view('connections'))), ['2', '1']);
   assert.deepEqual(backendsOf(topLines(view('CONNECT/s'))), ['1', '2']);
   assert.deepEqual(backendsOf(topLines(view('state'))), ['2', '1']);
+});
+
+test('who waits in the queue of a pool is counted beside its connections', () => {
+  const lines = topLines(view('configuration'));
+  assert.ok(
+    lines.includes('Pool brokers: hash of client_id by rendezvous, 30 connections, 4 waiting'),
+    lines.join('\n'),
+  );
 });
 
 test('a running move has a bar and a time', () => {

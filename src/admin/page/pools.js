@@ -85,10 +85,13 @@ class Pool {
     const isUp = pool.backends.filter(({ state }) => state === 'up').length;
     const method =
       pool.key === null ? pool.method.replace('_', ' ') : `${pool.method} of ${pool.key} by ${pool.algorithm}`;
-    setText(
-      how,
-      `${method} · ${isUp} of ${plural(pool.backends.length, 'backend')} up · ${plural(pool.connections, 'connection')}`,
-    );
+    const parts = [
+      method,
+      `${isUp} of ${plural(pool.backends.length, 'backend')} up`,
+      plural(pool.connections, 'connection'),
+    ];
+    if (pool.queued > 0) parts.push(`${countText(pool.queued)} waiting`);
+    setText(how, parts.join(' · '));
     const isMany = pool.backends.length > MANY;
     setShown(filter, isMany);
     table.classList.toggle('many', isMany);
@@ -249,6 +252,8 @@ async function showBackend(pool, backend, actions) {
     connects,
     connect_failures: failures,
     chosen,
+    queued,
+    queued_total: queuedTotal,
     sources,
     operator,
   } = backend;
@@ -260,6 +265,7 @@ async function showBackend(pool, backend, actions) {
       'Last probe',
       probe === null ? 'none' : `${probe.verdict} after ${latencyText(probe.duration_seconds)}: ${probe.reason}`,
     ],
+    ['Waiting for it', `${countText(queued)} now, ${countText(queuedTotal)} since the start`],
     ['CONNECTs', `${countText(connects)} of ${countText(chosen)} tries, ${countText(failures)} failed`],
     ['CONNACK', connackTexts(backend).filter(Boolean).join(', ') || '–'],
     ...sources.map((source) => [

@@ -74,7 +74,7 @@ export class Moves {
   }
 
   /** Keeps new clients from the backend, and moves those it has away. `rate`: a second; the pool's when it isn't said. */
-  drain(backend: Backend, kind: 'drain' | 'maintenance', rate = this.#poolOf(backend).drain.rate): Move {
+  drain(backend: Backend, kind: 'drain' | 'maintenance', rate = this.#poolOf(backend)!.drain.rate): Move {
     const { operator } = this.#scene;
     const before = this.ofBackend(backend);
     operator.set(backend, kind);
@@ -96,8 +96,10 @@ export class Moves {
 
   /** What the judge has found. */
   onHealth({ backend, state, isGone }: HealthChange): void {
-    if (state !== 'down') return;
-    const { orphans } = this.#poolOf(backend);
+    const pool = this.#poolOf(backend);
+    // A reload may have removed it since the probe began.
+    if (state !== 'down' || pool === undefined) return;
+    const { orphans } = pool;
     const { supervisor } = this.#scene;
     const isWanted = orphans.close === 'always' || (orphans.close === 'auto' && isGone);
     if (!isWanted || supervisor.totals.activeOf(backend.id) === 0) return;
@@ -151,8 +153,8 @@ export class Moves {
     this.#moved.set(key, moved);
   }
 
-  #poolOf({ pool }: Backend): PoolConfig {
-    return this.#scene.config.pools.find(({ name }) => name === pool)!;
+  #poolOf({ pool }: Backend): PoolConfig | undefined {
+    return this.#scene.config.pools.find(({ name }) => name === pool);
   }
 
   #lookForArrivals(): void {
