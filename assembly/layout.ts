@@ -77,7 +77,6 @@ export const HEADER_OPTION_OFF = 700; // u32, always 0
 export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
-export const HEADER_CLOSED_BELOW = 1280; // u32; while it drains, a worker closes who has a lower slot; written by the main thread
 export const HEADER_LISTENER_ACTIVE = 1284; // u32 for each listener: connections that came through it and live
 export const HEADER_ORPHANS_DUE_MS = 2560; // f64 for each pool: when its next client that was left behind may be closed
 export const HEADER_KEEP_ALIVE_BOUNDS = 3072; // u32 each, HISTOGRAM_BOUNDS of them, seconds; written by the main thread before start

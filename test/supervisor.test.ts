@@ -19,6 +19,9 @@ import { connackPacket, connectPacket } from './tools/packets.ts';
 import { PATIENCE_MS } from './tools/patience.ts';
 import { waitFor } from './tools/wait.ts';
 
+/** DISCONNECT of MQTT 5.0: server shutting down. */
+const SHUTTING_DOWN = Buffer.from([0xe0, 2, 0x8b, 0]);
+
 const workerOf = ({ tidegate }: Balancer, index: number) => tidegate.status().workers[index]!;
 
 const untilRunning = (balancer: Balancer, index: number, restarts: number) => {
@@ -203,20 +206,26 @@ testEveryEngine(
   },
 );
 
-testEveryEngine('stop gives up on sessions that outlive shutdown_timeout', async (engine, context) => {
-  const backend = await startBackend(context, echo);
-  const balancer = await startBalancer(context, { engine, backends: [backend.address], shutdownTimeout: '300ms' });
-  const clients = await connectMany(balancer.port, 3);
-  const beganMs = performance.now();
-  await balancer.tidegate.stop();
-  const tookMs = performance.now() - beganMs;
-  assert.ok(tookMs >= 290 && tookMs < 300 + PATIENCE_MS, `${tookMs} ms`);
-  for (const { socket } of clients) assert.equal((await nextBytes(socket)).length, 0);
-  assert.deepEqual(
-    (await balancer.records(0)).map(({ reason }) => reason),
-    ['shutdown', 'shutdown', 'shutdown'],
-  );
-});
+testEveryEngine(
+  'stop parts with sessions that outlive shutdown_timeout, and tells who can be told',
+  async (engine, context) => {
+    const backend = await startBackend(context, echo);
+    const balancer = await startBalancer(context, { engine, backends: [backend.address], shutdownTimeout: '300ms' });
+    const clients = await connectMany(balancer.port, 3);
+    const newer = await connectClient(balancer.port, { clientId: 'newer', version: 5 });
+    const beganMs = performance.now();
+    await balancer.tidegate.stop();
+    const tookMs = performance.now() - beganMs;
+    assert.ok(tookMs >= 290 && tookMs < 300 + PATIENCE_MS, `${tookMs} ms`);
+    for (const { socket } of clients) assert.equal((await nextBytes(socket)).length, 0);
+    assert.deepEqual(await nextBytes(newer.socket), SHUTTING_DOWN);
+    assert.equal((await nextBytes(newer.socket)).length, 0);
+    assert.deepEqual(
+      (await balancer.records(0)).map(({ reason }) => reason),
+      ['shutdown', 'shutdown', 'shutdown', 'shutdown'],
+    );
+  },
+);
 
 testEveryEngine('a second stop, with now, ends the waiting of the first', async (engine, context) => {
   const backend = await startBackend(context, echo);

@@ -4,11 +4,9 @@ import {
   CONTROL_DRAIN,
   CONTROL_STOP,
   CONTROL_WAIT,
-  HEADER_CLOSED_BELOW,
   HEADER_CONTROL,
   HEADER_OFFSET,
   HEADER_STATE,
-  NONE,
   STATE_READY,
   STATE_RUNNING,
   STATE_STOPPED,
@@ -19,7 +17,7 @@ import { drainCompletions, submitAndWait } from '../uring/ring';
 import {
   acceptClients,
   armAccepts,
-  closeBelow,
+  closeAll,
   evict,
   feedStarved,
   followListeners,
@@ -119,6 +117,6 @@ function obeyControl(): bool {
     return true;
   }
   stopAccepting();
-  closeBelow(control == CONTROL_STOP ? NONE : observe(HEADER_OFFSET + HEADER_CLOSED_BELOW));
+  if (control == CONTROL_STOP) closeAll();
   return !nobodyLeft();
 }

@@ -204,7 +204,7 @@ let reliefEndMs: f64 = 0;
 let starvedHead: u32 = NONE;
 let starvedTail: u32 = NONE;
 let dirtyHead: u32 = NONE;
-/** While nobody is accepted any more: the connections in the slots before that one were closed. */
+/** When all are to be closed: the connections in the slots before that one were. */
 let closedBelow: u32 = 0;
 
 export function startProxy(): void {
@@ -1201,15 +1201,14 @@ export function stopAccepting(): void {
   cancelAccepts(NONE);
 }
 
-/** Ends the connections in the slots before that one. Asked at every turn, it looks only at those that it hasn't seen. */
-export function closeBelow(end: u32): void {
-  const last = min(end, slotsEnd());
-  for (let slot = closedBelow; slot < last; slot++) {
+/** Asked at every turn, it looks only at the slots that it hasn't seen. */
+export function closeAll(): void {
+  for (let slot = closedBelow; slot < slotsEnd(); slot++) {
     const phase = hot(slot).phase;
     if (phase == PHASE_FREE || phase == PHASE_ACCEPTING || phase == PHASE_CLOSING) continue;
     closeConnection(slot, REASON_SHUTDOWN);
   }
-  closedBelow = max(closedBelow, last);
+  closedBelow = slotsEnd();
 }
 
 export function nobodyLeft(): bool {

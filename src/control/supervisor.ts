@@ -15,14 +15,12 @@ import {
   CONTROL_WAIT,
   HEADER_ACCEPTING,
   HEADER_CLOCK_MS,
-  HEADER_CLOSED_BELOW,
   HEADER_CONNECTIONS_MAX,
   HEADER_CONTROL,
   HEADER_LISTENER_ACTIVE,
   HEADER_LISTENER_FDS,
   HEADER_REGION_HEALTH,
   HEADER_RING_FD,
-  HEADER_SLOTS_END,
   HEADER_STATE,
   HEADER_THREAD_ID,
   HEADER_WALL_MS,
@@ -43,6 +41,7 @@ import { close, dup, eventfd, writeEventfd } from '../system/libc.ts';
 import type { AccessLog } from './access-log.ts';
 import { memlockError } from './capacity.ts';
 import { Totals, WorkerCounters } from './counters.ts';
+import { Dismissal } from './dismissal.ts';
 import { type Eviction, writeEvictions } from './evictions.ts';
 import type { Occupancy } from './fullness.ts';
 import { LEASE_POLL_MS, Leases, limitsOf } from './leases.ts';
@@ -55,6 +54,8 @@ const STOP_TIMEOUT_MS = 5_000;
 /** A worker obeys at its next turn, and is woken for it. */
 const DEAF_MS = 250;
 const POLL_MS = 5;
+/** To get to the end of a packet, and to take the last word. */
+const FAREWELL_MS = 2000;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 5_000;
 /** A worker that lived this long isn't crashing over and over: it starts again at once. */
@@ -250,18 +251,26 @@ export class Supervisor {
 
   /**
    * No new clients; resolves when the last one has left, after `timeoutMs`, or when the signal says so. Who is still there
-   * in the last `pacedMs` of that time is closed in the course of it. Calls `onDeaf` when no worker touches the listening
+   * in the last `pacedMs` of that time is asked to go in the course of it, and everybody at its end: who does not within
+   * FAREWELL_MS is for stop() to close. Calls `onDeaf` when no worker touches the listening
    * sockets any more: who comes then shall be refused, or be served by another process, not kept waiting.
    */
   async drain(timeoutMs: number, pacedMs: number, hasten: AbortSignal, onDeaf: () => void): Promise<void> {
     this.#command(CONTROL_DRAIN);
     const deaf = setTimeout(onDeaf, DEAF_MS);
     const deadlineMs = performance.now() + timeoutMs;
-    while (performance.now() < deadlineMs && !hasten.aborted && !this.#isDrained()) {
-      if (pacedMs > 0) this.#closeShare(1 - (deadlineMs - performance.now()) / pacedMs);
+    const dismissal = new Dismissal(this);
+    const isOver = () => hasten.aborted || this.#isDrained();
+    while (performance.now() < deadlineMs && !isOver()) {
+      if (pacedMs > 0) dismissal.ask(1 - (deadlineMs - performance.now()) / pacedMs);
       await sleep(POLL_MS);
     }
     clearTimeout(deaf);
+    const farewellEndMs = performance.now() + FAREWELL_MS;
+    while (performance.now() < farewellEndMs && !isOver()) {
+      dismissal.ask(1);
+      await sleep(POLL_MS);
+    }
   }
 
   /** Closes every connection and ends every thread. May be called twice. */
@@ -411,15 +420,6 @@ export class Supervisor {
   #tellHealth(backend: number): void {
     const word = this.healthOf(backend);
     for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, word);
-  }
-
-  /** Of each worker's connections, by slots. */
-  #closeShare(share: number): void {
-    for (const { life } of this.#workers) {
-      if (life === null) continue;
-      const end = Math.ceil(Math.max(share, 0) * life.header[HEADER_SLOTS_END / 4]!);
-      if (Atomics.exchange(life.header, HEADER_CLOSED_BELOW / 4, end) !== end) wake(life);
-    }
   }
 
   #command(control: number): void {

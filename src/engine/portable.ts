@@ -35,7 +35,6 @@ import {
   EVICTION_REASON,
   FRAMING_UNKNOWN,
   HEADER_CLOCK_MS,
-  HEADER_CLOSED_BELOW,
   HEADER_REGION_COUNTERS,
   HEADER_REGION_SCRATCH,
   HEADER_STATE,
@@ -105,7 +104,7 @@ export async function runPortable(start: WorkerStart): Promise<void> {
   await engine.turnWhile(CONTROL_RUN);
   engine.servers.close();
   await engine.turnWhile(CONTROL_DRAIN);
-  closeBelow(engine, NONE);
+  closeAll(engine);
   while (engine.connectionCount > 0) await engine.turn();
   engine.setState(STATE_STOPPED);
 }
@@ -160,7 +159,6 @@ class PortableEngine {
   async turnWhile(control: number): Promise<void> {
     while (this.#control() === control) {
       if (control === CONTROL_DRAIN && this.connectionCount === 0) return;
-      if (control === CONTROL_DRAIN) closeBelow(this, Atomics.load(this.#header, HEADER_CLOSED_BELOW / 4));
       await this.turn();
     }
   }
@@ -796,12 +794,8 @@ function close(connection: Connection, reason: number): void {
   destroySockets(connection);
 }
 
-/** Ends the connections in the slots before that one. */
-function closeBelow({ connections }: PortableEngine, end: number): void {
-  for (let slot = 0; slot < Math.min(end, connections.length); slot++) {
-    const connection = connections[slot];
-    if (connection != null) close(connection, REASON_SHUTDOWN);
-  }
+function closeAll({ connections }: PortableEngine): void {
+  for (const connection of connections) if (connection != null) close(connection, REASON_SHUTDOWN);
 }
 
 function destroySockets({ client, backend }: Connection): void {
