@@ -431,7 +431,8 @@ export class Life {
   #hasWaited(livedMs: number): boolean {
     const { gatekeeper, now } = this.#clock;
     if (livedMs < gatekeeper.limits.queueTimeoutMs - EARLY_MS) return false;
-    return this.#clientDisturbance !== '' || gatekeeper.hasBeenBusy(now);
+    // A dial that failed counts as waiting, and others may have gone on long before.
+    return this.dials > 0 || this.#clientDisturbance !== '' || gatekeeper.hasBeenBusy(now);
   }
 
   /** There is something to wait for: a token, or a part of a limit. */
