@@ -7,7 +7,7 @@ export function frontText(front: usize, place: u32): usize {
 }
 
 export function frontTextBytes(front: usize, place: u32): u32 {
-  return front == 0 ? 0 : load<u16>(front + (<usize>place << 1));
+  return front == 0 ? 0 : load<u16>(front + ((<usize>place) << 1));
 }
 
 /** Of the whole block. */
