@@ -17,6 +17,7 @@ import {
   type Settings,
 } from './config/schema.ts';
 import { normaliseTls, type TlsConfig } from './config/tls.ts';
+import { normaliseWebSocket, type WebSocketConfig } from './config/websocket.ts';
 import { ConfigError, type Fault } from './errors.ts';
 
 export interface Config {
@@ -68,6 +69,8 @@ export interface ListenerConfig {
   maxConnectionsPerSource: number;
   /** null: plain TCP. */
   tls: TlsConfig | null;
+  /** null: MQTT's bytes, in TLS or without. */
+  webSocket: WebSocketConfig | null;
 }
 
 export interface PoolConfig {
@@ -288,6 +291,7 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     maxConnections: listener.max_connections ?? 0,
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
+    webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
   };
 }
 

@@ -96,6 +96,7 @@ test('reads every key of the example', () => {
         maxConnections: 0,
         maxConnectionsPerSource: 0,
         tls: null,
+        webSocket: null,
       },
     ],
     pools: [

@@ -17,6 +17,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     maxConnections: 0,
     maxConnectionsPerSource: 0,
     tls: null,
+    webSocket: null,
   };
 };
 

@@ -4,30 +4,39 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { WebSocketDoor, type WebSocketDoorSettings } from '../src/front/websocket.ts';
-import type { WebSocketStream } from '../src/front/websocket-stream.ts';
+import type { WebSocketDoorSettings } from '../src/front/door-settings.ts';
+import { WebSocketDoor } from '../src/front/websocket.ts';
 import { ask } from './tools/ask.ts';
 import { waitFor } from './tools/wait.ts';
 
-const SETTINGS: WebSocketDoorSettings = { path: '/mqtt', origins: null, messageBytesMax: 1 << 20, pingIntervalMs: 0 };
+const SETTINGS: WebSocketDoorSettings = {
+  path: '/mqtt',
+  origins: null,
+  messageBytesMax: 1 << 20,
+  pingIntervalMs: 0,
+  timeoutMs: 5000,
+};
 
 interface House {
   port: number;
-  streams: WebSocketStream[];
-  turnedAway: [number, string][];
+  streams: Socket[];
+  turnedAway: string[];
   sockets: Socket[];
 }
 
 async function open(context: TestContext, settings: Partial<WebSocketDoorSettings> = {}): Promise<House> {
-  const door = new WebSocketDoor({ ...SETTINGS, ...settings });
   const house: House = { port: 0, streams: [], turnedAway: [], sockets: [] };
+  const door = new WebSocketDoor<Socket>(
+    { ...SETTINGS, ...settings },
+    {
+      onEntered: (_entrant, stream) => void house.streams.push(stream.on('error', () => {})),
+      onTurnedAway: (_entrant, _reason, error) => void house.turnedAway.push(error),
+    },
+  );
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     house.sockets.push(socket);
     socket.on('error', () => {});
-    door.enter(socket, {
-      onEntered: (stream) => void house.streams.push(stream.on('error', () => {})),
-      onTurnedAway: (status, why) => void house.turnedAway.push([status, why]),
-    });
+    door.enter(socket, socket);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -151,10 +160,7 @@ test('another path, another protocol, a foreign origin and plain HTTP are turned
   assert.equal(await statusOf(visit(context, house, '/mqtt', {}, ['chat'])), 400);
   assert.equal(await statusOf(visit(context, house, '/mqtt', { origin: 'https://example.org' })), 403);
   assert.equal((await ask(house.port, '/mqtt')).status, 426);
-  assert.deepEqual(
-    house.turnedAway.map(([status]) => status),
-    [404, 400, 403, 426],
-  );
+  assert.deepEqual(house.turnedAway, ['404_path', '400_sub_protocol', '403_origin', '426_not_websocket']);
   await enter(context, house, { origin: 'https://example.com' });
   const query = visit(context, house, '/mqtt?token=1', {}, ['mqttv3.1', 'mqtt']);
   await once(query, 'open');

@@ -17,6 +17,7 @@ import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
 import { duration, integer, listOf, mapping, NOT_IN_THIS_VERSION, oneOf, text } from './kinds.ts';
 import { tls } from './tls.ts';
+import { websocket } from './websocket.ts';
 
 const BYTES: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20 };
 const SIZE_PATTERN = /^(\d{1,9})(KiB|MiB)?$/;
@@ -103,10 +104,6 @@ function backendAddress() {
 function sourceAddress() {
   const error = 'expected an IP address of this machine, such as 10.0.0.5 or "2001:db8::5"';
   return z.string({ error }).refine((value) => isIP(value) !== 0 && !isWildcard(value), { error });
-}
-
-function notYet(description: string) {
-  return z.never({ error: NOT_IN_THIS_VERSION }).optional().describe(description);
 }
 
 /** Digits alone would be a number in YAML, of which leading zeros are lost: hence the quotes. */
@@ -392,7 +389,7 @@ const listener = mapping(
     max_connections: maxConnections('Clients of this listener; further ones are refused.'),
     max_connections_per_source: maxConnections('The same for each IPv4 address, and each /64 of IPv6.'),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
-    websocket: notYet(`MQTT over WebSocket: ${NOT_IN_THIS_VERSION}.`),
+    websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
   },
   'a mapping with bind and pool',
 );

@@ -6,7 +6,7 @@ import type { TlsConfig } from '../config/tls.ts';
 import type { ListenerConfig } from '../config.ts';
 import { EXIT_BAD_CONFIGURATION, TidegateError } from '../errors.ts';
 import { type LoadedCertificate, readTls, type TlsFiles } from '../front/certificates.ts';
-import type { DoorsUpdate, TlsDoorSettings } from '../front/door-settings.ts';
+import type { DoorSettings, DoorsUpdate, TlsDoorSettings, WebSocketDoorSettings } from '../front/door-settings.ts';
 import { TlsDoor } from '../front/tls.ts';
 import type { Logger } from '../logger.ts';
 import { watchConfig } from './config-watch.ts';
@@ -21,7 +21,7 @@ const SESSION_CONTEXT_LENGTH = 32;
 
 /** Of the listeners by index, read and found good. */
 export interface StagedDoors {
-  doors: readonly (TlsDoorSettings | null)[];
+  doors: readonly (DoorSettings | null)[];
   certificates: readonly ListenerCertificate[];
   /** What workers must not resume sessions over: who may come has changed. */
   trust: string;
@@ -73,8 +73,13 @@ export class FrontDoors {
     const read = listeners.map((listener) => (listener?.tls ? { listener, files: readTls(listener.tls) } : null));
     const faults = read.flatMap((each) => (each === null ? [] : faultLines(each.listener, each.files)));
     if (faults.length > 0) throw new TidegateError('TLS_FILES', faults.join('\n'), EXIT_BAD_CONFIGURATION);
-    const doors = read.map((each) => (each === null ? null : settingsOf(each.listener, each.files, this.#workerCount)));
-    for (const [index, settings] of doors.entries()) if (settings !== null) tryOut(settings, listeners[index]!);
+    const doors = listeners.map((listener, index) => {
+      const files = read[index]?.files;
+      const tls = listener === null || files === undefined ? null : settingsOf(listener, files, this.#workerCount);
+      if (tls !== null) tryOut(tls, listener!);
+      const webSocket = listener === null ? null : webSocketOf(listener);
+      return tls === null && webSocket === null ? null : { tls, webSocket };
+    });
     return {
       doors,
       certificates: read.flatMap((each) => (each === null ? [] : certificatesOf(each.listener, each.files))),
@@ -173,6 +178,10 @@ function settingsOf({ name, tls }: ListenerConfig, files: TlsFiles, workerCount:
     handshakesMax: Math.ceil(handshakesMax / workerCount),
     sessionContext: createHash('sha256').update(name).digest('hex').slice(0, SESSION_CONTEXT_LENGTH),
   };
+}
+
+function webSocketOf({ webSocket, connectTimeoutMs }: ListenerConfig): WebSocketDoorSettings | null {
+  return webSocket && { ...webSocket, timeoutMs: connectTimeoutMs };
 }
 
 function certificatesOf({ name }: ListenerConfig, { certificates }: TlsFiles): ListenerCertificate[] {

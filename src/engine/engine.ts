@@ -32,8 +32,11 @@ export interface WorkerStart {
 }
 
 /** Which engine accepts the listener's clients: uring carries plain TCP, what needs more has workers beside it. */
-export function carrierOf(engine: EngineName, { tls }: Pick<ListenerConfig, 'tls'>): EngineName {
-  return tls === null ? engine : 'portable';
+export function carrierOf(
+  engine: EngineName,
+  { tls, webSocket }: Pick<ListenerConfig, 'tls' | 'webSocket'>,
+): EngineName {
+  return tls === null && webSocket === null ? engine : 'portable';
 }
 
 /** Whether rings work here, and if not, what forbids them. */

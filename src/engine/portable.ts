@@ -59,9 +59,6 @@ import {
   REASON_INTERNAL,
   REASON_NONE,
   REASON_SHUTDOWN,
-  REASON_TLS_HANDSHAKE,
-  REASON_TLS_HANDSHAKES_MAX,
-  REASON_TLS_TIMEOUT,
   SCRATCH_FRONT,
   SOCKADDR_BYTES_MAX,
   SOURCE_SOCKADDR,
@@ -75,9 +72,9 @@ import {
   VERDICT_QUEUE,
 } from '../../assembly/layout.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
+import type { Door, Known } from '../front/door.ts';
 import { Doors } from '../front/doors.ts';
 import { encodeFront } from '../front/front-block.ts';
-import type { Known, TlsDoor } from '../front/tls.ts';
 import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
 import { boundSocket } from '../system/libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from '../system/sockaddr.ts';
@@ -272,6 +269,8 @@ class Connection {
   readonly slot: number;
   /** The socket that was accepted, or what a front door made of it. */
   client: Side;
+  /** Those that it has still to go through, beginning with the one that it stands in. */
+  doors: readonly Door<Connection>[] = [];
   /** What a front door knows of the client; encoded for the data plane. */
   known: Known | undefined;
   front: Uint8Array | undefined;
@@ -342,9 +341,10 @@ const UNKNOWN_PEER = new Uint8Array(SOCKADDR_IN_BYTES);
 // kernel's queue but by closing the listener, which would silence the clients that a freed slot could serve.
 function accept(engine: PortableEngine, listener: number, socket: Socket): void {
   socket.on('error', onError);
-  const door = engine.doors.of(listener);
-  if (door?.isFull) {
-    engine.count(COUNTERS_REASONS + REASON_TLS_HANDSHAKES_MAX * 8);
+  const doors = engine.doors.of(listener);
+  const fullReason = doors[0]?.fullReason ?? null;
+  if (fullReason !== null) {
+    engine.count(COUNTERS_REASONS + fullReason * 8);
     socket.resetAndDestroy();
     return;
   }
@@ -360,15 +360,21 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   client.connection = connection;
   engine.remember(connection);
   writePeer(engine, slot, socket);
-  if (door === undefined) listen(connection);
-  else enter(connection, door);
+  goOn(connection, doors);
 }
 
-function enter(connection: Connection, door: TlsDoor<Connection>): void {
+/** Through its listener's doors, then to its CONNECT. */
+function goOn(connection: Connection, doors: readonly Door<Connection>[]): void {
+  const [door] = doors;
+  connection.doors = doors;
+  connection.phase = door === undefined ? READING : ENTERING;
+  if (door === undefined) {
+    listen(connection);
+    return;
+  }
   const { client } = connection;
-  connection.phase = ENTERING;
   client.on('close', onEntrantClose);
-  arm(connection, door.settings.handshakeTimeoutMs);
+  arm(connection, door.timeoutMs);
   door.enter(client, connection);
 }
 
@@ -380,12 +386,11 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
   client.connection = connection;
   client.on('error', onError);
   connection.client = client;
-  connection.known = known;
-  connection.front = encodeFront(known.info);
-  engine.count(COUNTERS_TLS_HANDSHAKES);
+  connection.known = connection.known?.info.tls === undefined ? known : connection.known;
+  connection.front = encodeFront(connection.known.info);
+  if (known.info.tls !== undefined) engine.count(COUNTERS_TLS_HANDSHAKES);
   if (known.isResumed) engine.count(COUNTERS_TLS_RESUMED);
-  connection.phase = READING;
-  listen(connection);
+  goOn(connection, connection.doors.slice(1));
 }
 
 /** The door says its word, and closes. */
@@ -400,7 +405,7 @@ function onTurnedAway(connection: Connection, reason: number, error: string): vo
 function onEntrantClose(this: Side): void {
   const { connection } = this;
   connection.openSockets -= 1;
-  if (connection.phase === ENTERING) close(connection, REASON_TLS_HANDSHAKE);
+  if (connection.phase === ENTERING) close(connection, connection.doors[0]!.leftReason);
   forget(connection);
 }
 
@@ -943,7 +948,7 @@ function lookAtClock(connection: Connection): void {
 function onDeadline(connection: Connection): void {
   const { phase, backend } = connection;
   disarm(connection);
-  if (phase === ENTERING) close(connection, REASON_TLS_TIMEOUT);
+  if (phase === ENTERING) close(connection, connection.doors[0]!.timeoutReason);
   else if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
   else if (phase === QUEUED) onWaited(connection);
   else if (phase === DIALLING) backend?.destroy();

@@ -2,9 +2,28 @@
 
 export interface DoorsUpdate {
   /** null: the listener's bytes are MQTT's. */
-  doors: readonly (TlsDoorSettings | null)[];
+  doors: readonly (DoorSettings | null)[];
   /** Of all workers, so that a session begun with one is taken up by another. */
   ticketKeys: Uint8Array;
+}
+
+/** Both: WebSocket inside TLS. */
+export interface DoorSettings {
+  tls: TlsDoorSettings | null;
+  webSocket: WebSocketDoorSettings | null;
+}
+
+export interface WebSocketDoorSettings {
+  /** Of the request; a query behind it doesn't matter. */
+  path: string;
+  /** Browsers say where a page comes from: those that may connect. null: all. Who says nothing is no browser. */
+  origins: readonly string[] | null;
+  /** A message of more bytes ends the connection with code 1009. */
+  messageBytesMax: number;
+  /** After so long a ping is sent, after twice that without a word the connection is given up; 0: never. */
+  pingIntervalMs: number;
+  /** For the request that opens it. */
+  timeoutMs: number;
 }
 
 export interface TlsDoorSettings {

@@ -2,29 +2,24 @@
 // told. It knows nothing of MQTT.
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
-import { REASON_CLIENT_CERTIFICATE, REASON_TLS_HANDSHAKE } from '../../assembly/layout.ts';
+import {
+  REASON_CLIENT_CERTIFICATE,
+  REASON_TLS_HANDSHAKE,
+  REASON_TLS_HANDSHAKES_MAX,
+  REASON_TLS_TIMEOUT,
+} from '../../assembly/layout.ts';
 import { type ClientCertificate, clientCertificateOf } from './client-certificate.ts';
+import type { Door, Welcome } from './door.ts';
 import type { CertificateMaterial, TlsDoorSettings } from './door-settings.ts';
 import type { FrontInfo } from './front-info.ts';
 
 /** Node's own deadline refuses to be switched off; ours comes first. */
 const NODE_TIMEOUT_FACTOR = 2;
 
-/** What becomes of whoever stands in a door. One of the two is called, once, unless the socket ends before. */
-export interface Welcome<Entrant> {
-  onEntered(entrant: Entrant, stream: Socket, known: Known): void;
-  /** `reason` is one of REASON_*. The socket closes by itself. */
-  onTurnedAway(entrant: Entrant, reason: number, error: string): void;
-}
-
-export interface Known {
-  info: FrontInfo;
-  certificate: ClientCertificate | undefined;
-  isResumed: boolean;
-}
-
-export class TlsDoor<Entrant> {
+export class TlsDoor<Entrant> implements Door<Entrant> {
   readonly settings: TlsDoorSettings;
+  readonly timeoutReason = REASON_TLS_TIMEOUT;
+  readonly leftReason = REASON_TLS_HANDSHAKE;
   readonly #welcome: Welcome<Entrant>;
   readonly #server: Server;
   /** Handshakes that aren't done, by the connection's addresses. */
@@ -48,8 +43,12 @@ export class TlsDoor<Entrant> {
     this.#server.on('tlsClientError', (error, socket) => this.#onError(error, socket));
   }
 
-  get isFull(): boolean {
-    return this.#entrants.size >= this.settings.handshakesMax;
+  get fullReason(): number | null {
+    return this.#entrants.size >= this.settings.handshakesMax ? REASON_TLS_HANDSHAKES_MAX : null;
+  }
+
+  get timeoutMs(): number {
+    return this.settings.handshakeTimeoutMs;
   }
 
   enter(socket: Socket, entrant: Entrant): void {
@@ -60,6 +59,8 @@ export class TlsDoor<Entrant> {
     socket.once('close', () => this.#entrants.delete(key));
     this.#server.emit('connection', socket);
   }
+
+  close(): void {}
 
   setTicketKeys(keys: Uint8Array): void {
     this.#server.setTicketKeys(Buffer.from(keys));

@@ -3,48 +3,38 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { REASON_CLIENT_LEFT_EARLY, REASON_CONNECT_TIMEOUT, REASON_WEBSOCKET } from '../../assembly/layout.ts';
+import type { Door, Welcome } from './door.ts';
+import type { WebSocketDoorSettings } from './door-settings.ts';
 import { WebSocketStream } from './websocket-stream.ts';
-
-export interface WebSocketDoorSettings {
-  /** Of the request; a query behind it doesn't matter. */
-  path: string;
-  /** Browsers say where a page comes from: those that may connect. null: all. Who says nothing is no browser. */
-  origins: readonly string[] | null;
-  /** A message of more bytes ends the connection with code 1009. */
-  messageBytesMax: number;
-  /** After so long a ping is sent, after twice that without a word the connection is given up; 0: never. */
-  pingIntervalMs: number;
-}
-
-/** Who stands in the door. One of the two is called, once, unless the socket ends before. */
-export interface WebSocketEntrant {
-  /** `request` has the headers that proxies on the way have added. */
-  onEntered(stream: WebSocketStream, request: IncomingMessage): void;
-  /** `status` of the HTTP answer. The socket is as good as closed. */
-  onTurnedAway(status: number, why: string): void;
-}
 
 /** MQTT 3.1.1 and 5.0, section 6; MQTT 3.1 over WebSocket came before them. */
 const SUB_PROTOCOLS = ['mqtt', 'mqttv3.1'];
 const HEADER_BYTES_MAX = 8192;
+const NOTHING_KNOWN = { info: {}, certificate: undefined, isResumed: false };
 
-export class WebSocketDoor {
+export class WebSocketDoor<Entrant> implements Door<Entrant> {
   readonly settings: WebSocketDoorSettings;
+  readonly fullReason = null;
+  readonly timeoutReason = REASON_CONNECT_TIMEOUT;
+  readonly leftReason = REASON_CLIENT_LEFT_EARLY;
+  readonly #welcome: Welcome<Entrant>;
   readonly #http: Server;
   readonly #webSockets: WebSocketServer;
-  readonly #entrants = new WeakMap<Socket, WebSocketEntrant>();
+  readonly #entrants = new WeakMap<Socket, Entrant>();
   /** Those that have said something since the last ping. */
   readonly #heard = new WeakSet<WebSocket>();
   readonly #pings: NodeJS.Timeout | undefined;
 
-  constructor(settings: WebSocketDoorSettings) {
+  constructor(settings: WebSocketDoorSettings, welcome: Welcome<Entrant>) {
     const { messageBytesMax, pingIntervalMs } = settings;
     this.settings = settings;
+    this.#welcome = welcome;
     // The deadline of the CONNECT is the deadline for all that comes before it, too.
     this.#http = createServer({ maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: 0, requestTimeout: 0 });
     this.#http.on('request', (request, response) => this.#onRequest(request, response));
     this.#http.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket as Socket, head));
-    this.#http.on('clientError', (_error, socket) => this.#turnAway(socket as Socket, 400, 'this is no HTTP'));
+    this.#http.on('clientError', (_error, socket) => this.#turnAway(socket as Socket, 400, 'not_http'));
     this.#webSockets = new WebSocketServer({
       noServer: true,
       maxPayload: messageBytesMax,
@@ -55,7 +45,11 @@ export class WebSocketDoor {
     if (pingIntervalMs > 0) this.#pings = setInterval(() => this.#pingAll(), pingIntervalMs).unref();
   }
 
-  enter(socket: Socket, entrant: WebSocketEntrant): void {
+  get timeoutMs(): number {
+    return this.settings.timeoutMs;
+  }
+
+  enter(socket: Socket, entrant: Entrant): void {
     this.#entrants.set(socket, entrant);
     this.#http.emit('connection', socket);
   }
@@ -67,7 +61,7 @@ export class WebSocketDoor {
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     response.writeHead(426, { upgrade: 'websocket', connection: 'close' }).end('MQTT over WebSocket is spoken here\n');
-    this.#tell(request.socket, 426, 'not a WebSocket');
+    this.#tell(request.socket, 426, 'not_websocket');
   }
 
   #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -80,17 +74,19 @@ export class WebSocketDoor {
       if (this.#pings !== undefined) this.#listen(webSocket);
       const entrant = this.#entrants.get(socket);
       this.#entrants.delete(socket);
-      entrant?.onEntered(new WebSocketStream(webSocket, socket), request);
+      if (entrant === undefined) return webSocket.terminate(); // it has been given up
+      const stream = new WebSocketStream(webSocket, socket) as unknown as Socket;
+      this.#welcome.onEntered(entrant, stream, NOTHING_KNOWN);
     });
   }
 
   #refusalOf({ url = '', headers }: IncomingMessage): [status: number, why: string] | undefined {
     const { path, origins } = this.settings;
-    if (url.split('?', 1)[0] !== path) return [404, 'another path'];
+    if (url.split('?', 1)[0] !== path) return [404, 'path'];
     const { origin, 'sec-websocket-protocol': protocols = '' } = headers;
-    if (origins !== null && origin !== undefined && !origins.includes(origin)) return [403, 'an origin that may not'];
+    if (origins !== null && origin !== undefined && !origins.includes(origin)) return [403, 'origin'];
     const isOffered = protocols.split(',').some((each) => SUB_PROTOCOLS.includes(each.trim()));
-    return isOffered ? undefined : [400, 'no sub-protocol mqtt'];
+    return isOffered ? undefined : [400, 'sub_protocol'];
   }
 
   #turnAway(socket: Socket, status: number, why: string): void {
@@ -99,8 +95,9 @@ export class WebSocketDoor {
   }
 
   #tell(socket: Socket, status: number, why: string): void {
-    this.#entrants.get(socket)?.onTurnedAway(status, why);
+    const entrant = this.#entrants.get(socket);
     this.#entrants.delete(socket);
+    if (entrant !== undefined) this.#welcome.onTurnedAway(entrant, REASON_WEBSOCKET, `${status}_${why}`);
   }
 
   #listen(webSocket: WebSocket): void {
