@@ -485,15 +485,28 @@ test('refuses a file that is no mapping, and sections of a wrong type', () => {
 
 test('refuses what is not in this version, by name', () => {
   const text = `listeners:
-  - { bind: 0.0.0.0:2, websocket: { path: /mqtt } }
+  - { bind: 0.0.0.0:2 }
 pools:
   a:
     proxy_protocol: v2
     backends: [x:1]
 `;
   assertFaults(text, [
-    'test.yaml:2:35: listeners[0].websocket: not in this version',
     'test.yaml:5:21: pools.a.proxy_protocol: v2 is not in this version',
+  ]);
+});
+
+test('reads what a WebSocket listener is', () => {
+  const listenerOf = (webSocket: string) => `listeners: [{ bind: 0.0.0.0:1, websocket: ${webSocket} }]\n${POOLS}`;
+  const read = (webSocket: string) => parseConfig(listenerOf(webSocket), 'a').listeners[0]!.webSocket;
+  const defaults = { path: '/mqtt', origins: null, messageBytesMax: 1 << 20, pingIntervalMs: 30_000 };
+  assert.deepEqual(read('{}'), defaults);
+  const text = '{ path: /a/b, origins: ["https://a.example:8443"], message_bytes_max: 2048, ping_interval: 0s }';
+  const said = { path: '/a/b', origins: ['https://a.example:8443'], messageBytesMax: 2048, pingIntervalMs: 0 };
+  assert.deepEqual(read(text), said);
+  assertFaults(listenerOf('{ path: mqtt, origins: [example.com] }'), [
+    'test.yaml:1:53: listeners[0].websocket.path: expected a path such as /mqtt, found "mqtt"',
+    'test.yaml:1:69: listeners[0].websocket.origins[0]: expected an origin such as https://example.com, found "example.com"',
   ]);
 });
 

@@ -47,10 +47,10 @@ async function setUp(engine: EngineName, context: TestContext): Promise<Scene | 
   );
   const { portOf } = balancer;
   const urls = [
-    `mqtt://127.0.0.1:${portOf('tcp')}`,
-    `mqtts://127.0.0.1:${portOf('tls')}`,
-    `ws://127.0.0.1:${portOf('ws')}/mqtt`,
-    `wss://127.0.0.1:${portOf('wss')}/mqtt`,
+    `mqtt://localhost:${portOf('tcp')}`,
+    `mqtts://localhost:${portOf('tls')}`,
+    `ws://localhost:${portOf('ws')}/mqtt`,
+    `wss://localhost:${portOf('wss')}/mqtt`,
   ];
   return { ...balancer, brokers: brokers.map((broker) => broker!), urls, ca: readFileSync(authority.ca) };
 }
@@ -58,15 +58,9 @@ async function setUp(engine: EngineName, context: TestContext): Promise<Scene | 
 /** Its session stays. */
 function optionsOf({ ca }: Scene, clientId: string, protocolVersion: 4 | 5): IClientOptions {
   const properties = protocolVersion === 5 ? { properties: { sessionExpiryInterval: 300 } } : {};
-  return {
-    ca,
-    clientId,
-    protocolVersion,
-    clean: false,
-    reconnectPeriod: 0,
-    family: 4,
-    ...properties,
-  } as IClientOptions;
+  // The certificate names a host that may have an IPv6 address, too.
+  const ipv4: object = { family: 4 };
+  return { ca, clientId, protocolVersion, clean: false, reconnectPeriod: 0, ...properties, ...ipv4 };
 }
 
 function join(scene: Scene, url: string, clientId: string, version: 4 | 5): Promise<MqttClient> {
