@@ -505,8 +505,8 @@ test('reads what a WebSocket listener is', () => {
   const said = { path: '/a/b', origins: ['https://a.example:8443'], messageBytesMax: 2048, pingIntervalMs: 0 };
   assert.deepEqual(read(text), said);
   assertFaults(listenerOf('{ path: mqtt, origins: [example.com] }'), [
-    'test.yaml:1:53: listeners[0].websocket.path: expected a path such as /mqtt, found "mqtt"',
-    'test.yaml:1:69: listeners[0].websocket.origins[0]: expected an origin such as https://example.com, found "example.com"',
+    'test.yaml:1:51: listeners[0].websocket.path: expected a path such as /mqtt, found "mqtt"',
+    'test.yaml:1:67: listeners[0].websocket.origins[0]: expected an origin such as https://example.com, found "example.com"',
   ]);
 });
 
