@@ -170,6 +170,8 @@ export const COUNTERS_COMPLETIONS = 64;
 export const COUNTERS_SLOTS_USED = 72; // gauge: slots that hold a client, without those waiting in accept
 export const COUNTERS_ARENA_USED = 80; // gauge: chunks
 export const COUNTERS_ACCEPT_ERRORS = 88;
+export const COUNTERS_TLS_HANDSHAKES = 96; // that succeeded
+export const COUNTERS_TLS_RESUMED = 104; // of these, with a session of before
 export const COUNTERS_REASONS = 128; // one for each REASON_*
 export const REASONS_MAX = 64;
 export const COUNTERS_PROTOCOLS = COUNTERS_REASONS + REASONS_MAX * 8; // connections that ended, PROTOCOLS_MAX of them
@@ -330,6 +332,8 @@ export const METHOD_RANDOM_TWO = 3;
 export const KEY_CLIENT_ID = 0;
 export const KEY_USERNAME = 1;
 export const KEY_REMOTE_ADDR = 2;
+export const KEY_TLS_SNI = 3;
+export const KEY_TLS_CLIENT_CN = 4;
 export const ALGORITHM_RENDEZVOUS = 0;
 export const ALGORITHM_KETAMA = 1;
 
@@ -399,6 +403,11 @@ export const REASON_CLIENT_ID_REQUIRED = 21;
 export const REASON_WILL_TOPIC = 22; // empty, or with wildcards
 export const REASON_CONNECT_TIMEOUT = 23;
 export const REASON_CLIENT_LEFT_EARLY = 24; // closed or reset before its CONNECT was complete
+// the TLS handshake before them
+export const REASON_TLS_HANDSHAKE = 28; // failed, or the client left during it
+export const REASON_TLS_TIMEOUT = 29;
+export const REASON_TLS_HANDSHAKES_MAX = 30; // too many at once
+export const REASON_CLIENT_CERTIFICATE = 31; // none, or one that isn't good, where one is required
 // ours
 export const REASON_NO_BACKEND = 32; // every candidate refused, timed out or is down
 export const REASON_CONNECTIONS_MAX = 33;
@@ -427,6 +436,7 @@ export const REASON_CLIENT_LEFT_QUEUE = 58; // closed or reset while it waited t
 export const REASON_LISTENER_CONNECTIONS = 59; // max_connections of the listener
 export const REASON_SOURCE_CONNECTIONS = 60; // max_connections_per_source of the listener
 export const REASON_POOL_CONNECTIONS = 61; // max_connections of the pool
+export const REASON_WEBSOCKET = 63; // its request was refused
 export const REASON_BACKEND_CONNECTIONS = 62; // no backend is left but those that have their max_connections
 
 /** Longest refusal: a v5 CONNACK with no properties. */
@@ -552,6 +562,22 @@ export const SOURCE_COUNT_BYTES = 16;
 /** How long a client waits at most for an allowance of another worker's; a tenth of a second is enough on most days. */
 export const LEASE_WAIT_MS = 3000;
 
+// ---- Front block: what a front door (TLS) knows of a client, as texts --------------------------------------------------
+//
+//   bytes of each text, u16 x FRONT_TEXTS_MAX | the texts, one after the other
+//
+// The engine brings it when it asks for a decision, and once more for the record at the end.
+export const FRONT_TEXTS_MAX = 8;
+export const FRONT_SNI = 0; // what is found at which place in the list
+export const FRONT_CLIENT_CN = 1; // of a certificate that could be verified
+export const FRONT_TLS_VERSION = 2;
+export const FRONT_TLS_CIPHER = 3;
+export const FRONT_TLS_ERROR = 4; // why there was no handshake
+export const FRONT_TEXTS = FRONT_TEXTS_MAX * 2;
+export const FRONT_BYTES_MAX = FRONT_TEXTS + 512;
+/** Where in the scratch region the engine puts it: behind the client's first bytes. */
+export const SCRATCH_FRONT = CONNECT_BYTES_LIMIT;
+
 // ---- Access record: written by a worker, read by the log thread --------------------------------------------------------
 // Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose
 // RECORD_BYTES_TOTAL has RECORD_SKIP set is padding up to the ring's end.
@@ -571,4 +597,4 @@ export const RECORD_CLIENT_ID_BYTES = 60; // low half: its whole length; high ha
 export const RECORD_KEPT_SHIFT = 16;
 export const RECORD_PEER = 64; // sockaddr, SOCKADDR_BYTES_MAX
 export const RECORD_EPOCH = RECORD_PEER + SOCKADDR_BYTES_MAX; // snapshot epoch that names the listener
-export const RECORD_CLIENT_ID = 96;
+export const RECORD_CLIENT_ID = 96; // behind it, 8-byte aligned, a Front block if the client has one

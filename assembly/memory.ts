@@ -80,6 +80,8 @@ import {
   COUNTERS_COMPLETIONS,
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
+  COUNTERS_TLS_HANDSHAKES,
+  COUNTERS_TLS_RESUMED,
   COUNTERS_TURNS,
   DRAIN_BYTES,
   DRAIN_ORPHAN_INTERVAL_US,
@@ -372,6 +374,8 @@ export class Counters {
   slotsUsed: u64;
   arenaUsed: u64;
   acceptErrors: u64;
+  tlsHandshakes: u64;
+  tlsResumed: u64;
 }
 if (offsetof<Counters>('turns') != COUNTERS_TURNS) ERROR('Counters.turns moved');
 if (offsetof<Counters>('slotsUsed') != COUNTERS_SLOTS_USED) ERROR('Counters.slotsUsed moved');
@@ -385,6 +389,8 @@ if (offsetof<Counters>('accepted') != COUNTERS_ACCEPTED) ERROR('Counters.accepte
 if (offsetof<Counters>('recordsDropped') != COUNTERS_RECORDS_DROPPED) ERROR('Counters.recordsDropped moved');
 if (offsetof<Counters>('arenaUsed') != COUNTERS_ARENA_USED) ERROR('Counters.arenaUsed moved');
 if (offsetof<Counters>('acceptErrors') != COUNTERS_ACCEPT_ERRORS) ERROR('Counters.acceptErrors moved');
+if (offsetof<Counters>('tlsHandshakes') != COUNTERS_TLS_HANDSHAKES) ERROR('Counters.tlsHandshakes moved');
+if (offsetof<Counters>('tlsResumed') != COUNTERS_TLS_RESUMED) ERROR('Counters.tlsResumed moved');
 
 @unmanaged
 export class BackendCounters {

@@ -16,6 +16,8 @@ import {
   type PoolSettings,
   type Settings,
 } from './config/schema.ts';
+import { normaliseTls, type TlsConfig } from './config/tls.ts';
+import { normaliseWebSocket, type WebSocketConfig } from './config/websocket.ts';
 import { ConfigError, type Fault } from './errors.ts';
 
 export interface Config {
@@ -65,6 +67,10 @@ export interface ListenerConfig {
   /** Of all workers together; 0: no limit. */
   maxConnections: number;
   maxConnectionsPerSource: number;
+  /** null: plain TCP. */
+  tls: TlsConfig | null;
+  /** null: MQTT's bytes, in TLS or without. */
+  webSocket: WebSocketConfig | null;
 }
 
 export interface PoolConfig {
@@ -120,7 +126,7 @@ export interface OrphansConfig {
 
 export interface BalanceConfig {
   method: 'hash' | 'round_robin' | 'least_conn' | 'random_two';
-  key: 'client_id' | 'username' | 'remote_addr';
+  key: 'client_id' | 'username' | 'remote_addr' | 'tls_sni' | 'tls_client_cn';
   algorithm: 'rendezvous' | 'ketama';
   rows: number;
   /** Empty for none. */
@@ -284,6 +290,8 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     idleTimeoutMs: listener.idle_timeout,
     maxConnections: listener.max_connections ?? 0,
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
+    tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
+    webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
   };
 }
 

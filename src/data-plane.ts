@@ -9,8 +9,8 @@ export interface DataPlane {
   connectionOpen(listener: number): number;
   /** Address of the slot's Cold: the engine writes the peer's sockaddr before it asks for a decision. */
   coldAddress(slot: number): number;
-  /** VERDICT_*. `bytes` holds all that the client sent so far. */
-  connectionDecide(slot: number, bytes: number, length: number): number;
+  /** VERDICT_*. `bytes` holds all that the client sent so far, `front` its Front block, if there is one. */
+  connectionDecide(slot: number, bytes: number, length: number, front?: number): number;
   /** After a dial that failed: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
   connectionNext(slot: number): number;
   /** After a dial that found no port left at its source: the same. */
@@ -64,8 +64,8 @@ export interface DataPlane {
   connectionOrphaned(slot: number): number;
   /** Adds to the byte counters. */
   connectionMoved(slot: number, fromClient: number, toClient: number): void;
-  /** Writes the access record and frees the slot. A reason that a refusal set before wins. */
-  connectionClose(slot: number, reason: number): void;
+  /** Writes the access record, with the Front block, and frees the slot. A reason that a refusal set before wins. */
+  connectionClose(slot: number, reason: number, front?: number): void;
   /** Adopts a newer snapshot if there is one. Due at every turn. */
   observeSnapshot(): void;
   /** Closes every open slot of a worker that died. */

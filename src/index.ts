@@ -10,6 +10,7 @@ import { type AccessLog, namesOf, startAccessLog } from './control/access-log.ts
 import { type Balancer, standingOf } from './control/balancer.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
 import { type Event, EventList, keepEvents } from './control/events.ts';
+import { FrontDoors } from './control/front-doors.ts';
 import { startFullnessWatch } from './control/fullness.ts';
 import type { Verdict } from './control/health/finding.ts';
 import { logChanges } from './control/health/health-log.ts';
@@ -17,7 +18,7 @@ import { Judge } from './control/health/judge.ts';
 import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
 import type { Inheritance, InheritedSocket } from './control/inherited.ts';
-import { ListenerSet, listenerFdsOf } from './control/listener-set.ts';
+import { ListenerSet, listenerFdsOf, openConfigsOf } from './control/listener-set.ts';
 import { isShared, type ListenerGroup, strangers, workersNeeded } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { Moves } from './control/moves/moves.ts';
@@ -28,9 +29,9 @@ import { Reloader } from './control/reload.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
 import { readState } from './control/state-file.ts';
-import { Supervisor, type WorkerStatus } from './control/supervisor.ts';
+import { type CrewOptions, Supervisor, type WorkerStatus } from './control/supervisor.ts';
 import { compileDataPlane } from './data-plane.ts';
-import { chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
+import { carrierOf, chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
 import { isoTime } from './iso-time.ts';
 import { type Logger, silentLogger } from './logger.ts';
@@ -145,6 +146,8 @@ async function startWith(
   const workerCount = await chooseWorkerCount(file, sockets, log);
   const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * file.listeners.length;
   const capacity = findCapacity(engine, workerCount, file.connectionsMax, raiseDescriptorLimit(), connectionsMin);
+  const crew = { engine, settings: defaultSettings(capacity.connectionsMax, file.listeners.length) };
+  const sideCrew = () => sideCrewOf(workerCount, file, connectionsMin);
   const saved = await readState(file.stateFile);
   const config = applyOverlay(file, settleOverlay(file, saved.overlay));
   const ids = new BackendIds();
@@ -153,22 +156,24 @@ async function startWith(
   const snapshot = buildSnapshot(config, backends, workerCount);
   const module = compileDataPlane();
   const cores = coresFor(config.cpuAffinity, workerCount);
-  const listeners = new ListenerSet(workerCount);
+  const listeners = new ListenerSet(workerCount, engine);
   const opened = await listeners.prepare(config.listeners, () => true, sockets);
   listeners.adopt(opened);
   const groups = listeners.groupsOf(config.listeners);
+  const doors = new FrontDoors(workerCount, log);
   let accessLog: AccessLog | undefined;
   let admin: AdminHost | undefined;
   try {
+    doors.adopt(openConfigsOf(opened), doors.prepare(openConfigsOf(opened)));
     reportStrangers(await strangers(config.listeners, sockets), log);
     if (config.cpuAffinity === 'steer') steer(groups, cores, log);
     accessLog = await startAccessLog({ ...config.accessLog, log });
     const supervisor = new Supervisor({
-      engine,
+      crews: needsSideCrew(engine, config) ? [crew, sideCrew()] : [crew],
       workerCount,
-      settings: defaultSettings(capacity.connectionsMax, config.listeners.length),
       module,
-      listenerFds: listenerFdsOf(opened, workerCount),
+      listenerFds: listenerFdsOf(opened, workerCount, engine),
+      doors: doors.update,
       cores,
       snapshot,
       accessLog,
@@ -197,6 +202,7 @@ async function startWith(
       config,
       backends,
       groups,
+      doors,
       accessLog,
       supervisor,
       latencies: new RecentLatencies(supervisor.totals),
@@ -213,7 +219,18 @@ async function startWith(
       log,
     };
     admin = new AdminHost(balancer, adminServer);
-    const reloader = new Reloader({ balancer, file, configPath, saved, ids, listeners, admin, cores });
+    const reloader = new Reloader({
+      balancer,
+      file,
+      configPath,
+      saved,
+      ids,
+      listeners,
+      doors,
+      admin,
+      sideCrew,
+      cores,
+    });
     await admin.start(config.admin, inheritance.predecessor !== undefined);
     reloader.restore();
     await supervisor.start();
@@ -229,6 +246,22 @@ async function startWith(
     listeners.closeAll();
     throw error;
   }
+}
+
+/** Whether a listener has to be carried by portable workers beside those of uring. */
+function needsSideCrew(engine: EngineName, { listeners }: Config): boolean {
+  return listeners.some((listener) => carrierOf(engine, listener) !== engine);
+}
+
+/**
+ * As many portable workers as there are of uring: who comes with TLS may be everybody, and then they shall have all cores;
+ * who doesn't work sleeps. Their sockets are the process's, so that each may hold fewer than a ring.
+ */
+function sideCrewOf(workerCount: number, config: Config, connectionsMin: number): CrewOptions {
+  const { connectionsMax: wanted, listeners } = config;
+  const available = findCapacity('portable', workerCount, 'auto', raiseDescriptorLimit(), connectionsMin);
+  const connectionsMax = wanted === 'auto' ? available.connectionsMax : Math.min(wanted, available.connectionsMax);
+  return { engine: 'portable', settings: defaultSettings(connectionsMax, listeners.length) };
 }
 
 async function chooseWorkerCount(config: Config, sockets: readonly InheritedSocket[], log: Logger): Promise<number> {
@@ -320,7 +353,6 @@ export class Tidegate {
     this.supervisor = supervisor;
     this.#stopFullnessWatch = startFullnessWatch({
       capacity,
-      fate: engine === 'uring' ? "new clients wait in the kernel's queue" : 'new clients are sent away',
       occupancies: () => supervisor.occupancies(),
       log,
     });

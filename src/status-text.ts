@@ -27,15 +27,22 @@ function summary({ version, engine, uptime_seconds, connections, state, ready, n
 
 function listeners({ listeners }: StatusDocument): string {
   return textTable(
-    ['LISTENER', 'ADDRESS', 'POOL'],
-    listeners.map(({ name, address, pool }) => [name, address, pool]),
+    ['LISTENER', 'ADDRESS', 'POOL', 'ENGINE', 'TLS'],
+    listeners.map(({ name, address, pool, engine, tls }) => [name, address, pool, engine, tls === null ? '-' : 'yes']),
   );
 }
 
 function workers({ workers }: StatusDocument): string {
   return textTable(
-    ['WORKER', 'STATE', 'CONNECTIONS', 'AT MOST', 'RESTARTS'],
-    workers.map((worker) => [worker.index, worker.state, worker.connections, worker.connections_max, worker.restarts]),
+    ['WORKER', 'ENGINE', 'STATE', 'CONNECTIONS', 'AT MOST', 'RESTARTS'],
+    workers.map((worker) => [
+      worker.index,
+      worker.engine,
+      worker.state,
+      worker.connections,
+      worker.connections_max,
+      worker.restarts,
+    ]),
   );
 }
 

@@ -293,7 +293,7 @@ describe('run', { concurrency: 4 }, () => {
     const { code, stdout, stderr } = await tidegate('status', '--admin', admin);
     assert.deepEqual([code, stderr], [0, '']);
     assert.match(stdout, /^Tidegate \S+, engine \w+, up \d+ s, running, ready, 1 connections\n/);
-    assert.match(stdout, /^mqtt +127\.0\.0\.1:\d+ +brokers$/m);
+    assert.match(stdout, /^mqtt +127\.0\.0\.1:\d+ +brokers +\w+ +-$/m);
     assert.match(
       stdout,
       /^Pool brokers: hash of client_id by rendezvous\nBACKEND .*\n127\.0\.0\.1:\d+ +up +\d+ s +1 +1 +1 +0 +- +held for up at start$/m,

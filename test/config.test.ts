@@ -95,6 +95,8 @@ test('reads every key of the example', () => {
         idleTimeoutMs: 0,
         maxConnections: 0,
         maxConnectionsPerSource: 0,
+        tls: null,
+        webSocket: null,
       },
     ],
     pools: [
@@ -483,20 +485,72 @@ test('refuses a file that is no mapping, and sections of a wrong type', () => {
 
 test('refuses what is not in this version, by name', () => {
   const text = `listeners:
-  - { bind: 0.0.0.0:1, tls: { cert: a.pem } }
-  - { bind: 0.0.0.0:2, websocket: { path: /mqtt } }
+  - { bind: 0.0.0.0:2 }
 pools:
   a:
     proxy_protocol: v2
-    balance: { key: tls_sni }
     backends: [x:1]
 `;
   assertFaults(text, [
-    'test.yaml:2:29: listeners[0].tls: not in this version',
-    'test.yaml:3:35: listeners[1].websocket: not in this version',
-    'test.yaml:6:21: pools.a.proxy_protocol: v2 is not in this version',
-    'test.yaml:7:21: pools.a.balance.key: tls_sni is not in this version',
+    'test.yaml:5:21: pools.a.proxy_protocol: v2 is not in this version',
   ]);
+});
+
+test('reads what a WebSocket listener is', () => {
+  const listenerOf = (webSocket: string) => `listeners: [{ bind: 0.0.0.0:1, websocket: ${webSocket} }]\n${POOLS}`;
+  const read = (webSocket: string) => parseConfig(listenerOf(webSocket), 'a').listeners[0]!.webSocket;
+  const defaults = { path: '/mqtt', origins: null, messageBytesMax: 1 << 20, pingIntervalMs: 30_000 };
+  assert.deepEqual(read('{}'), defaults);
+  const text = '{ path: /a/b, origins: ["https://a.example:8443"], message_bytes_max: 2048, ping_interval: 0s }';
+  const said = { path: '/a/b', origins: ['https://a.example:8443'], messageBytesMax: 2048, pingIntervalMs: 0 };
+  assert.deepEqual(read(text), said);
+  assertFaults(listenerOf('{ path: mqtt, origins: [example.com] }'), [
+    'test.yaml:1:51: listeners[0].websocket.path: expected a path such as /mqtt, found "mqtt"',
+    'test.yaml:1:67: listeners[0].websocket.origins[0]: expected an origin such as https://example.com, found "example.com"',
+  ]);
+});
+
+test('reads what a TLS listener is', () => {
+  const tlsOf = (tls: string) =>
+    parseConfig(`listeners: [{ bind: 0.0.0.0:1, tls: ${tls} }]\n${POOLS}`, 'a').listeners[0]!.tls!;
+  const { certificates, minVersion, alpn, verifyClient, handshakeTimeoutMs } = tlsOf('{ cert: a.pem, key: a.key }');
+  assert.deepEqual(certificates, [{ cert: 'a.pem', key: 'a.key', names: null, at: [] }]);
+  assert.deepEqual([minVersion, alpn, verifyClient, handshakeTimeoutMs], ['1.2', ['mqtt'], 'off', 5000]);
+  const named = tlsOf(
+    '{ certificates: [{ cert: a, key: b, names: ["*.a.net"] }, { cert: c, key: d }], min_version: 1.3 }',
+  );
+  assert.deepEqual(
+    named.certificates.map(({ names, at }) => [names, at]),
+    [
+      [['*.a.net'], ['certificates', 0]],
+      [null, ['certificates', 1]],
+    ],
+  );
+  assert.equal(named.minVersion, '1.3');
+});
+
+test('refuses TLS keys that miss others, or would do nothing', () => {
+  for (const [tls, fault] of [
+    ['{ cert: a }', "tls.key: expected the path of the certificate's key, found nothing"],
+    ['{}', 'tls.cert: expected the path of a certificate, found nothing'],
+    [
+      '{ cert: a, key: b, certificates: [{ cert: c, key: d }] }',
+      'tls.certificates: expected cert and key, or certificates, found both',
+    ],
+    [
+      '{ cert: a, key: b, verify_client: require }',
+      "tls.client_ca: expected the path of the clients' CA certificates, found nothing",
+    ],
+    [
+      '{ cert: a, key: b, client_ca: c }',
+      'tls.client_ca: expected only with verify_client: request or require, found without',
+    ],
+    ['{ cert: a, key: b, client_crl: c }', 'tls.client_crl: expected only with client_ca, found without'],
+    ['{ cert: a, key: b, min_version: 1.1 }', 'tls.min_version: expected 1.2 or 1.3, found 1.1'],
+  ]) {
+    const faults = faultsOf(`listeners: [{ bind: 0.0.0.0:1, tls: ${tls} }]\n${POOLS}`);
+    assert.match(faults.join('\n'), new RegExp(`listeners\\[0\\]\\.${fault!.replace(/[.()]/g, '\\$&')}$`));
+  }
 });
 
 test('reads how clients are moved away', () => {
@@ -818,11 +872,11 @@ function undescribed(node: SchemaNode, path: string): string[] {
   ];
 }
 
-test('the JSON Schema asks for listeners and pools, and in them only for addresses and rates', () => {
+test('the JSON Schema asks for listeners and pools, and in them only for addresses, rates and certificates', () => {
   const text = JSON.stringify(schema());
   assert.deepEqual(
     [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
-    ['["bind"]', '["rate"]', '["address"]', '["rate"]', '["backends"]', '["listeners","pools"]'],
+    ['["cert","key"]', '["bind"]', '["rate"]', '["address"]', '["rate"]', '["backends"]', '["listeners","pools"]'],
   );
 });
 

@@ -89,10 +89,10 @@ export function beginLife(slot: u32, listener: u32): void {
   store<u32>(active, load<u32>(active) + 1);
 }
 
-/** VERDICT_* for the bytes that came so far, in one piece from the connection's first. */
-export function connectionDecide(slot: u32, bytes: usize, length: u32): u32 {
+/** VERDICT_* for the bytes that came so far, in one piece from the connection's first; `front`: its Front block, or 0. */
+export function connectionDecide(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   assert(hot(slot).phase == PHASE_READING);
-  const verdict = decide(slot, bytes, length);
+  const verdict = decide(slot, bytes, length, front);
   return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
 }
 
@@ -310,15 +310,18 @@ function framingAddress(slot: u32, side: u32): usize {
   return changetype<usize>(cold(slot)) + COLD_FRAMING + (side << 2);
 }
 
-/** Ends the life: one access record, then the slot is free. The first reason given stands. */
-export function connectionClose(slot: u32, reason: u32): void {
+/**
+ * Ends the life: one access record, with the Front block if there is one, then the slot is free. The first reason given
+ * stands.
+ */
+export function connectionClose(slot: u32, reason: u32, front: usize): void {
   const line = cold(slot);
   if (line.reason == REASON_NONE) line.reason = <u16>reason;
-  endLife(slot);
+  endLife(slot, front);
   freeSlot(slot);
 }
 
-export function endLife(slot: u32): void {
+export function endLife(slot: u32, front: usize): void {
   const line = cold(slot);
   const active = listenerActive(line.listener);
   store<u32>(active, load<u32>(active) - 1);
@@ -326,7 +329,7 @@ export function endLife(slot: u32): void {
   totals.closed++;
   totals.slotsUsed--;
   countEnd(slot);
-  writeRecord(slot);
+  writeRecord(slot, front);
   dropBackend(line);
   forgetClientId(line);
   leave(slot);
@@ -364,6 +367,6 @@ export function sweep(reason: u32): void {
     abandonSlot(slot);
     const line = cold(slot);
     if (line.reason == REASON_NONE) line.reason = <u16>reason;
-    endLife(slot);
+    endLife(slot, 0);
   }
 }

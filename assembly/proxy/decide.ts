@@ -2,10 +2,14 @@
 
 import {
   FRAMING_UNKNOWN,
+  FRONT_CLIENT_CN,
+  FRONT_SNI,
   HEADER_CONNECT,
   HEADER_OFFSET,
   HEADER_RANDOM_STATE,
   KEY_CLIENT_ID,
+  KEY_TLS_CLIENT_CN,
+  KEY_TLS_SNI,
   KEY_USERNAME,
   METHOD_HASH,
   NONE,
@@ -26,6 +30,7 @@ import { listenerAt, poolAt, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
 import { keepClientId } from './client-id';
 import { countConnect, countStranger, stampDial } from './figures';
+import { frontText, frontTextBytes } from './front';
 import { dropSource, takeSource } from './sources';
 import {
   backendCounters,
@@ -39,10 +44,10 @@ import {
 } from './table';
 
 /**
- * `bytes` are all that the client sent so far. VERDICT_DIAL: the CONNECT is whole, and a backend may be looked for. On
- * VERDICT_REFUSE the cold line's reason says why.
+ * `bytes` are all that the client sent so far, `front` its Front block or 0. VERDICT_DIAL: the CONNECT is whole, and a
+ * backend may be looked for. On VERDICT_REFUSE the cold line's reason says why.
  */
-export function decide(slot: u32, bytes: usize, length: u32): u32 {
+export function decide(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   const found = changetype<Connect>(HEADER_OFFSET + HEADER_CONNECT);
   const state = parseConnect(bytes, length, snapshot().connectMaxBytes, found);
   const line = cold(slot);
@@ -66,7 +71,7 @@ export function decide(slot: u32, bytes: usize, length: u32): u32 {
     line.framingFromClient = FRAMING_UNKNOWN;
     line.framingFromBackend = FRAMING_UNKNOWN;
   }
-  takeKey(slot, line, pool, found, bytes);
+  takeKey(slot, line, pool, found, bytes, front);
   return VERDICT_DIAL;
 }
 
@@ -135,13 +140,19 @@ export function dropBackend(line: Cold): void {
   line.backend = NONE;
 }
 
-function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize): void {
+function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize, front: usize): void {
   if (pool.method != METHOD_HASH) return;
   let key = bytes + found.clientId;
   let length = found.clientIdBytes;
   if (pool.key == KEY_USERNAME) {
     key = bytes + found.username;
     length = found.usernameBytes;
+  } else if (pool.key == KEY_TLS_SNI) {
+    key = frontText(front, FRONT_SNI);
+    length = frontTextBytes(front, FRONT_SNI);
+  } else if (pool.key == KEY_TLS_CLIENT_CN) {
+    key = frontText(front, FRONT_CLIENT_CN);
+    length = frontTextBytes(front, FRONT_CLIENT_CN);
   } else if (pool.key != KEY_CLIENT_ID) {
     key = peerAddress(line);
     length = peerAddressBytes(line);

@@ -595,7 +595,7 @@ function readConnect(slot: u32): void {
     at = header().scratch;
     length = gather(bytes, at, SCRATCH_BYTES);
   }
-  const verdict = connectionDecide(slot, at, length);
+  const verdict = connectionDecide(slot, at, length, 0);
   if (verdict == VERDICT_MORE) return holdPartial(slot);
   follow(slot, verdict);
 }
@@ -1190,7 +1190,7 @@ function join(slot: u32): void {
   if (line.flags & FLAG_BACKEND_FILE) prepClose(slot, BACKEND);
   dropAll(direction(slot, CLIENT));
   dropAll(direction(slot, BACKEND));
-  endLife(slot);
+  endLife(slot, 0);
   freeSlot(slot);
 }
 

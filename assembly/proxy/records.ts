@@ -3,6 +3,7 @@
 import {
   CLIENT_ID_KEPT_BYTES_MAX,
   COUNTERS_REASONS,
+  FRONT_BYTES_MAX,
   HEADER_OFFSET,
   HEADER_RECORDS_READ,
   HEADER_RECORDS_WRITTEN,
@@ -17,16 +18,17 @@ import { AccessRecord, Cold } from '../memory';
 import { observe, publish } from '../shared';
 import { snapshot } from '../snapshot';
 import { copyClientId } from './client-id';
+import { frontBytes } from './front';
 import { cold, count, counters, header, hot } from './table';
 
-const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + 7) & ~7;
+const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + FRONT_BYTES_MAX + 7) & ~7;
 /** From this part of the ring on, an empty one begins anew: it need not touch more of its memory than it fills. */
 const REWIND_SHARE: u32 = 16;
 const WRITTEN: usize = HEADER_OFFSET + HEADER_RECORDS_WRITTEN;
 const READ: usize = HEADER_OFFSET + HEADER_RECORDS_READ;
 
-/** Writes the one record of a connection's life. */
-export function writeRecord(slot: u32): void {
+/** Writes the one record of a connection's life; `front` is its Front block, or 0. */
+export function writeRecord(slot: u32, front: usize): void {
   const line = cold(slot);
   assert(line.reason != REASON_NONE && line.reason < <u32>REASONS_MAX);
   const reason = counters + COUNTERS_REASONS + <usize>line.reason * 8;
@@ -55,7 +57,10 @@ export function writeRecord(slot: u32): void {
   record.epoch = snapshot().epoch;
   const kept = copyClientId(line, address + RECORD_CLIENT_ID);
   record.clientIdBytes = line.clientIdBytes | (kept << RECORD_KEPT_SHIFT);
-  record.bytesTotal = (RECORD_CLIENT_ID + kept + 7) & ~7;
+  const end = (RECORD_CLIENT_ID + kept + 7) & ~7;
+  const more = frontBytes(front);
+  memory.copy(address + end, front, more);
+  record.bytesTotal = (end + more + 7) & ~7;
   publish(WRITTEN, observe(WRITTEN) + record.bytesTotal);
 }
 

@@ -10,6 +10,7 @@ import type { ProcessFigures } from '../control/process-figures.ts';
 import type { Backend } from '../control/snapshot.ts';
 import { sourceStatuses } from '../control/sources.ts';
 import type { WorkerState } from '../control/supervisor.ts';
+import { carrierOf } from '../engine/engine.ts';
 import { reasons } from '../reasons.ts';
 import { version } from '../version.ts';
 import { counter, type Family, gauge, histogram } from './exposition.ts';
@@ -35,21 +36,26 @@ export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Fam
 }
 
 function instanceFamilies(balancer: Balancer): Family[] {
-  const { engine, groups, config } = balancer;
-  const poolOf = new Map(config.listeners.map(({ name, pool }) => [name, pool]));
-  const listeners = groups.map(({ name, host, port }) => ({
-    labels: { listener: name, address: formatAddress({ host, port }), pool: poolOf.get(name) ?? '' },
-    value: 1,
+  const { engine, groups, config, doors } = balancer;
+  const listeners = groups.map(({ name, host, port }) => {
+    const listener = config.listeners.find((each) => each.name === name)!;
+    const address = formatAddress({ host, port });
+    return { labels: { listener: name, address, pool: listener.pool, engine: carrierOf(engine, listener) }, value: 1 };
+  });
+  const expiries = doors.certificates.map(({ listener, path, notAfterMs }) => ({
+    labels: { listener, file: path },
+    value: notAfterMs / 1000,
   }));
   const build = { labels: { version: version(), node: process.version, engine }, value: 1 };
   return [
     gauge('tidegate_build_info', 'What runs, in the labels; always 1.', build),
     gauge('tidegate_listener_info', 'The listeners, in the labels; always 1.', ...listeners),
+    gauge('tidegate_tls_certificate_expiry_timestamp_seconds', 'When each certificate ends, since 1970.', ...expiries),
     gauge('tidegate_ready', 'Whether /readyz answers 200.', { value: Number(whyNotReady(balancer) === undefined) }),
   ];
 }
 
-function workerFamilies({ supervisor, capacity }: Balancer): Family[] {
+function workerFamilies({ supervisor }: Balancer): Family[] {
   const workers = supervisor.statuses();
   const states = workers.flatMap(({ index, state }) =>
     WORKER_STATES.map((name) => ({ labels: { worker: index, state: name }, value: Number(name === state) })),
@@ -63,18 +69,20 @@ function workerFamilies({ supervisor, capacity }: Balancer): Family[] {
     gauge(
       'tidegate_worker_connections_limit',
       'Client connections that each worker can hold.',
-      ...each(() => capacity.connectionsMax),
+      ...each((w) => w.connectionsMax),
     ),
   ];
 }
 
 function connectionFamilies({ supervisor: { totals }, accessLog }: Balancer): Family[] {
-  const { accepted, acceptErrors, bytesFromClients, bytesToClients, recordsDropped } = totals.sums();
+  const { accepted, acceptErrors, bytesFromClients, bytesToClients, recordsDropped, ...sums } = totals.sums();
   const value = (number: number) => ({ value: number });
   return [
     gauge('tidegate_connections', 'Client connections open now.', value(totals.connections())),
     counter('tidegate_connections_accepted_total', 'Client connections accepted.', value(accepted)),
     counter('tidegate_accept_errors_total', 'Accepts that failed.', value(acceptErrors)),
+    counter('tidegate_tls_handshakes_total', 'TLS handshakes that succeeded.', value(sums.tlsHandshakes)),
+    counter('tidegate_tls_resumptions_total', 'Those that resumed a session.', value(sums.tlsResumed)),
     counter('tidegate_client_received_bytes_total', 'Bytes from clients.', value(bytesFromClients)),
     counter('tidegate_client_sent_bytes_total', 'Bytes to clients.', value(bytesToClients)),
     counter(

@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { formatAddress } from '../config/address.ts';
 import type { PoolConfig } from '../config.ts';
 import { type Balancer, queueOf, whyNotReady } from '../control/balancer.ts';
+import type { ListenerCertificate } from '../control/front-doors.ts';
 import type { ListenerGroup } from '../control/listeners.ts';
+import { carrierOf } from '../engine/engine.ts';
 import { reasons } from '../reasons.ts';
 import { version } from '../version.ts';
 import { type BackendDocument, backendDocuments, backendSchema } from './backend-document.ts';
@@ -27,10 +29,23 @@ const poolSchema = z.strictObject({
   backends: z.array(backendSchema),
 });
 
+const engineSchema = z.enum(['uring', 'portable']);
+
+const certificateSchema = z.strictObject({
+  names: z.array(z.string()).describe('Hosts that it is for.'),
+  file: z.string(),
+  not_after: z.iso.datetime(),
+});
+
 const listenerSchema = z.strictObject({
   name: z.string(),
   address: z.string(),
   pool: z.string(),
+  engine: engineSchema.describe('What carries its clients.'),
+  tls: z
+    .array(certificateSchema)
+    .nullable()
+    .describe('Certificates, the first for clients that name no host; null: plain TCP.'),
   connections: count().describe('Clients whose CONNECT was taken, those that wait among them.'),
   max_connections: count().nullable().describe('null: no limit.'),
   max_connections_per_source: count().nullable().describe('null: no limit.'),
@@ -38,6 +53,7 @@ const listenerSchema = z.strictObject({
 
 const workerSchema = z.strictObject({
   index: count(),
+  engine: engineSchema,
   state: z.enum(['starting', 'running', 'waiting', 'stopped']),
   restarts: count(),
   connections: count(),
@@ -69,7 +85,7 @@ export const statusSchema = z
     state: z.enum(['starting', 'running', 'stopping']),
     ready: z.boolean(),
     not_ready_because: z.string().nullable(),
-    engine: z.enum(['uring', 'portable']),
+    engine: engineSchema.describe('What carries plain TCP.'),
     engine_reason: z.string(),
     connections: count().describe('Open now.'),
     workers: z.array(workerSchema),
@@ -86,7 +102,7 @@ export const statusSchema = z
 export type StatusDocument = z.output<typeof statusSchema>;
 
 export function statusDocument(balancer: Balancer): StatusDocument {
-  const { supervisor, startedAt, phase, engine, engineReason, config, groups, capacity } = balancer;
+  const { supervisor, startedAt, phase, engine, engineReason, config, groups } = balancer;
   const problem = whyNotReady(balancer);
   const documents = [...backendDocuments(balancer)];
   const membersOf = (name: string) => documents.flatMap(([{ pool }, document]) => (pool === name ? [document] : []));
@@ -102,7 +118,9 @@ export function statusDocument(balancer: Balancer): StatusDocument {
     engine,
     engine_reason: engineReason,
     connections: supervisor.totals.connections(),
-    workers: supervisor.statuses().map((worker) => ({ ...worker, connections_max: capacity.connectionsMax })),
+    workers: supervisor
+      .statuses()
+      .map(({ connectionsMax, ...worker }) => ({ ...worker, connections_max: connectionsMax })),
     listeners: groups.map((group) => listenerDocument(group, balancer)),
     pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name), balancer)),
     connects_by_protocol: supervisor.totals.connectsByProtocol(),
@@ -113,19 +131,25 @@ export function statusDocument(balancer: Balancer): StatusDocument {
 
 function listenerDocument(
   { name, index, host, port }: ListenerGroup,
-  { config, supervisor }: Balancer,
+  { config, supervisor, engine, doors }: Balancer,
 ): StatusDocument['listeners'][number] {
-  const { pool, maxConnections, maxConnectionsPerSource } = config.listeners.find(
-    (listener) => listener.name === name,
-  )!;
+  const listener = config.listeners.find((each) => each.name === name)!;
+  const { pool, maxConnections, maxConnectionsPerSource } = listener;
+  const certificates = doors.certificates.filter((certificate) => certificate.listener === name);
   return {
     name,
     address: formatAddress({ host, port }),
     pool,
+    engine: carrierOf(engine, listener),
+    tls: listener.tls && certificates.map(certificateDocument),
     connections: supervisor.totals.admittedOf(index),
     max_connections: maxConnections || null,
     max_connections_per_source: maxConnectionsPerSource || null,
   };
+}
+
+function certificateDocument({ names, path, notAfterMs }: ListenerCertificate): z.output<typeof certificateSchema> {
+  return { names: [...names], file: path, not_after: new Date(notAfterMs).toISOString() };
 }
 
 function poolDocument(

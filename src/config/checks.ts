@@ -8,12 +8,14 @@ import type { PoolConfig } from '../config.ts';
 import { CONNECTIONS_PER_LISTENER_MIN } from '../control/memory-map.ts';
 import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
+import { readTls } from '../front/certificates.ts';
 import { nearestName } from '../nearest-name.ts';
 import { blockBytesOf } from '../pool-table.ts';
 import { canonicalAddress, isLoopback, overlap, parseAddress } from './address.ts';
 import type { Path, SourceDocument } from './document.ts';
 import { found, isMapping } from './faults.ts';
 import { ADMIN_BIND_DEFAULT } from './schema.ts';
+import { normaliseTls, tls as tlsSchema } from './tls.ts';
 
 /** Of a pool's block in the snapshot. */
 const BLOCK_ALIGNMENT = 16;
@@ -38,6 +40,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkConnectionsMax(documents, listeners),
     ...checkPoolReferences(listeners, pools),
     ...checkPoolNames(pools),
+    ...listeners.flatMap(checkTls),
     ...pools.flatMap(checkBalance),
     ...pools.flatMap(checkHealth),
     ...pools.flatMap(checkHealthPorts),
@@ -77,6 +80,7 @@ export function checkFiles(documents: readonly SourceDocument[]): Fault[] {
     ...checkLogFolder(document),
     ...checkTokenFile(document),
     ...checkStateFolder(document),
+    ...listenersOf(document).flatMap(checkTlsFiles),
   ]);
 }
 
@@ -253,6 +257,39 @@ function checkAdmin({ document, path, value: { bind, token, token_file } }: Entr
   if (token !== undefined || token_file !== undefined) return [];
   const expected = `expected a loopback address such as ${ADMIN_BIND_DEFAULT}, or a token (or token_file) beside it`;
   return [document.fault([...path, 'bind'], found(expected, bind, ['bind']))];
+}
+
+// ---- Within a listener -----------------------------------------------------------------------------------------------
+
+/** A key that would do nothing is refused, as with a pool's. */
+function checkTls({ document, path, value }: Entry): Fault[] {
+  if (!isMapping(value.tls)) return [];
+  const { tls } = value;
+  const at = (key: string) => [...path, 'tls', key];
+  const missing = (key: string, what: string) => [document.fault(at(key), `expected ${what}, found nothing`)];
+  const only = (key: string, where: string) => [
+    document.fault(at(key), `expected only with ${where}, found without`, 'key'),
+  ];
+  const isVerifying = tls.verify_client === 'request' || tls.verify_client === 'require';
+  const isSingle = 'cert' in tls || 'key' in tls;
+  return [
+    ...(isSingle && 'certificates' in tls
+      ? [document.fault(at('certificates'), 'expected cert and key, or certificates, found both', 'key')]
+      : []),
+    ...(isSingle && !('key' in tls) ? missing('key', "the path of the certificate's key") : []),
+    ...(!('cert' in tls) && !('certificates' in tls) ? missing('cert', 'the path of a certificate') : []),
+    ...(isVerifying && !('client_ca' in tls) ? missing('client_ca', "the path of the clients' CA certificates") : []),
+    ...(!isVerifying && 'client_ca' in tls ? only('client_ca', 'verify_client: request or require') : []),
+    ...('client_crl' in tls && !('client_ca' in tls) ? only('client_crl', 'client_ca') : []),
+  ];
+}
+
+function checkTlsFiles({ document, path, value }: Entry): Fault[] {
+  const settings = tlsSchema.safeParse(value.tls);
+  if (!settings.success) return []; // the schema's to report
+  return readTls(normaliseTls(settings.data)).faults.map(({ at, text }) =>
+    document.fault([...path, 'tls', ...at], text),
+  );
 }
 
 // ---- Within a pool ---------------------------------------------------------------------------------------------------

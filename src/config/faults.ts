@@ -3,7 +3,8 @@ import type { z } from 'zod';
 import type { Fault } from '../errors.ts';
 import { nearestName } from '../nearest-name.ts';
 import type { Path, SourceDocument } from './document.ts';
-import { configSchema, KNOWN_KEYS } from './schema.ts';
+import { KNOWN_KEYS } from './kinds.ts';
+import { configSchema } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;
 

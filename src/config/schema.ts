@@ -1,8 +1,5 @@
 // The configuration's shape, one file's worth: every key, its type, its default and what it means. The same
 // declaration validates and is printed as the JSON Schema. What holds between keys is in checks.ts.
-//
-// A message that begins with "expected" is completed with what was found, one that begins with "known:" lists the keys
-// beside an unknown one (see faults.ts); any other stands as it is.
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import {
@@ -18,13 +15,10 @@ import {
 } from '../../assembly/layout.ts';
 import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
+import { duration, integer, listOf, mapping, NOT_IN_THIS_VERSION, oneOf, text } from './kinds.ts';
+import { tls } from './tls.ts';
+import { websocket } from './websocket.ts';
 
-export const NOT_IN_THIS_VERSION = 'not in this version';
-export const KNOWN_KEYS = 'known: ';
-
-const MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-const DURATION_PATTERN = /^(\d{1,9})(ms|s|m|h)$/;
-const DURATION_MS_MAX = 24 * 3_600_000;
 const BYTES: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20 };
 const SIZE_PATTERN = /^(\d{1,9})(KiB|MiB)?$/;
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -60,32 +54,6 @@ const HTTP_HOST_PATTERN = /^[!-~]+$/;
 
 // ---- Kinds of value --------------------------------------------------------------------------------------------------
 
-function mapping<Shape extends z.ZodRawShape>(shape: Shape, what: string) {
-  const known = KNOWN_KEYS + Object.keys(shape).join(', ');
-  return z.strictObject(shape, {
-    error: (issue) => (issue.code === 'unrecognized_keys' ? known : `expected ${what}`),
-  });
-}
-
-function listOf<Item extends z.ZodType>(item: Item, what: string, countMax: number) {
-  const error = `expected a list of 1 to ${countMax} ${what}`;
-  return z
-    .array(item, { error })
-    .min(1, { error })
-    .max(countMax, { error: `expected at most ${countMax} ${what}` });
-}
-
-function oneOf<const Values extends readonly [string, ...string[]]>(values: Values, later: readonly string[] = []) {
-  return z.enum(values, {
-    error: ({ input }) =>
-      later.includes(String(input)) ? `${input} is ${NOT_IN_THIS_VERSION}` : `expected ${alternatives(values)}`,
-  });
-}
-
-function integer(min: number, max: number, error = `expected a whole number from ${min} to ${max}`) {
-  return z.int({ error }).min(min, { error }).max(max, { error });
-}
-
 /** In a second. */
 function rate(min: number) {
   const error = `expected a number from ${min} to ${RATE_MAX}`;
@@ -97,23 +65,8 @@ function autoOrInteger(min: number, max: number) {
   return z.union([z.literal('auto'), integer(min, max, error)], { error });
 }
 
-function text(what: string, lengthMax: number) {
-  const error = `expected ${what}`;
-  return z.string({ error }).min(1, { error }).max(lengthMax, { error });
-}
-
 function name() {
   return z.string({ error: NAME_EXPECTED }).regex(NAME_PATTERN, { error: NAME_EXPECTED });
-}
-
-/** Milliseconds. */
-function duration(minMs: number) {
-  const error = `expected a duration ${minMs > 0 ? 'above 0 and ' : ''}up to 24h, such as 5s, 250ms, 1m or 1h`;
-  return z
-    .string({ error })
-    .regex(DURATION_PATTERN, { error })
-    .transform(durationMs)
-    .pipe(z.number().min(minMs, { error }).max(DURATION_MS_MAX, { error }));
 }
 
 /** Bytes. */
@@ -153,10 +106,6 @@ function sourceAddress() {
   return z.string({ error }).refine((value) => isIP(value) !== 0 && !isWildcard(value), { error });
 }
 
-function notYet(description: string) {
-  return z.never({ error: NOT_IN_THIS_VERSION }).optional().describe(description);
-}
-
 /** Digits alone would be a number in YAML, of which leading zeros are lost: hence the quotes. */
 function hex() {
   const error = 'expected pairs of hex digits in quotes, such as "20 02 00 00"';
@@ -168,11 +117,6 @@ function hex() {
 
 function matching(pattern: RegExp, what: string, lengthMax: number) {
   return text(what, lengthMax).regex(pattern, { error: `expected ${what}` });
-}
-
-function durationMs(value: string): number {
-  const [, count, unit = ''] = DURATION_PATTERN.exec(value) ?? [];
-  return Number(count) * (MS[unit] ?? Number.NaN);
 }
 
 function sizeBytes(value: string): number {
@@ -190,10 +134,6 @@ function formatProblem(value: string): string | null {
   }
 }
 
-function alternatives(values: readonly string[]): string {
-  return values.length < 2 ? values.join() : `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`;
-}
-
 function powersOfTwo(min: number, max: number): number[] {
   return min > max ? [] : [min, ...powersOfTwo(min * 2, max)];
 }
@@ -205,9 +145,11 @@ const balance = mapping(
     method: oneOf(['hash', 'round_robin', 'least_conn', 'random_two'])
       .default('hash')
       .describe('How a backend is chosen. hash brings a client back to the same backend every time.'),
-    key: oneOf(['client_id', 'username', 'remote_addr'], ['tls_sni', 'tls_client_cn'])
+    key: oneOf(['client_id', 'username', 'remote_addr', 'tls_sni', 'tls_client_cn'])
       .default('client_id')
-      .describe('What is hashed. A client whose key is empty is spread by weighted round robin. For method hash only.'),
+      .describe(
+        'What is hashed. tls_sni: the host that a client of a TLS listener asks for, tls_client_cn: the name in its certificate. A client whose key is empty is spread by weighted round robin. For method hash only.',
+      ),
     algorithm: oneOf(['rendezvous', 'ketama'])
       .default('rendezvous')
       .describe(
@@ -446,8 +388,8 @@ const listener = mapping(
     idle_timeout: duration(0).prefault('0s').describe('The same time for a client without Keep Alive; 0s never.'),
     max_connections: maxConnections('Clients of this listener; further ones are refused.'),
     max_connections_per_source: maxConnections('The same for each IPv4 address, and each /64 of IPv6.'),
-    tls: notYet(`TLS towards clients: ${NOT_IN_THIS_VERSION}.`),
-    websocket: notYet(`MQTT over WebSocket: ${NOT_IN_THIS_VERSION}.`),
+    tls: tls.optional().describe('TLS towards clients. Default: none.'),
+    websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
   },
   'a mapping with bind and pool',
 );

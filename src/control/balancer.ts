@@ -6,6 +6,7 @@ import type { AccessLog } from './access-log.ts';
 import type { Capacity } from './capacity.ts';
 import type { Queue, Totals } from './counters.ts';
 import type { EventList } from './events.ts';
+import type { FrontDoors } from './front-doors.ts';
 import type { Judge, Standing } from './health/judge.ts';
 import type { ListenerGroup } from './listeners.ts';
 import type { Moves } from './moves/moves.ts';
@@ -26,6 +27,7 @@ export interface Balancer {
   config: Config;
   backends: readonly Backend[];
   groups: readonly ListenerGroup[];
+  readonly doors: FrontDoors;
   readonly accessLog: AccessLog;
   readonly supervisor: Supervisor;
   readonly latencies: RecentLatencies;

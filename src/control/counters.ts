@@ -32,6 +32,8 @@ import {
   COUNTERS_REASONS,
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
+  COUNTERS_TLS_HANDSHAKES,
+  COUNTERS_TLS_RESUMED,
   COUNTERS_TURNS,
   GATE_ACTIVE,
   GATE_BYTES,
@@ -79,6 +81,8 @@ const SUMS = {
   turns: COUNTERS_TURNS,
   completions: COUNTERS_COMPLETIONS,
   acceptErrors: COUNTERS_ACCEPT_ERRORS,
+  tlsHandshakes: COUNTERS_TLS_HANDSHAKES,
+  tlsResumed: COUNTERS_TLS_RESUMED,
 };
 /** Numbers of this moment: a dead worker has none. */
 const GAUGES = {

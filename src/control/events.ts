@@ -23,6 +23,9 @@ export const EVENT_NAMES = [
   'reloaded',
   'reload_refused',
   'backend_changed',
+  'certificates_reloaded',
+  'certificates_refused',
+  'certificate_expiry',
   'state_file_trouble',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];

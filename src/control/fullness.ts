@@ -1,4 +1,5 @@
 // Says so when a worker's connection table is full: its clients then wait or are sent away, and nothing else would tell.
+import type { EngineName } from '../engine/engine.ts';
 import type { Logger } from '../logger.ts';
 import type { Capacity } from './capacity.ts';
 
@@ -9,7 +10,9 @@ const SILENCE_MS = 60_000;
 /** One worker's table at this moment. */
 export interface Occupancy {
   index: number;
+  engine: EngineName;
   connections: number;
+  connectionsMax: number;
   /** A listener has no place to accept into. */
   isFull: boolean;
   /** Clients sent away so far because the table was full. */
@@ -18,8 +21,6 @@ export interface Occupancy {
 
 export interface FullnessOptions {
   capacity: Capacity;
-  /** What happens to a client that comes now. */
-  fate: string;
   occupancies(): Occupancy[];
   log: Logger;
 }
@@ -37,11 +38,18 @@ export function startFullnessWatch(options: FullnessOptions): () => void {
   return () => clearInterval(timer);
 }
 
-function announce({ index, connections, turnedAway }: Occupancy, { capacity, fate, log }: FullnessOptions): void {
-  const { connectionsMax, limit, remedy } = capacity;
+/** What happens to a client that comes now. */
+const FATES: Record<EngineName, string> = {
+  uring: "new clients wait in the kernel's queue",
+  portable: 'new clients are sent away',
+};
+
+function announce(occupancy: Occupancy, { capacity, log }: FullnessOptions): void {
+  const { index, engine, connections, connectionsMax, turnedAway } = occupancy;
+  const { limit, remedy } = capacity;
   const count = `${connections} of ${connectionsMax} connections in worker ${index}`;
   const fields = { event: 'worker_full', worker: index, connections, turnedAway } as const;
-  log.warn(fields, `full: ${count}, bounded by ${limit}; ${remedy}; ${fate}`);
+  log.warn(fields, `full: ${count}, bounded by ${limit}; ${remedy}; ${FATES[engine]}`);
 }
 
 /** One worker's table. Times are of any monotonic clock. */

@@ -68,7 +68,11 @@ class Tenant {
     this.#words = new Uint32Array(memory.buffer);
     this.#region = regionOffset(memory, HEADER_REGION_ADMISSION) / 4;
     this.#backends = regionOffset(memory, HEADER_REGION_BACKEND_COUNTERS) / 4;
-    this.#words[this.#region + ADMISSION_WORKERS / 4] = workerCount;
+    this.setWorkers(workerCount);
+  }
+
+  setWorkers(count: number): void {
+    Atomics.store(this.#words, this.#region + ADMISSION_WORKERS / 4, count);
   }
 
   /** Connections that count for the gate now. */
@@ -118,13 +122,19 @@ class Tenant {
 }
 
 export class Leases {
-  readonly #workerCount: number;
+  #workerCount: number;
   readonly #tenants = new Map<Memory, Tenant>();
   /** By gate. */
   #limits: ReadonlyMap<number, number> = new Map();
 
   constructor(workerCount: number) {
     this.#workerCount = workerCount;
+  }
+
+  /** There will be so many workers: those that live divide the rates by that number from now on. */
+  resize(workerCount: number): void {
+    this.#workerCount = workerCount;
+    for (const tenant of this.#tenants.values()) tenant.setWorkers(workerCount);
   }
 
   /** A worker begins on this memory: before it runs. */

@@ -4,9 +4,11 @@
 import { LISTENERS_MAX, NONE } from '../../assembly/layout.ts';
 import { canonicalAddress, overlap } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
+import { carrierOf, type EngineName } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import type { InheritedSocket } from './inherited.ts';
 import { closeListeners, type ListenerGroup, openListeners } from './listeners.ts';
+import type { ListenerFds } from './supervisor.ts';
 
 /** What an index stands for. */
 interface Entry {
@@ -27,17 +29,20 @@ export interface ListenerChange {
 
 export class ListenerSet {
   readonly #workerCount: number;
+  readonly #engine: EngineName;
   #entries: readonly Entry[] = [];
   /** Removed, while workers may still be leaving them. */
   readonly #leaving = new Set<ListenerGroup>();
 
-  constructor(workerCount: number) {
+  /** `engine` is what carries plain listeners. */
+  constructor(workerCount: number, engine: EngineName) {
     this.#workerCount = workerCount;
+    this.#engine = engine;
   }
 
   /** Those that are open, in the order of the configuration. */
   groupsOf(listeners: readonly ListenerConfig[]): ListenerGroup[] {
-    return listeners.flatMap((listener) => this.#entries.find((entry) => isOf(entry, listener))?.group ?? []);
+    return listeners.flatMap((listener) => this.#entries.find((entry) => this.#isOf(entry, listener))?.group ?? []);
   }
 
   /**
@@ -50,10 +55,10 @@ export class ListenerSet {
     inherited: readonly InheritedSocket[] = [],
   ): Promise<ListenerChange> {
     const entries = this.#entries.map((entry): Entry => {
-      const config = listeners.find((listener) => isOf(entry, listener));
+      const config = listeners.find((listener) => this.#isOf(entry, listener));
       return config === undefined ? { ...entry, group: null } : { ...entry, config };
     });
-    const added = listeners.filter((listener) => !this.#entries.some((entry) => isOf(entry, listener)));
+    const added = listeners.filter((listener) => !this.#entries.some((entry) => this.#isOf(entry, listener)));
     const indexes = freeIndexes(this.#entries, added.length, isForgotten);
     const open = this.#entries.flatMap(({ group }) => group ?? []);
     const isOurs = (bind: ListenerConfig['bind']) => open.some((ours) => overlap(ours, bind));
@@ -87,6 +92,11 @@ export class ListenerSet {
     closeListeners(this.#entries.flatMap(({ group }) => group ?? []));
     closeListeners([...this.#leaving]);
   }
+
+  // One that goes to the other engine is removed and added: the engines want a socket in different modes.
+  #isOf(entry: Entry, listener: ListenerConfig): boolean {
+    return isOf(entry, listener) && carrierOf(this.#engine, entry.config) === carrierOf(this.#engine, listener);
+  }
 }
 
 /** As the snapshot has them. */
@@ -94,9 +104,20 @@ export function configsOf({ entries }: ListenerChange): ListenerConfig[] {
   return entries.map(({ config }) => config);
 }
 
-/** For each worker, as the supervisor has them. */
-export function listenerFdsOf({ entries }: ListenerChange, workerCount: number): number[][] {
-  return Array.from({ length: workerCount }, (_, worker) => entries.map(({ group }) => group?.fds[worker] ?? NONE));
+/** The same, null for those that were removed. */
+export function openConfigsOf({ entries }: ListenerChange): (ListenerConfig | null)[] {
+  return entries.map(({ config, group }) => (group === null ? null : config));
+}
+
+/** As the supervisor has them. */
+export function listenerFdsOf({ entries }: ListenerChange, workerCount: number, engine: EngineName): ListenerFds {
+  const fdsOf = (carrier: EngineName) =>
+    Array.from({ length: workerCount }, (_, place) =>
+      entries.map(({ config, group }) => {
+        return group === null || carrierOf(engine, config) !== carrier ? NONE : group.fds[place]!;
+      }),
+    );
+  return { uring: fdsOf('uring'), portable: fdsOf('portable') };
 }
 
 /** The entry's socket is the one that the listener asks for. Where it asks for any port, the name says which. */

@@ -3,6 +3,13 @@
 import { hostname } from 'node:os';
 import {
   CLIENT_ID_KEPT_BYTES_MAX,
+  FRONT_CLIENT_CN,
+  FRONT_SNI,
+  FRONT_TEXTS,
+  FRONT_TEXTS_MAX,
+  FRONT_TLS_CIPHER,
+  FRONT_TLS_ERROR,
+  FRONT_TLS_VERSION,
   NONE,
   REASON_NONE,
   REASONS_MAX,
@@ -10,6 +17,7 @@ import {
   RECORD_BACKEND,
   RECORD_BYTES_FROM_CLIENT,
   RECORD_BYTES_TO_CLIENT,
+  RECORD_BYTES_TOTAL,
   RECORD_CLIENT_ID,
   RECORD_CLIENT_ID_BYTES,
   RECORD_CLOSED_MS,
@@ -45,7 +53,7 @@ import {
   writeValue,
 } from './log-text.ts';
 
-/** Contract: columns as in the HTTP common log, then key=value. */
+/** Contract: columns as in the HTTP common log, then key=value. What a front door knows follows, where there is one. */
 const TEXT_TEMPLATE =
   '$remote_addr [$time_local] $protocol $status $bytes_received $bytes_sent $upstream_addr $mqtt_client_id ' +
   'reason=$reason session_time=$session_time listener=$listener keep_alive=$keep_alive attempts=$attempts ' +
@@ -82,6 +90,8 @@ export class AccessRecord {
   readonly doubles: Float64Array;
   readonly worker: number;
   at = 0;
+  /** Of the text that textBytes was asked for last. */
+  textAt = 0;
 
   constructor(memory: ArrayBufferLike, worker: number) {
     this.bytes = new Uint8Array(memory);
@@ -111,6 +121,25 @@ export class AccessRecord {
   get clientIdKept(): number {
     return this.word(RECORD_CLIENT_ID_BYTES) >>> RECORD_KEPT_SHIFT;
   }
+
+  /** How many bytes the Front block's text at this place has; 0: there is none. They lie from `textAt` on. */
+  textBytes(place: number): number {
+    const front = this.#front;
+    const from = this.at + this.word(RECORD_BYTES_TOTAL);
+    if (front + FRONT_TEXTS > from) return 0;
+    this.textAt = front + FRONT_TEXTS;
+    for (let before = 0; before < place; before++) this.textAt += this.#u16(front + before * 2);
+    const bytes = this.#u16(front + place * 2);
+    return this.textAt + bytes > from ? 0 : bytes;
+  }
+
+  get #front(): number {
+    return this.at + ((RECORD_CLIENT_ID + this.clientIdKept + 7) & ~7);
+  }
+
+  #u16(at: number): number {
+    return this.bytes[at]! | (this.bytes[at + 1]! << 8);
+  }
 }
 
 type Field = (output: Output, record: AccessRecord) => void;
@@ -138,8 +167,11 @@ export const FORMAT_EXPECTED = 'expected text, json, or a template with variable
 
 /** `text`, `json`, or a template. Throws a RangeError that says what is wrong with a template. */
 export function compileFormat(format: string): RecordFormat {
-  if (format === 'text') return compile(TEXT_TEMPLATE, STYLE_COLUMNS);
-  if (format === 'json') return compile(JSON_TEMPLATE, STYLE_JSON, [writeJsonExceptions, literal(encodeText('}'))]);
+  if (format === 'text') return compile(TEXT_TEMPLATE, STYLE_COLUMNS, frontFields(' ', '=', '', STYLE_COLUMNS));
+  if (format === 'json') {
+    const last = [...frontFields(',"', '":"', '"', STYLE_JSON), writeJsonExceptions, literal(encodeText('}'))];
+    return compile(JSON_TEMPLATE, STYLE_JSON, last);
+  }
   return compileTemplate(format);
 }
 
@@ -209,6 +241,11 @@ const VARIABLES: Record<string, MakeField> = {
   keep_alive: () => (output, record) => writeInteger(output, record.word(RECORD_KEEP_ALIVE)),
   attempts: () => (output, record) => writeInteger(output, record.word(RECORD_ATTEMPTS)),
   worker: () => (output, record) => writeInteger(output, record.worker),
+  ssl_protocol: (style) => frontField(FRONT_TLS_VERSION, style),
+  ssl_cipher: (style) => frontField(FRONT_TLS_CIPHER, style),
+  ssl_server_name: (style) => frontField(FRONT_SNI, style),
+  ssl_client_cn: (style) => frontField(FRONT_CLIENT_CN, style),
+  tls_error: (style) => frontField(FRONT_TLS_ERROR, style),
 };
 
 function literal(bytes: Uint8Array): Field {
@@ -268,6 +305,39 @@ function upstreamBytesField(style: Style, offset: number): Field {
     else if (reasons[record.word(RECORD_REASON)]?.status === STATUS_BACKEND_FAILED) writeInteger(output, 0);
     else writeInteger(output, record.u64(offset));
   };
+}
+
+function frontField(place: number, style: Style): Field {
+  return (output, record) => {
+    const bytes = record.textBytes(place);
+    if (bytes === 0) writeBytes(output, style.absent);
+    else writeValue(output, record.bytes, record.textAt, record.textAt + bytes, style);
+  };
+}
+
+/** What text and json call it. */
+const FRONT_NAMES: readonly [string, number][] = [
+  ['tls_version', FRONT_TLS_VERSION],
+  ['tls_cipher', FRONT_TLS_CIPHER],
+  ['sni', FRONT_SNI],
+  ['client_cn', FRONT_CLIENT_CN],
+  ['tls_error', FRONT_TLS_ERROR],
+];
+if (FRONT_NAMES.length > FRONT_TEXTS_MAX) throw new Error('a Front block has no place for all of its texts');
+
+/** For the lines of clients that have them. */
+function frontFields(before: string, between: string, after: string, style: Style): Field[] {
+  return FRONT_NAMES.map(([name, place]) => {
+    const key = encodeText(`${before}${name}${between}`);
+    const write = frontField(place, style);
+    const end = encodeText(after);
+    return (output, record) => {
+      if (record.textBytes(place) === 0) return;
+      writeBytes(output, key);
+      write(output, record);
+      writeBytes(output, end);
+    };
+  });
 }
 
 function clientIdField(style: Style): Field {

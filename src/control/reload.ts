@@ -3,13 +3,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { AdminHost, StagedAdmin } from '../admin/host.ts';
 import { type Config, loadConfig } from '../config.ts';
+import { carrierOf } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { steerByCore } from '../system/cores.ts';
 import { namesOf } from './access-log.ts';
 import type { Balancer } from './balancer.ts';
 import { describeChanges, START_KEYS } from './config-changes.ts';
 import { watchConfig } from './config-watch.ts';
-import { configsOf, type ListenerChange, type ListenerSet, listenerFdsOf } from './listener-set.ts';
+import type { FrontDoors, StagedDoors } from './front-doors.ts';
+import { configsOf, type ListenerChange, type ListenerSet, listenerFdsOf, openConfigsOf } from './listener-set.ts';
 import { CONNECTIONS_PER_LISTENER_MIN } from './memory-map.ts';
 import { OPERATOR_STATES } from './operator.ts';
 import {
@@ -24,6 +26,7 @@ import {
 import { type Backend, type BackendIds, buildSnapshot, resolveBackends } from './snapshot.ts';
 import { checkSources } from './sources.ts';
 import { type SavedState, type SavedStates, writeState } from './state-file.ts';
+import type { CrewOptions } from './supervisor.ts';
 
 export interface ReloaderParts {
   balancer: Balancer;
@@ -35,7 +38,10 @@ export interface ReloaderParts {
   saved: SavedState;
   ids: BackendIds;
   listeners: ListenerSet;
+  doors: FrontDoors;
   admin: AdminHost;
+  /** What portable workers beside those of uring are made of. */
+  sideCrew: () => CrewOptions;
   /** Of the workers, where they keep to some. */
   cores: readonly number[];
 }
@@ -45,6 +51,7 @@ interface Prepared {
   config: Config;
   backends: Backend[];
   listeners: ListenerChange;
+  doors: StagedDoors;
   admin: StagedAdmin;
   snapshot: Uint8Array;
 }
@@ -78,6 +85,10 @@ export class Reloader {
       if (operator.stateOf(backend) === 'maintenance') moves.drain(backend, 'maintenance');
     }
     this.#followWatch();
+    this.#parts.doors.start({
+      publish: (update) => this.#parts.balancer.supervisor.tellDoors(update),
+      onChange: () => void this.#inTurn(async () => this.#parts.doors.refresh()),
+    });
   }
 
   /** The configuration given, or that which its file has now; resolves with what has changed, in words. */
@@ -127,6 +138,7 @@ export class Reloader {
   /** Nothing changes any more from then on. */
   async stop(): Promise<void> {
     this.#stopWatching?.();
+    this.#parts.doors.stop();
     await this.#last;
     await this.#saving;
   }
@@ -167,7 +179,7 @@ export class Reloader {
   }
 
   async #prepare(wanted: Config, known: readonly Backend[]): Promise<Prepared> {
-    const { balancer, ids, listeners: set, admin: host, cores } = this.#parts;
+    const { balancer, ids, listeners: set, doors: frontDoors, admin: host, cores, sideCrew } = this.#parts;
     const { supervisor, accessLog, config: before } = balancer;
     const config: Config = { ...wanted, ...Object.fromEntries(START_KEYS.map((key) => [key, before[key]])) };
     checkRoom(balancer, config);
@@ -178,11 +190,14 @@ export class Reloader {
     try {
       if (config.cpuAffinity === 'steer') for (const { fds } of listeners.opened) steerByCore(fds[0]!, cores);
       const listed = configsOf(listeners);
+      const doors = frontDoors.prepare(openConfigsOf(listeners));
       const snapshot = buildSnapshot({ ...config, listeners: listed }, backends, supervisor.workerCount);
       admin = await host.prepare(config.admin);
       if (!isDeepStrictEqual(config.accessLog, before.accessLog)) await accessLog.change(config.accessLog);
+      const needsCrew = config.listeners.some((listener) => !supervisor.hasCrew(carrierOf(balancer.engine, listener)));
+      if (needsCrew) await supervisor.grow(sideCrew());
       if (balancer.phase !== 'running') throw new TidegateError('PHASE', `Tidegate is ${balancer.phase}`);
-      return { config, backends, listeners, admin, snapshot };
+      return { config, backends, listeners, doors, admin, snapshot };
     } catch (error) {
       set.abandon(listeners);
       await admin?.abandon();
@@ -191,19 +206,21 @@ export class Reloader {
   }
 
   /** At first what the main thread knows, without a pause; then what the workers do; then removed sockets are closed. */
-  async #commit({ config, backends, listeners, admin, snapshot }: Prepared): Promise<void> {
-    const { balancer, listeners: set } = this.#parts;
+  async #commit({ config, backends, listeners, doors, admin, snapshot }: Prepared): Promise<void> {
+    const { balancer, listeners: set, doors: frontDoors } = this.#parts;
     const { supervisor, judge, operator, accessLog } = balancer;
     const kept = new Set(backends.map(({ id }) => id));
     for (const backend of balancer.backends) if (!kept.has(backend.id)) operator.forget(backend);
     set.adopt(listeners);
+    frontDoors.adopt(openConfigsOf(listeners), doors);
     admin.commit();
     balancer.config = config;
     balancer.backends = backends;
     balancer.groups = set.groupsOf(config.listeners);
     judge.setBackends(backends);
     accessLog.names(namesOf(supervisor.epoch + 1, configsOf(listeners), backends));
-    await supervisor.publish(snapshot, listenerFdsOf(listeners, supervisor.workerCount));
+    const fds = listenerFdsOf(listeners, supervisor.workerCount, balancer.engine);
+    await supervisor.publish(snapshot, fds, frontDoors.update);
     await supervisor.leave(listeners.removed.map(({ index }) => index));
     if (balancer.phase === 'running') set.close(listeners); // else they close with all the others
   }

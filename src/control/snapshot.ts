@@ -20,6 +20,8 @@ import {
   HEADER_REGION_SNAPSHOTS,
   KEY_CLIENT_ID,
   KEY_REMOTE_ADDR,
+  KEY_TLS_CLIENT_CN,
+  KEY_TLS_SNI,
   KEY_USERNAME,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
@@ -79,7 +81,13 @@ import { encodeSockaddr } from '../system/sockaddr.ts';
 /** What of the configuration the data plane has to know. */
 export type SnapshotConfig = Pick<Config, 'listeners' | 'pools' | 'connectMaxBytes'>;
 
-const KEYS = { client_id: KEY_CLIENT_ID, username: KEY_USERNAME, remote_addr: KEY_REMOTE_ADDR } as const;
+const KEYS = {
+  client_id: KEY_CLIENT_ID,
+  username: KEY_USERNAME,
+  remote_addr: KEY_REMOTE_ADDR,
+  tls_sni: KEY_TLS_SNI,
+  tls_client_cn: KEY_TLS_CLIENT_CN,
+} as const;
 
 /** One member of one pool, as everything in the control plane names it. */
 export interface Backend {

@@ -2,10 +2,15 @@
 // ends unasked, the memory is buried (its connections get their access records, its counts are kept, its ring is
 // closed) and the worker starts again on a new one. The listening sockets aren't touched by any of this.
 //
+// They come in crews: all workers of one engine. Beside the crew of uring there is one of as many portable workers as soon
+// as a listener needs them (TLS). In both the worker of the same place has the same of a listener's sockets; which crew
+// gets them is said by the listener.
+//
 //   starting ──► running ──► waiting (back-off) ──► starting      stopped, from anywhere
 //
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import {
   BACKENDS_MAX,
@@ -35,6 +40,7 @@ import {
 import { loadDataPlane } from '../data-plane.ts';
 import type { EngineName, WorkerStart } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
+import type { DoorsUpdate } from '../front/door-settings.ts';
 import { controlWord, headerClocks, headerWords, regionOffset } from '../header.ts';
 import type { Logger } from '../logger.ts';
 import { close, dup, eventfd, writeEventfd } from '../system/libc.ts';
@@ -62,11 +68,13 @@ const BACKOFF_MAX_MS = 5_000;
 const STEADY_MS = 10_000;
 
 export interface SupervisorOptions {
-  engine: EngineName;
+  /** The first one is there for good. */
+  crews: readonly [CrewOptions, ...CrewOptions[]];
+  /** Of each crew. */
   workerCount: number;
-  settings: MemorySettings;
   module: WebAssembly.Module;
   listenerFds: ListenerFds;
+  doors: DoorsUpdate;
   /** The core of each worker; none where the scheduler chooses. */
   cores: readonly number[];
   snapshot: Uint8Array;
@@ -74,17 +82,27 @@ export interface SupervisorOptions {
   log: Logger;
 }
 
-/** For each worker its listening sockets, which stay ours: by the listener's index, NONE for one that was removed. */
-export type ListenerFds = readonly (readonly number[])[];
+export interface CrewOptions {
+  engine: EngineName;
+  settings: MemorySettings;
+}
+
+/**
+ * For each engine and each worker of its crew the listening sockets, which stay ours: by the listener's index, NONE for one
+ * that was removed, or that the other engine carries.
+ */
+export type ListenerFds = Record<EngineName, readonly (readonly number[])[]>;
 
 export type WorkerState = 'starting' | 'running' | 'waiting' | 'stopped';
 
 export interface WorkerStatus {
   index: number;
+  engine: EngineName;
   state: WorkerState;
   restarts: number;
   /** Open at this moment. */
   connections: number;
+  connectionsMax: number;
 }
 
 /** One life: from a new memory to its burial. */
@@ -95,11 +113,21 @@ interface Life {
   /** What it was given to listen on, by the listener's index. */
   listenerFds: number[];
   wakeFd: number;
+  /** On which it is told of its front doors. */
+  doors: MessagePort | undefined;
   startedMs: number;
 }
 
+interface Crew extends CrewOptions {
+  threads: Piscina<WorkerStart, void>;
+}
+
 interface Worker {
+  crew: Crew;
+  /** Among all workers. */
   index: number;
+  /** In its crew. */
+  place: number;
   life: Life | null;
   restarts: number;
   /** Crashes one soon after the other. */
@@ -110,8 +138,8 @@ interface Worker {
 export class Supervisor {
   readonly totals = new Totals();
   readonly #options: SupervisorOptions;
-  readonly #threads: Piscina<WorkerStart, void>;
-  readonly #workers: Worker[];
+  readonly #crews: Crew[] = [];
+  readonly #workers: Worker[] = [];
   /** Health words by backend id: what the judge found, and what an operator said, HEALTH_UP where nothing. */
   readonly #judged = new Uint32Array(BACKENDS_MAX);
   readonly #operator = new Uint32Array(BACKENDS_MAX);
@@ -128,6 +156,7 @@ export class Supervisor {
   readonly #leaseTimer: NodeJS.Timeout;
   #snapshot: Uint8Array;
   #listenerFds: ListenerFds;
+  #doors: DoorsUpdate;
   #epoch = 1;
   #control = CONTROL_WAIT;
   #starting = true;
@@ -137,16 +166,44 @@ export class Supervisor {
     this.#options = options;
     this.#snapshot = options.snapshot;
     this.#listenerFds = options.listenerFds;
-    this.#leases = new Leases(options.workerCount);
+    this.#doors = options.doors;
+    this.#leases = new Leases(options.workerCount * options.crews.length);
     this.#leases.adopt(limitsOf(options.snapshot));
     this.#leaseTimer = setInterval(() => this.#leases.look(), LEASE_POLL_MS).unref();
-    this.#workers = Array.from({ length: options.workerCount }, (_, index) => newWorker(index));
-    this.#threads = createThreads(options.workerCount);
-    this.#threads.on('error', (error) => options.log.error({ error: String(error) }, 'a worker thread failed'));
+    for (const crew of options.crews) this.#hire(crew);
   }
 
+  /** Of each crew. */
   get workerCount(): number {
-    return this.#workers.length;
+    return this.#options.workerCount;
+  }
+
+  hasCrew(engine: EngineName): boolean {
+    return this.#crews.some((crew) => crew.engine === engine);
+  }
+
+  /** Adds a crew while the others serve; resolves when it does, too. Rejects with a TidegateError when it can't. */
+  async grow(options: CrewOptions): Promise<void> {
+    this.#leases.resize(this.#options.workerCount * (this.#crews.length + 1));
+    const added = this.#hire(options);
+    this.#runs.push(...added.map((worker) => this.#keepRunning(worker)));
+    while (this.#isServing && !added.every(isRunning)) {
+      if (added.some(({ restarts }) => restarts > 0)) {
+        throw new TidegateError('WORKER', `workers of engine ${options.engine} could not start: the log says why`);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  #hire(options: CrewOptions): Worker[] {
+    const { workerCount, log } = this.#options;
+    const crew: Crew = { ...options, threads: createThreads(workerCount) };
+    crew.threads.on('error', (error) => log.error({ error: String(error) }, 'a worker thread failed'));
+    this.#crews.push(crew);
+    const first = this.#workers.length;
+    const added = Array.from({ length: workerCount }, (_, place) => newWorker(crew, first + place, place));
+    this.#workers.push(...added);
+    return added;
   }
 
   get epoch(): number {
@@ -173,19 +230,35 @@ export class Supervisor {
    * Hands a new snapshot to every worker, each when it has left the half that it goes into. Not to be called again before
    * it has resolved.
    */
-  async publish(snapshot: Uint8Array, listenerFds: ListenerFds = this.#listenerFds): Promise<void> {
+  async publish(
+    snapshot: Uint8Array,
+    listenerFds: ListenerFds = this.#listenerFds,
+    doors: DoorsUpdate = this.#doors,
+  ): Promise<void> {
     const epoch = this.#epoch + 1;
-    const living = this.#workers.flatMap(({ index, life }) => (life === null ? [] : [{ index, life }]));
+    const living = this.#workers.flatMap((worker) => (worker.life === null ? [] : [{ worker, life: worker.life }]));
     // A life that begins from here on gets the new one from the start.
     this.#snapshot = snapshot;
     this.#listenerFds = listenerFds;
+    this.#doors = doors;
     this.#epoch = epoch;
     this.#leases.adopt(limitsOf(snapshot));
-    for (const { index, life } of living) {
+    for (const { worker, life } of living) {
       while (this.#isAlive(life) && !mayPublish(life.memory, epoch)) await sleep(POLL_MS);
       if (!this.#isAlive(life)) continue;
-      this.#giveListeners(life, listenerFds[index]!);
+      this.#giveListeners(worker, life);
+      life.doors?.postMessage(doors);
       publishSnapshot(life.memory, snapshot, epoch, life.listenerFds);
+      wake(life);
+    }
+  }
+
+  /** For what changes in the doors alone. */
+  tellDoors(doors: DoorsUpdate): void {
+    this.#doors = doors;
+    for (const { life } of this.#workers) {
+      if (life === null) continue;
+      life.doors?.postMessage(doors);
       wake(life);
     }
   }
@@ -246,7 +319,7 @@ export class Supervisor {
   }
 
   occupancies(): Occupancy[] {
-    return this.#workers.flatMap(({ index, life }) => (life === null ? [] : occupancyOf(index, life)));
+    return this.#workers.flatMap((worker) => (worker.life === null ? [] : occupancyOf(worker, worker.life)));
   }
 
   /**
@@ -292,7 +365,8 @@ export class Supervisor {
   /** Ends a worker's thread as a crash would; it is back soon. */
   async terminate(index: number): Promise<void> {
     const life = this.#workers[index]?.life;
-    const thread = life && this.#threads.threads.find(({ threadId }) => threadId === life.header[HEADER_THREAD_ID / 4]);
+    const threads = this.#crews.flatMap((crew) => crew.threads.threads);
+    const thread = life && threads.find(({ threadId }) => threadId === life.header[HEADER_THREAD_ID / 4]);
     if (!life || !thread) return;
     const ended = thread.terminate();
     wake(life);
@@ -334,7 +408,9 @@ export class Supervisor {
       timer = setTimeout(() => {
         if (Atomics.load(header, HEADER_STATE / 4) === STATE_STARTING) giveUp.abort();
       }, START_TIMEOUT_MS);
-      await this.#threads.run(this.#startOf(worker, life), { signal: giveUp.signal });
+      const start = this.#startOf(worker, life);
+      const transferList = start.doors === undefined ? [] : [start.doors];
+      await worker.crew.threads.run(start, { signal: giveUp.signal, transferList });
     } catch (error) {
       failure = giveUp.signal.aborted ? new Error(`the worker did not start within ${START_TIMEOUT_MS} ms`) : error;
     } finally {
@@ -345,15 +421,17 @@ export class Supervisor {
   }
 
   #beginLife(worker: Worker): Life {
-    const { engine, settings, accessLog } = this.#options;
+    const { accessLog } = this.#options;
+    const { engine, settings } = worker.crew;
     const wakeFd = engine === 'uring' ? eventfd() : NONE;
     const memory = createMemory(settings, worker.index, wakeFd);
     const header = headerWords(memory);
     header[HEADER_CONTROL / 4] = this.#control;
     healthWords(memory).set(this.#judged.map((_, backend) => this.healthOf(backend)));
     const counters = new WorkerCounters(memory);
-    const life: Life = { memory, header, counters, listenerFds: [], wakeFd, startedMs: performance.now() };
-    this.#giveListeners(life, this.#listenerFds[worker.index]!);
+    const startedMs = performance.now();
+    const life: Life = { memory, header, counters, listenerFds: [], wakeFd, doors: undefined, startedMs };
+    this.#giveListeners(worker, life);
     publishSnapshot(memory, this.#snapshot, this.#epoch, life.listenerFds);
     accessLog.attach(memory, worker.index);
     this.#leases.add(memory, () => wake(life));
@@ -363,18 +441,25 @@ export class Supervisor {
   }
 
   /** node:net closes the descriptor that it listens on, so it gets a copy; a ring only borrows ours. */
-  #giveListeners(life: Life, fds: readonly number[]): void {
-    const { engine } = this.#options;
-    life.listenerFds = fds.map((fd, listener) => {
-      if (fd === NONE || engine === 'uring') return fd;
+  #giveListeners({ crew, place }: Worker, life: Life): void {
+    life.listenerFds = this.#listenerFds[crew.engine][place]!.map((fd, listener) => {
+      if (fd === NONE || crew.engine === 'uring') return fd;
       const given = life.listenerFds[listener] ?? NONE;
       return given === NONE ? dup(fd) : given;
     });
   }
 
-  #startOf({ index }: Worker, { memory }: Life): WorkerStart {
-    const { engine, module, cores } = this.#options;
-    return { engine, index, memory, module, core: cores[index] };
+  #startOf({ crew: { engine }, index, place }: Worker, life: Life): WorkerStart {
+    const { module, cores } = this.#options;
+    return { engine, index, memory: life.memory, module, core: cores[place], doors: this.#openDoors(engine, life) };
+  }
+
+  #openDoors(engine: EngineName, life: Life): MessagePort | undefined {
+    if (engine === 'uring') return undefined;
+    const { port1, port2 } = new MessageChannel();
+    port1.postMessage(this.#doors);
+    life.doors = port1;
+    return port2;
   }
 
   #endLife(worker: Worker, life: Life): void {
@@ -392,7 +477,8 @@ export class Supervisor {
     const detaching = this.#options.accessLog.detach(life.memory).finally(() => this.#detaching.delete(detaching));
     this.#detaching.add(detaching);
     if (life.wakeFd !== NONE) close(life.wakeFd);
-    if (this.#options.engine === 'portable') closeUntaken(life);
+    life.doors?.close();
+    if (worker.crew.engine === 'portable') closeUntaken(life);
   }
 
   /** Ends what a crash left in the connection table. */
@@ -412,8 +498,8 @@ export class Supervisor {
   #startError(failure: unknown): TidegateError {
     if (failure instanceof TidegateError) return failure;
     const message = describe(failure);
-    const { settings, workerCount } = this.#options;
-    if (/\bENOMEM\b/.test(message)) return memlockError(settings, workerCount, failure);
+    const { crews, workerCount } = this.#options;
+    if (/\bENOMEM\b/.test(message)) return memlockError(crews[0].settings, workerCount, failure);
     return new TidegateError('WORKER', `a worker could not start: ${message}`, undefined, { cause: failure });
   }
 
@@ -445,14 +531,14 @@ export class Supervisor {
   }
 
   #endThreads(): Promise<void> {
-    this.#threadsEnded ??= this.#threads.destroy();
+    this.#threadsEnded ??= Promise.all(this.#crews.map(({ threads }) => threads.destroy())).then(() => {});
     for (const { life } of this.#workers) if (life !== null) wake(life);
     return this.#threadsEnded;
   }
 }
 
-function newWorker(index: number): Worker {
-  return { index, life: null, restarts: 0, crashes: 0, ended: false };
+function newWorker(crew: Crew, index: number, place: number): Worker {
+  return { crew, index, place, life: null, restarts: 0, crashes: 0, ended: false };
 }
 
 /** As many threads as tasks, for ever: a thread that dies is replaced at once. */
@@ -500,19 +586,22 @@ function isRunning({ life }: Worker): boolean {
 }
 
 function statusOf(worker: Worker): WorkerStatus {
-  const { index, life, restarts } = worker;
-  return { index, state: stateOf(worker), restarts, connections: life?.counters.connections() ?? 0 };
+  const { crew, index, life, restarts } = worker;
+  const connections = life?.counters.connections() ?? 0;
+  const { engine, settings } = crew;
+  return { index, engine, state: stateOf(worker), restarts, connections, connectionsMax: settings.connectionsMax };
 }
 
 /** Accepts that wait hold slots too. A ring has some for each listener as long as there are slots, the portable none. */
-function occupancyOf(index: number, { header, counters }: Life): Occupancy {
+function occupancyOf({ crew, index }: Worker, { header, counters }: Life): Occupancy {
   const connections = counters.connections();
   const accepting = Array.from(header.subarray(HEADER_ACCEPTING / 4, HEADER_ACCEPTING / 4 + LISTENERS_MAX)).filter(
     (_, listener) => header[HEADER_LISTENER_FDS / 4 + listener] !== NONE,
   );
   const slotsUsed = accepting.reduce((sum, count) => sum + count, connections);
   const isFull = slotsUsed >= header[HEADER_CONNECTIONS_MAX / 4]! && accepting.includes(0);
-  return { index, connections, isFull, turnedAway: counters.turnedAway() };
+  const connectionsMax = crew.settings.connectionsMax;
+  return { index, engine: crew.engine, connections, connectionsMax, isFull, turnedAway: counters.turnedAway() };
 }
 
 function stateOf(worker: Worker): WorkerState {

@@ -1,6 +1,7 @@
 // The two engines, and which one carries the connections.
+import type { MessagePort } from 'node:worker_threads';
 import { PROVIDED_ENTRIES_MAX } from '../../assembly/layout.ts';
-import type { Config } from '../config.ts';
+import type { Config, ListenerConfig } from '../config.ts';
 import { TidegateError } from '../errors.ts';
 
 /** Of one proxied connection: the client's and the backend's. */
@@ -26,6 +27,16 @@ export interface WorkerStart {
   module: WebAssembly.Module;
   /** The core that its thread keeps to. */
   core: number | undefined;
+  /** On which the portable engine hears of its front doors, in DoorsUpdate. */
+  doors: MessagePort | undefined;
+}
+
+/** Which engine accepts the listener's clients: uring carries plain TCP, what needs more has workers beside it. */
+export function carrierOf(
+  engine: EngineName,
+  { tls, webSocket }: Pick<ListenerConfig, 'tls' | 'webSocket'>,
+): EngineName {
+  return tls === null && webSocket === null ? engine : 'portable';
 }
 
 /** Whether rings work here, and if not, what forbids them. */

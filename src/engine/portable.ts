@@ -1,13 +1,15 @@
 // The engine for every machine: node:net carries the bytes, the data plane decides. The life of a connection, in the
 // order in which it is lived:
 //
+//   (ENTERING ──►)
 //   READING ── dial ──► DIALLING ── CONNECT sent ──► OPEN ──► CLOSING       (or LEAVING, when it was evicted)
 //      │ │                ▲ │
 //      │ └────► QUEUED ◄──┴─┤
 //      │           │        │
 //      └──── refused ───────┴──────► CLOSING (the CONNACK lingers)
 //
-// The phases are the data plane's, which draws its own life in assembly/proxy/table.ts; DIALLING here includes its
+// ENTERING is a client that stands in a front door of its listener: what comes out of that is a byte stream as the socket
+// was, and all that is known here of what was done to it. The other phases are the data plane's, which draws its own life in assembly/proxy/table.ts; DIALLING here includes its
 // GREETING, CLOSING its REFUSING.
 //
 // A connection has no closures of its own but the one that waits for the CONNECT to be sent: the handlers are shared,
@@ -30,6 +32,8 @@ import {
   COUNTERS_ACCEPT_ERRORS,
   COUNTERS_BYTES,
   COUNTERS_REASONS,
+  COUNTERS_TLS_HANDSHAKES,
+  COUNTERS_TLS_RESUMED,
   EVICTION_ABRUPT,
   EVICTION_FLAGS,
   EVICTION_REASON,
@@ -54,6 +58,7 @@ import {
   REASON_INTERNAL,
   REASON_NONE,
   REASON_SHUTDOWN,
+  SCRATCH_FRONT,
   SOCKADDR_BYTES_MAX,
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
@@ -66,6 +71,9 @@ import {
   VERDICT_QUEUE,
 } from '../../assembly/layout.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
+import type { Door, Known } from '../front/door.ts';
+import { Doors } from '../front/doors.ts';
+import { encodeFront } from '../front/front-block.ts';
 import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
 import { boundSocket } from '../system/libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from '../system/sockaddr.ts';
@@ -93,6 +101,7 @@ const OPEN = 2;
 const CLOSING = 3; // what the client still sends is dropped
 const LEAVING = 4; // evicted: nothing more is passed on, what waits goes out, then a last word
 const QUEUED = 5; // until it may be dialled
+const ENTERING = 6; // in a front door
 
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
 export async function runPortable(start: WorkerStart): Promise<void> {
@@ -112,6 +121,7 @@ export async function runPortable(start: WorkerStart): Promise<void> {
 class PortableEngine {
   readonly plane: DataPlane;
   readonly servers: Servers;
+  readonly doors: Doors<Connection>;
   /** By slot; see remember(). */
   readonly connections: (Connection | null)[] = [];
   connectionCount = 0;
@@ -137,8 +147,10 @@ class PortableEngine {
     this.scratch = regionOffset(memory, HEADER_REGION_SCRATCH);
     startClock(this.#clocks);
     this.plane = startDataPlane(memory, module);
+    this.doors = new Doors(start.doors, { onEntered, onTurnedAway });
     this.servers = new Servers({
       memory,
+      onFollow: () => this.doors.follow(),
       onClient: (listener, socket) => accept(this, listener, socket),
       onAcceptError: () => this.count(COUNTERS_ACCEPT_ERRORS),
     });
@@ -183,6 +195,7 @@ class PortableEngine {
     this.readClock();
     this.plane.observeSnapshot();
     await this.servers.follow();
+    this.doors.follow(); // they may change alone
     this.#evict();
     this.release();
     await Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
@@ -252,7 +265,13 @@ class PortableEngine {
 class Connection {
   readonly engine: PortableEngine;
   readonly slot: number;
-  readonly client: Side;
+  /** The socket that was accepted, or what a front door made of it. */
+  client: Side;
+  /** Those that it has still to go through, beginning with the one that it stands in. */
+  doors: readonly Door<Connection>[] = [];
+  /** What a front door knows of the client; encoded for the data plane. */
+  known: Known | undefined;
+  front: Uint8Array | undefined;
   backend: Side | null = null;
   /** The last dial failed since its source had no port left. */
   isOutOfPorts = false;
@@ -320,6 +339,13 @@ const UNKNOWN_PEER = new Uint8Array(SOCKADDR_IN_BYTES);
 // kernel's queue but by closing the listener, which would silence the clients that a freed slot could serve.
 function accept(engine: PortableEngine, listener: number, socket: Socket): void {
   socket.on('error', onError);
+  const doors = engine.doors.of(listener);
+  const fullReason = doors[0]?.fullReason ?? null;
+  if (fullReason !== null) {
+    engine.count(COUNTERS_REASONS + fullReason * 8);
+    socket.resetAndDestroy();
+    return;
+  }
   const nowMs = engine.readClock();
   const slot = engine.plane.connectionOpen(listener);
   if (slot === NONE) {
@@ -332,6 +358,58 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   client.connection = connection;
   engine.remember(connection);
   writePeer(engine, slot, socket);
+  goOn(connection, doors);
+}
+
+/** Through its listener's doors, then to its CONNECT. */
+function goOn(connection: Connection, doors: readonly Door<Connection>[]): void {
+  const [door] = doors;
+  connection.doors = doors;
+  connection.phase = door === undefined ? READING : ENTERING;
+  if (door === undefined) {
+    listen(connection);
+    return;
+  }
+  const { client } = connection;
+  client.on('close', onEntrantClose);
+  arm(connection, door.timeoutMs);
+  door.enter(client, connection);
+}
+
+function onEntered(connection: Connection, stream: Socket, known: Known): void {
+  const { engine, client: socket, phase } = connection;
+  if (phase !== ENTERING) return; // it is being closed, and the stream with it
+  socket.off('close', onEntrantClose);
+  const client = stream as Side;
+  client.connection = connection;
+  client.on('error', onError);
+  connection.client = client;
+  connection.known = connection.known?.info.tls === undefined ? known : connection.known;
+  connection.front = encodeFront(connection.known.info);
+  if (known.info.tls !== undefined) engine.count(COUNTERS_TLS_HANDSHAKES);
+  if (known.isResumed) engine.count(COUNTERS_TLS_RESUMED);
+  goOn(connection, connection.doors.slice(1));
+}
+
+/** The door says its word, and closes. */
+function onTurnedAway(connection: Connection, reason: number, error: string): void {
+  if (connection.phase !== ENTERING) return;
+  connection.phase = CLOSING;
+  connection.reason ||= reason;
+  connection.front = encodeFront({}, error);
+  arm(connection, LINGER_MS);
+}
+
+function onEntrantClose(this: Side): void {
+  const { connection } = this;
+  connection.openSockets -= 1;
+  if (connection.phase === ENTERING) close(connection, connection.doors[0]!.leftReason);
+  forget(connection);
+}
+
+/** For its CONNECT. */
+function listen(connection: Connection): void {
+  const { engine, slot, client } = connection;
   client.on('data', onClientData);
   client.on('end', onClientEnd);
   client.on('drain', onClientDrain);
@@ -360,9 +438,16 @@ function decide(connection: Connection): void {
   engine.write(engine.scratch, early.subarray(0, length));
   engine.readClock();
   engine.plane.observeSnapshot();
-  const verdict = engine.plane.connectionDecide(slot, engine.scratch, length);
+  const verdict = engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection));
   connection.isFollowed = engine.readWord(engine.plane.coldAddress(slot) + COLD_FRAMING) !== FRAMING_UNKNOWN;
   obey(connection, verdict);
+}
+
+/** Returns where it is now, 0 when there is none. */
+function writeFront({ engine, front }: Connection): number {
+  if (front === undefined) return 0;
+  engine.write(engine.scratch + SCRATCH_FRONT, front);
+  return engine.scratch + SCRATCH_FRONT;
 }
 
 function obey(connection: Connection, verdict: number): void {
@@ -491,7 +576,7 @@ function tryNext(connection: Connection): void {
 
 function onClientData(this: Side, arrived: Buffer): void {
   const { connection } = this;
-  if (connection.phase >= CLOSING) return;
+  if (connection.phase === CLOSING || connection.phase === LEAVING) return;
   connection.clientMs = performance.now();
   const bytes = connection.isLeaving ? cutAfterPacket(connection, CLIENT, arrived) : arrived;
   if (bytes.length === 0) return;
@@ -514,7 +599,7 @@ function onBackendData(this: Side, length: number): boolean {
   if (!connection.isAnswered) onAnswered(connection, bytes);
   connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
   follow(connection, BACKEND, bytes);
-  if (!writeCopy(connection.client, bytes)) throttle(this);
+  if (!writeCopy(connection, bytes)) throttle(this);
   if (connection.isLeaving) leaveIfCut(connection);
   return true;
 }
@@ -527,8 +612,9 @@ function follow({ engine, slot, isFollowed }: Connection, side: number, bytes: U
 }
 
 /** As client.write does, with bytes that are overwritten as soon as this returns. */
-function writeCopy(client: Side, bytes: Uint8Array): boolean {
-  if (client.writableLength > 0) return client.write(Buffer.from(bytes));
+function writeCopy({ client, front }: Connection, bytes: Uint8Array): boolean {
+  // What a front door made of the socket never takes bytes at once.
+  if (client.writableLength > 0 || front !== undefined) return client.write(Buffer.from(bytes));
   passing.set(bytes);
   const flows = client.write(passing.subarray(0, bytes.length));
   if (client.writableLength > 0) passing = Buffer.allocUnsafeSlow(READ_BYTES);
@@ -808,7 +894,7 @@ function forget(connection: Connection): void {
   clearTimeout(connection.timer);
   clearTimeout(connection.turn);
   engine.readClock();
-  engine.plane.connectionClose(slot, reason || REASON_INTERNAL);
+  engine.plane.connectionClose(slot, reason || REASON_INTERNAL, writeFront(connection));
   engine.forget(slot);
 }
 
@@ -856,7 +942,8 @@ function lookAtClock(connection: Connection): void {
 function onDeadline(connection: Connection): void {
   const { phase, backend } = connection;
   disarm(connection);
-  if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
+  if (phase === ENTERING) close(connection, connection.doors[0]!.timeoutReason);
+  else if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
   else if (phase === QUEUED) onWaited(connection);
   else if (phase === DIALLING) backend?.destroy();
   else if (phase === OPEN) onStillWatched(connection, backend!);

@@ -21,6 +21,8 @@ const LEAVE_MS = 500;
 
 export interface ServersOptions {
   memory: WebAssembly.Memory;
+  /** Before new listeners are opened: what goes with them is to be learned now. */
+  onFollow(): void;
   /** A client has come to the listener of that index. */
   onClient(listener: number, socket: Socket): void;
   onAcceptError(): void;
@@ -60,6 +62,7 @@ export class Servers {
     const epoch = this.#header[HEADER_EPOCH_SEEN / 4]!;
     if (!this.#isOpen || epoch === this.#followedEpoch) return;
     this.#followedEpoch = epoch;
+    this.#options.onFollow();
     const opening: Promise<void>[] = [];
     for (const [listener, fd] of this.#listenerFds(epoch).entries()) {
       const known = this.#listening.get(listener);

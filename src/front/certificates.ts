@@ -1,0 +1,152 @@
+// The files of a TLS listener: read, and tried out as a worker will use them, so that whatever is wrong with them is said
+// here, by the main thread, and nowhere else.
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import type { Path } from '../config/document.ts';
+import type { CertificateConfig, TlsConfig } from '../config/tls.ts';
+import type { CertificateMaterial } from './door-settings.ts';
+
+/** Everything that the files hold, or what is wrong with them. */
+export interface TlsFiles {
+  certificates: LoadedCertificate[];
+  clientCa: string | null;
+  clientCrls: string[];
+  faults: TlsFault[];
+}
+
+export interface LoadedCertificate extends CertificateMaterial {
+  /** Of its file. */
+  path: string;
+  notAfterMs: number;
+}
+
+export interface TlsFault {
+  /** Of the key, within `tls`. */
+  at: Path;
+  /** "expected …, found …" */
+  text: string;
+}
+
+const CERTIFICATE = 'CERTIFICATE';
+const CRL = 'X509 CRL';
+
+export function readTls(tls: TlsConfig): TlsFiles {
+  const faults: TlsFault[] = [];
+  const read = <Result>(at: Path, work: () => Result): Result | undefined => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof FileFault)) throw error;
+      faults.push({ at, text: error.message });
+      return undefined;
+    }
+  };
+  const certificates = tls.certificates.flatMap((config) => {
+    const cert = read([...config.at, 'cert'], () => readCertificates(config.cert));
+    const key = read([...config.at, 'key'], () => readPem(config.key, 'PRIVATE KEY', 'a PEM file with a private key'));
+    if (cert === undefined || key === undefined) return [];
+    return read([...config.at, 'key'], () => joined(config, cert, key)) ?? [];
+  });
+  const { clientCa: ca, clientCrl: crl } = tls;
+  const clientCa = ca === null ? undefined : read(['client_ca'], () => readCertificates(ca));
+  const clientCrls = crl === null ? undefined : read(['client_crl'], () => readCrls(crl));
+  if (faults.length === 0) read(['ciphers'], () => tryCiphers(tls));
+  return { certificates, clientCa: clientCa ?? null, clientCrls: clientCrls ?? [], faults };
+}
+
+class FileFault extends Error {}
+
+function readPem(path: string, label: string, what: string): string {
+  const text = readText(path, what);
+  if (text.includes('ENCRYPTED')) throw fault(what, path, 'which is encrypted: store the key without a passphrase');
+  if (!text.includes(`${label}-----`)) throw fault(what, path, 'which holds none');
+  return text;
+}
+
+function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code = String(error) } = error as NodeJS.ErrnoException;
+    throw fault(what, path, UNREADABLE[code] ?? `which can't be read (${code})`);
+  }
+}
+
+const UNREADABLE: Record<string, string> = {
+  ENOENT: 'and there is no such file',
+  ENOTDIR: 'and there is no such file',
+  EACCES: 'which this user may not read',
+  EISDIR: 'which is a folder',
+};
+
+function readCertificates(path: string): string {
+  const what = 'a PEM file with a certificate';
+  const text = readPem(path, CERTIFICATE, what);
+  for (const block of blocks(text, CERTIFICATE)) parse(block, what, path);
+  return text;
+}
+
+function parse(block: string, what: string, path: string): X509Certificate {
+  try {
+    return new X509Certificate(block);
+  } catch {
+    throw fault(what, path, 'which holds one that is damaged');
+  }
+}
+
+/** One text each: of a text with several only the first would be taken. */
+function readCrls(path: string): string[] {
+  const what = 'a PEM file with revocation lists';
+  const crls = blocks(readPem(path, CRL, what), CRL);
+  for (const crl of crls) {
+    try {
+      createSecureContext({ crl });
+    } catch {
+      throw fault(what, path, 'which holds one that is damaged');
+    }
+  }
+  return crls;
+}
+
+function blocks(text: string, label: string): string[] {
+  return text.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? [];
+}
+
+function joined({ cert: path, key: keyPath, names }: CertificateConfig, cert: string, key: string): LoadedCertificate {
+  const what = 'a PEM file with a certificate';
+  const first = parse(blocks(cert, CERTIFICATE)[0] ?? '', what, path);
+  try {
+    createSecureContext({ cert, key });
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    const isStranger = code.includes('KEY_VALUES_MISMATCH') || code.includes('KEY_TYPE_MISMATCH');
+    const why = isStranger ? `which doesn't belong to the certificate in ${path}` : `which can't be used (${code})`;
+    throw fault("a PEM file with the certificate's key", keyPath, why);
+  }
+  return { cert, key, path, names: names?.map(lowerCase) ?? namesOf(first), notAfterMs: Date.parse(first.validTo) };
+}
+
+/** The hosts that a certificate names; its common name counts only where there is nothing else, as it was long ago. */
+function namesOf(certificate: X509Certificate): string[] {
+  const names = certificate.subjectAltName?.match(/(?<=DNS:)[^,"]+/g);
+  const [, cn] = /^CN=(.*)$/m.exec(certificate.subject) ?? [];
+  return (names ?? (cn === undefined ? [] : [cn])).map(lowerCase);
+}
+
+function lowerCase(name: string): string {
+  return name.toLowerCase();
+}
+
+function tryCiphers({ ciphers }: TlsConfig): void {
+  try {
+    createSecureContext({ ciphers });
+  } catch (error) {
+    const { code = String(error) } = error as NodeJS.ErrnoException;
+    throw new FileFault(`expected cipher suites that OpenSSL knows, found ${JSON.stringify(ciphers)} (${code})`);
+  }
+}
+
+function fault(what: string, path: string, why: string): FileFault {
+  return new FileFault(`expected ${what}, found ${JSON.stringify(path)}, ${why}`);
+}

@@ -1,0 +1,33 @@
+// What stands before a listener's clients: a byte stream goes in, and comes out as another one with what was learnt on the
+// way. Doors may stand one behind the other, as WebSocket behind TLS. None of them knows MQTT.
+import type { Socket } from 'node:net';
+import type { ClientCertificate } from './client-certificate.ts';
+import type { FrontInfo } from './front-info.ts';
+
+/** What becomes of whoever stands in a door. One of the two is called, once, unless the socket ends before. */
+export interface Welcome<Entrant> {
+  /** `stream` has what the portable engine asks of a socket. */
+  onEntered(entrant: Entrant, stream: Socket, known: Known): void;
+  /** `reason` is one of REASON_*. The socket closes by itself. */
+  onTurnedAway(entrant: Entrant, reason: number, error: string): void;
+}
+
+/** What one door has learnt. */
+export interface Known {
+  info: FrontInfo;
+  certificate: ClientCertificate | undefined;
+  isResumed: boolean;
+}
+
+export interface Door<Entrant> {
+  /** It takes nobody more at the moment: REASON_*. */
+  readonly fullReason: number | null;
+  /** From coming in to coming out. */
+  readonly timeoutMs: number;
+  /** REASON_*, for whoever takes longer, and for whoever leaves before. */
+  readonly timeoutReason: number;
+  readonly leftReason: number;
+  enter(socket: Socket, entrant: Entrant): void;
+  /** Nobody enters any more. */
+  close(): void;
+}

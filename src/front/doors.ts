@@ -1,0 +1,69 @@
+// The front doors of a worker's listeners. The main thread says what they are, over a port of the worker's own: a message
+// is there before the snapshot that it goes with, and is read when that one is looked at.
+import { isDeepStrictEqual } from 'node:util';
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import type { Door, Welcome } from './door.ts';
+import type { DoorSettings, DoorsUpdate, TlsDoorSettings, WebSocketDoorSettings } from './door-settings.ts';
+import { TlsDoor } from './tls.ts';
+import { WebSocketDoor } from './websocket.ts';
+
+/** Of one listener, the outer one first. */
+interface DoorsOfListener<Entrant> {
+  tls: TlsDoor<Entrant> | undefined;
+  webSocket: WebSocketDoor<Entrant> | undefined;
+  all: readonly Door<Entrant>[];
+}
+
+const NO_DOORS = { tls: undefined, webSocket: undefined, all: [] };
+
+export class Doors<Entrant> {
+  readonly #port: MessagePort | undefined;
+  readonly #welcome: Welcome<Entrant>;
+  /** By the listener's index. */
+  #doors: DoorsOfListener<Entrant>[] = [];
+
+  constructor(port: MessagePort | undefined, welcome: Welcome<Entrant>) {
+    this.#port = port;
+    this.#welcome = welcome;
+  }
+
+  /** None: the listener's bytes are MQTT's. Whoever begins with these goes through them, whatever is new. */
+  of(listener: number): readonly Door<Entrant>[] {
+    return this.#doors[listener]?.all ?? NO_DOORS.all;
+  }
+
+  /** Due before the listeners follow a snapshot. */
+  follow(): void {
+    if (this.#port === undefined) return;
+    for (let next = receiveMessageOnPort(this.#port); next; next = receiveMessageOnPort(this.#port)) {
+      this.#update(next.message);
+    }
+  }
+
+  #update({ doors, ticketKeys }: DoorsUpdate): void {
+    this.#doors = doors.map((settings, listener) =>
+      this.#change(this.#doors[listener] ?? NO_DOORS, settings, ticketKeys),
+    );
+  }
+
+  #change(before: DoorsOfListener<Entrant>, settings: DoorSettings | null, ticketKeys: Uint8Array) {
+    const tls = this.#tlsDoor(before.tls, settings?.tls ?? null, ticketKeys);
+    const webSocket = this.#webSocketDoor(before.webSocket, settings?.webSocket ?? null);
+    return { tls, webSocket, all: [tls, webSocket].filter((door) => door !== undefined) };
+  }
+
+  #tlsDoor(before: TlsDoor<Entrant> | undefined, settings: TlsDoorSettings | null, ticketKeys: Uint8Array) {
+    if (settings === null) return undefined;
+    if (before === undefined || !isDeepStrictEqual(before.settings, settings)) {
+      return new TlsDoor(settings, ticketKeys, this.#welcome);
+    }
+    before.setTicketKeys(ticketKeys);
+    return before;
+  }
+
+  #webSocketDoor(before: WebSocketDoor<Entrant> | undefined, settings: WebSocketDoorSettings | null) {
+    if (before !== undefined && isDeepStrictEqual(before.settings, settings)) return before;
+    before?.close();
+    return settings === null ? undefined : new WebSocketDoor(settings, this.#welcome);
+  }
+}
