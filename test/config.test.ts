@@ -95,6 +95,7 @@ test('reads every key of the example', () => {
         idleTimeoutMs: 0,
         maxConnections: 0,
         maxConnectionsPerSource: 0,
+        proxyFrom: [],
       },
     ],
     pools: [
@@ -110,6 +111,7 @@ test('reads every key of the example', () => {
         connectRate: { rate: 0, burst: 0 },
         queue: { max: 10_000, timeoutMs: 10_000 },
         maxConnections: 0,
+        proxyProtocol: 'off',
       },
     ],
     accessLog: { path: '-', format: 'text' },
@@ -139,6 +141,7 @@ function backendOf(host: string) {
       fall: 3,
       port: 1883,
       initial: 'up',
+      proxyProtocol: 'off',
     },
     slowStartMs: 0,
   } as const;
@@ -487,15 +490,13 @@ test('refuses what is not in this version, by name', () => {
   - { bind: 0.0.0.0:2, websocket: { path: /mqtt } }
 pools:
   a:
-    proxy_protocol: v2
     balance: { key: tls_sni }
     backends: [x:1]
 `;
   assertFaults(text, [
     'test.yaml:2:29: listeners[0].tls: not in this version',
     'test.yaml:3:35: listeners[1].websocket: not in this version',
-    'test.yaml:6:21: pools.a.proxy_protocol: v2 is not in this version',
-    'test.yaml:7:21: pools.a.balance.key: tls_sni is not in this version',
+    'test.yaml:6:21: pools.a.balance.key: tls_sni is not in this version',
   ]);
 });
 

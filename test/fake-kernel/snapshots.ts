@@ -110,11 +110,14 @@ function build(random: Random, listenerCount: number): Uint8Array {
     connectRate: NO_RATE,
     queue: { max: 0, timeoutMs: 0 },
     maxConnections: 0,
+    proxyProtocol: 'off',
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
     name: `mqtt${index}`,
     pool: 'brokers',
+    bind: { host: '10.9.0.1', port: 1883 },
     connectTimeoutMs: 0,
+    proxyFrom: [],
   }));
   const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
   return buildSnapshot(

@@ -1,0 +1,17 @@
+// What a front door knows about a client, for hash keys, PROXY protocol headers, logs and rules.
+
+export interface FrontInfo {
+  /** The host that the client asked for in its handshake. */
+  sni?: string;
+  alpn?: string;
+  tls?: {
+    /** TLSv1.2 and the like. */
+    version: string;
+    /** By OpenSSL's name. */
+    cipher: string;
+    /** Of the certificate that it has shown, whoever signed that. */
+    clientCn?: string;
+    /** Its certificate is good. */
+    isVerified: boolean;
+  };
+}
