@@ -2,9 +2,11 @@
 // a memory and nothing else. Addresses are u32 byte offsets in that memory, everything from heap_base on is the caller's.
 // The README describes each function; src/core.ts is the wrapper that Tidegate itself uses.
 import { METHOD_HASH, NONE } from './layout';
-import { Connect, Pool } from './memory';
+import { Connect, Pool, ProxyHeader } from './memory';
 import { writeRefusal } from './mqtt/connack';
 import { parseConnect } from './mqtt/connect';
+import { parseProxyHeader } from './mqtt/proxy-header-reader';
+import { writeProxyHeader } from './mqtt/proxy-header-writer';
 import { choose } from './route/choose';
 import { blockBytesMax, buildTable, checkPool, digestTable, hashKey, scratchBytes } from './route/table';
 
@@ -18,6 +20,21 @@ export function parse_connect(bytes: u32, length: u32, packet_bytes_max: u32, ou
 
 export function write_refusal(reason: u32, version: u32, out: u32): u32 {
   return writeRefusal(reason, version, out);
+}
+
+export function parse_proxy_header(bytes: u32, length: u32, out: u32): u32 {
+  return parseProxyHeader(bytes, length, changetype<ProxyHeader>(<usize>out));
+}
+
+export function write_proxy_header(
+  version: u32,
+  source: u32,
+  destination: u32,
+  tlvs: u32,
+  tlv_bytes: u32,
+  out: u32,
+): u32 {
+  return writeProxyHeader(version, source, destination, tlvs, tlv_bytes, out);
 }
 
 export function hash_key(pool: u32, bytes: u32, length: u32): u64 {

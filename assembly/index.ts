@@ -10,12 +10,15 @@ export * from './core';
 export { queueLeftMs, releaseDueMs } from './proxy/admission';
 export {
   connectionAnswered,
+  connectionArrived,
   connectionClose,
   connectionConnected,
   connectionDecide,
   connectionDialled,
   connectionFarewell,
   connectionFramed,
+  connectionGreeting,
+  connectionHeader,
   connectionLeaveQueue,
   connectionMayCut,
   connectionMoved,
@@ -34,6 +37,7 @@ export {
   idleLimitMs,
   idleReason,
   memberAddress,
+  proxyProtocol,
   sourceAddress,
   sweep,
 } from './proxy/connection';

@@ -8,7 +8,7 @@
 //   64 KiB     Header: control words, clock, settings, and where the regions below lie
 //   then       regions, page-aligned, placed by src/control/memory-map.ts and checked by the data plane at start:
 //              counters | backend counters and figures | backend health | snapshot halves | records | connections | arena |
-//              timer wheel | rings | buffers | scratch | source counters | evictions | admission
+//              timer wheel | rings | buffers | scratch | source counters | evictions | admission | greetings
 //
 export const PAGE_BYTES = 4096;
 export const HEADER_OFFSET = 65536;
@@ -64,9 +64,10 @@ export const HEADER_REGION_SCRATCH = HEADER_REGIONS + 44;
 export const HEADER_REGION_SOURCE_COUNTERS = HEADER_REGIONS + 48;
 export const HEADER_REGION_EVICTIONS = HEADER_REGIONS + 52;
 export const HEADER_REGION_ADMISSION = HEADER_REGIONS + 56;
-export const HEADER_REGION_END = HEADER_REGIONS + 60;
-export const HEADER_EVICTIONS_WRITTEN = 192; // entries, monotonic modulo 2^32; written by the main thread
-export const HEADER_EVICTIONS_READ = 196; // entries, monotonic modulo 2^32; written by the worker
+export const HEADER_REGION_GREETINGS = HEADER_REGIONS + 60;
+export const HEADER_REGION_END = HEADER_REGIONS + 64;
+export const HEADER_EVICTIONS_WRITTEN = 196; // entries, monotonic modulo 2^32; written by the main thread
+export const HEADER_EVICTIONS_READ = 200; // entries, monotonic modulo 2^32; written by the worker
 export const HEADER_LISTENER_FDS = 256; // u32 for each listener: the socket that it accepts from, or NONE; written by the worker
 export const HEADER_RING_PARAMS = 512; // struct io_uring_params, as the kernel filled it
 export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, written before every wait
@@ -76,6 +77,7 @@ export const HEADER_OPTION_ON = 696; // u32, always 1: the value for setsockopt
 export const HEADER_OPTION_OFF = 700; // u32, always 0
 export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
+export const HEADER_PROXY_HEADER = 896; // ProxyHeader, what its parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
 export const HEADER_LISTENER_ACTIVE = 1284; // u32 for each listener: connections that came through it and live
 export const HEADER_ORPHANS_DUE_MS = 2560; // f64 for each pool: when its next client that was left behind may be closed
@@ -229,9 +231,12 @@ export const HEALTH_SHARE_FULL = 1 << 16;
 
 // ---- Snapshot --------------------------------------------------------------------------------------------------------
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | pool blocks, 16-byte aligned
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks,
+//   16-byte aligned | networks
 //
 //   limits: ListenerLimits x LISTENERS_MAX | PoolLimits x POOLS_MAX | BackendLimits x BACKENDS_MAX, by backend id
+//   addresses: what each listener is bound to, a sockaddr x LISTENERS_MAX
+//   networks: for each listener behind a front those that it takes clients from
 //
 // A listener keeps its index for as long as it has connections: one that was removed keeps its entry too, by which they
 // are served. The bytes are the same for every worker but for the sockets.
@@ -246,6 +251,8 @@ export const LISTENER_POOL = 0; // index in the list of pools; NONE: it was remo
 export const LISTENER_CONNECT_TIMEOUT_MS = 4; // from accept to a complete CONNECT
 export const LISTENER_KEEP_ALIVE_PERCENT = 8; // of the Keep Alive, after which a silent client is closed; 0 never
 export const LISTENER_IDLE_TIMEOUT_MS = 12; // the same for a client with Keep Alive 0; 0 never
+export const LISTENER_NETWORKS = 16; // offset in the half of the networks whose connections begin with a PROXY header
+export const LISTENER_NETWORK_COUNT = 20; // 0: connections begin with CONNECT, wherever they come from
 export const LISTENER_FD = 28; // the worker's own listening socket, written when the snapshot is published; NONE: it was removed
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
 // Limits are those of all workers together, 0 for none: each worker keeps to its part.
@@ -267,7 +274,12 @@ export const BACKEND_LIMITS_BYTES = 16;
 export const BACKEND_LIMITS_RATE = 0;
 export const BACKEND_LIMITS_BURST = 4;
 export const BACKEND_LIMITS_MAX_CONNECTIONS = 8;
-export const SNAPSHOT_BLOCKS = SNAPSHOT_BACKEND_LIMITS + BACKENDS_MAX * BACKEND_LIMITS_BYTES;
+export const SNAPSHOT_LISTENER_ADDRESSES = SNAPSHOT_BACKEND_LIMITS + BACKENDS_MAX * BACKEND_LIMITS_BYTES;
+export const LISTENER_ADDRESS_BYTES = 32; // SOCKADDR_BYTES_MAX, as the kernel spells it
+export const SNAPSHOT_BLOCKS = SNAPSHOT_LISTENER_ADDRESSES + LISTENERS_MAX * LISTENER_ADDRESS_BYTES;
+export const NETWORK_BYTES = 32;
+export const NETWORK_ADDRESS = 0; // 16 bytes; an IPv4 one as an IPv6 one, ::ffff:a.b.c.d
+export const NETWORK_MASK = 16; // 16 bytes, ones for what must be equal
 
 // A pool block is relocatable: offsets inside it count from its own start, so it is built once and copied everywhere.
 //
@@ -291,6 +303,7 @@ export const POOL_SOURCE_COUNT = 52; // 0: the system chooses
 export const POOL_SOURCES = 56; // offset in the block
 export const POOL_ID = 60; // index of its counters
 export const POOL_DRAIN = 64; // offset in the block
+export const POOL_PROXY_PROTOCOL = 68; // PROXY_PROTOCOL_*: what its backends are told of a client before it speaks
 export const MEMBER_BYTES = 64;
 export const MEMBER_BACKEND = 0; // id: index of health and counters
 export const MEMBER_WEIGHT = 4; // 0 takes nobody
@@ -376,6 +389,34 @@ export const PARSE_COMPLETE = 0;
 export const PARSE_PARTIAL = 1;
 export const PARSE_REFUSED = 2;
 
+// ---- PROXY protocol: who a client is, told by whoever is connected in its stead -----------------------------------------
+export const PROXY_PROTOCOL_OFF = 0;
+export const PROXY_PROTOCOL_V1 = 1; // a line of text
+export const PROXY_PROTOCOL_V2 = 2; // binary
+/** A longer header is refused. Those with a TLS client's name, its certificate's fields and the like have some hundred bytes. */
+export const PROXY_HEADER_BYTES_MAX = 4096;
+// ProxyHeader: what the parser found.
+export const PROXY_HEADER_BYTES = 0; // of the whole header; 0 while it isn't whole
+export const PROXY_HEADER_HAS_ADDRESS = 4; // 0: it speaks of nobody (LOCAL, UNKNOWN), and the socket's own address holds
+export const PROXY_HEADER_SOURCE = 8; // SOCKADDR_BYTES_MAX, as the kernel spells it
+export const PROXY_HEADER_DESTINATION = PROXY_HEADER_SOURCE + SOCKADDR_BYTES_MAX;
+export const PROXY_HEADER_STRUCT_BYTES = PROXY_HEADER_DESTINATION + SOCKADDR_BYTES_MAX;
+export const PP2_TYPE_ALPN = 0x01;
+export const PP2_TYPE_AUTHORITY = 0x02;
+export const PP2_TYPE_CRC32C = 0x03;
+export const PP2_TYPE_UNIQUE_ID = 0x05;
+export const PP2_TYPE_SSL = 0x20;
+export const PP2_SUBTYPE_SSL_VERSION = 0x21;
+export const PP2_SUBTYPE_SSL_CN = 0x22;
+export const PP2_SUBTYPE_SSL_CIPHER = 0x23;
+export const PP2_CLIENT_SSL = 1;
+export const PP2_CLIENT_CERT_CONN = 2;
+/** Of a connection, in hex. */
+export const UNIQUE_ID_BYTES = 32;
+
+// ---- Greetings: PROXY headers on their way to a backend, as many as connections at most ------------------------------------
+export const GREETING_BYTES = 128; // u32 next free one, or the header's bytes | the header
+
 // ---- Reasons: why a connection ended. The names that logs and metrics show are in src/reasons.ts -----------------------
 export const REASON_NONE = 0; // still open
 // the client's first bytes
@@ -408,6 +449,8 @@ export const REASON_TLS_HANDSHAKE = 28; // failed, or the client left during it
 export const REASON_TLS_TIMEOUT = 29;
 export const REASON_TLS_HANDSHAKES_MAX = 30; // too many at once
 export const REASON_CLIENT_CERTIFICATE = 31; // none, or one that isn't good, where one is required
+export const REASON_PROXY_HEADER = 25; // from a front, but with no PROXY header, or a malformed one
+export const REASON_PROXY_SOURCE = 26; // from an address that no front of this listener has
 // ours
 export const REASON_NO_BACKEND = 32; // every candidate refused, timed out or is down
 export const REASON_CONNECTIONS_MAX = 33;
@@ -447,6 +490,7 @@ export const VERDICT_MORE = 0; // the CONNECT isn't complete yet
 export const VERDICT_DIAL = 1; // a backend was chosen
 export const VERDICT_REFUSE = 2; // Cold.reason says why
 export const VERDICT_QUEUE = 3; // it waits until it may be dialled
+export const VERDICT_HEADER = 4; // of a new client: a PROXY header comes before its CONNECT
 
 // ---- Connections: one hot and one cold line each -------------------------------------------------------------------------
 export const HOT_BYTES = 64;

@@ -130,6 +130,7 @@ import {
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
   HEADER_ORPHANS_DUE_MS,
+  HEADER_PROXY_HEADER,
   HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
   HEADER_RANDOM_STATE,
@@ -145,6 +146,7 @@ import {
   HEADER_REGION_COUNTERS,
   HEADER_REGION_END,
   HEADER_REGION_EVICTIONS,
+  HEADER_REGION_GREETINGS,
   HEADER_REGION_HEALTH,
   HEADER_REGION_HOT,
   HEADER_REGION_RECORDS,
@@ -174,6 +176,8 @@ import {
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
   LISTENER_LIMITS_MAX_PER_SOURCE,
+  LISTENER_NETWORK_COUNT,
+  LISTENER_NETWORKS,
   LISTENER_POOL,
   LISTENERS_MAX,
   MEMBER_BACKEND,
@@ -211,11 +215,17 @@ import {
   POOL_MEMBER_COUNT,
   POOL_MEMBERS,
   POOL_METHOD,
+  POOL_PROXY_PROTOCOL,
   POOL_SECRET,
   POOL_SOURCE_COUNT,
   POOL_SOURCES,
   POOL_TABLE,
   POOLS_MAX,
+  PROXY_HEADER_BYTES,
+  PROXY_HEADER_DESTINATION,
+  PROXY_HEADER_HAS_ADDRESS,
+  PROXY_HEADER_SOURCE,
+  PROXY_HEADER_STRUCT_BYTES,
   RECORD_ATTEMPTS,
   RECORD_BACKEND,
   RECORD_BYTES_FROM_CLIENT,
@@ -295,12 +305,14 @@ export class Header {
   sourceCounters: u32;
   evictions: u32;
   admission: u32;
+  greetings: u32;
   end: u32;
   evictionsWritten: u32;
   evictionsRead: u32;
 }
 if (offsetof<Header>('slotsEnd') != HEADER_SLOTS_END) ERROR('Header.slotsEnd moved');
 if (offsetof<Header>('admission') != HEADER_REGION_ADMISSION) ERROR('Header.admission moved');
+if (offsetof<Header>('greetings') != HEADER_REGION_GREETINGS) ERROR('Header.greetings moved');
 if (offsetof<Header>('evictions') != HEADER_REGION_EVICTIONS) ERROR('Header.evictions moved');
 if (offsetof<Header>('evictionsWritten') != HEADER_EVICTIONS_WRITTEN) ERROR('Header.evictionsWritten moved');
 if (offsetof<Header>('evictionsRead') != HEADER_EVICTIONS_READ) ERROR('Header.evictionsRead moved');
@@ -437,12 +449,15 @@ export class ListenerEntry {
   connectTimeoutMs: u32;
   keepAlivePercent: u32;
   idleTimeoutMs: u32;
-  _pad16: u64;
+  networks: u32;
+  networkCount: u32;
   _pad24: u32;
   /** Written last, when the snapshot is published: each worker has a socket of its own. */
   fd: u32;
 }
 if (offsetof<ListenerEntry>('fd') != LISTENER_FD) ERROR('ListenerEntry.fd moved');
+if (offsetof<ListenerEntry>('networks') != LISTENER_NETWORKS) ERROR('ListenerEntry.networks moved');
+if (offsetof<ListenerEntry>('networkCount') != LISTENER_NETWORK_COUNT) ERROR('ListenerEntry.networkCount moved');
 if (offsetof<ListenerEntry>('pool') != LISTENER_POOL) ERROR('ListenerEntry.pool moved');
 if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR('ListenerEntry changed its size');
 if (offsetof<ListenerEntry>('idleTimeoutMs') != LISTENER_IDLE_TIMEOUT_MS) ERROR('ListenerEntry.idleTimeoutMs moved');
@@ -575,13 +590,14 @@ export class Pool {
   sources: u32;
   id: u32;
   drain: u32;
-  _pad68: u32;
+  proxyProtocol: u32;
   _pad72: u64;
 }
 if (offsetof<Pool>('sourceCount') != POOL_SOURCE_COUNT) ERROR('Pool.sourceCount moved');
 if (offsetof<Pool>('sources') != POOL_SOURCES) ERROR('Pool.sources moved');
 if (offsetof<Pool>('id') != POOL_ID) ERROR('Pool.id moved');
 if (offsetof<Pool>('drain') != POOL_DRAIN) ERROR('Pool.drain moved');
+if (offsetof<Pool>('proxyProtocol') != POOL_PROXY_PROTOCOL) ERROR('Pool.proxyProtocol moved');
 if (offsetof<Pool>('table') != POOL_TABLE) ERROR('Pool.table moved');
 if (offsetof<Pool>('method') != POOL_METHOD) ERROR('Pool.method moved');
 if (offsetof<Pool>('memberCount') != POOL_MEMBER_COUNT) ERROR('Pool.memberCount moved');
@@ -711,6 +727,28 @@ if (offsetof<Connect>('properties') != CONNECT_PROPERTIES) ERROR('Connect.proper
 if (offsetof<Connect>('sessionExpiry') != CONNECT_SESSION_EXPIRY) ERROR('Connect.sessionExpiry moved');
 if (offsetof<Connect>('reason') != CONNECT_REASON) ERROR('Connect.reason moved');
 
+/** What the parser found in a PROXY header. */
+@unmanaged
+export class ProxyHeader {
+  bytes: u32;
+  hasAddress: u32;
+  _source0: u64;
+  _source8: u64;
+  _source16: u64;
+  _source24: u32;
+  _destination0: u32;
+  _destination4: u64;
+  _destination12: u64;
+  _destination20: u64;
+}
+if (offsetof<ProxyHeader>('bytes') != PROXY_HEADER_BYTES) ERROR('ProxyHeader.bytes moved');
+if (offsetof<ProxyHeader>('hasAddress') != PROXY_HEADER_HAS_ADDRESS) ERROR('ProxyHeader.hasAddress moved');
+if (offsetof<ProxyHeader>('_source0') != PROXY_HEADER_SOURCE) ERROR('ProxyHeader.source moved');
+if (offsetof<ProxyHeader>('_destination0') != PROXY_HEADER_DESTINATION) ERROR('ProxyHeader.destination moved');
+if (offsetof<ProxyHeader>() != PROXY_HEADER_STRUCT_BYTES) ERROR('ProxyHeader changed its size');
+if (HEADER_PROXY_HEADER < HEADER_CONNECT + CONNECT_BYTES) ERROR('Connect reaches into ProxyHeader');
+if (HEADER_PROXY_HEADER + PROXY_HEADER_STRUCT_BYTES > HEADER_ACCEPTING) ERROR('ProxyHeader reaches into what follows');
+
 /** What stays of a connection while it is idle, beside its hot line; see proxy/connection.ts for who writes what. */
 @unmanaged
 export class Cold {
@@ -739,7 +777,8 @@ export class Cold {
   _peer8: u64;
   _peer16: u64;
   _peer24: u32;
-  peerBytes: u32;
+  /** The kernel writes the address's length there, which nobody asks for; then it is the slot's greeting, see greeting.ts. */
+  greeting: u32;
   clientId: u32;
   _clientId4: u32;
   _clientId8: u64;
@@ -751,7 +790,7 @@ if (offsetof<Cold>('bytesFromClient') != COLD_BYTES_FROM_CLIENT) ERROR('Cold.byt
 if (offsetof<Cold>('openedMs') != COLD_OPENED_MS) ERROR('Cold.openedMs moved');
 if (offsetof<Cold>('tried') != COLD_TRIED) ERROR('Cold.tried moved');
 if (offsetof<Cold>('_peer0') != COLD_PEER) ERROR('Cold.peer moved');
-if (offsetof<Cold>('peerBytes') != COLD_PEER_BYTES) ERROR('Cold.peerBytes moved');
+if (offsetof<Cold>('greeting') != COLD_PEER_BYTES) ERROR('Cold.greeting moved');
 if (offsetof<Cold>('listener') != COLD_LISTENER) ERROR('Cold.listener moved');
 if (offsetof<Cold>('backend') != COLD_BACKEND) ERROR('Cold.backend moved');
 if (offsetof<Cold>('pool') != COLD_POOL) ERROR('Cold.pool moved');

@@ -7,11 +7,14 @@ import {
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
   HEADER_OFFSET,
+  LISTENER_ADDRESS_BYTES,
   LISTENER_ENTRY_BYTES,
   LISTENER_LIMITS_BYTES,
+  NETWORK_BYTES,
   POOL_LIMITS_BYTES,
   SNAPSHOT_BACKEND_LIMITS,
   SNAPSHOT_HALF_BYTES,
+  SNAPSHOT_LISTENER_ADDRESSES,
   SNAPSHOT_LISTENER_LIMITS,
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOL_LIMITS,
@@ -27,6 +30,7 @@ import {
   PoolLimits,
   SnapshotHalf,
 } from './memory';
+import { holds } from './mqtt/network';
 import { observe, publish } from './shared';
 
 let half: usize = 0;
@@ -53,6 +57,19 @@ export function snapshot(): SnapshotHalf {
 export function listenerAt(listener: u32): ListenerEntry {
   assert(listener < snapshot().listenerCount);
   return changetype<ListenerEntry>(half + SNAPSHOT_LISTENERS + <usize>listener * LISTENER_ENTRY_BYTES);
+}
+
+/** The sockaddr that it is bound to. */
+export function listenerAddressAt(listener: u32): usize {
+  return half + SNAPSHOT_LISTENER_ADDRESSES + <usize>listener * LISTENER_ADDRESS_BYTES;
+}
+
+/** The sockaddr's address is one of those whose connections to the listener begin with a PROXY header. */
+export function isFront(listener: ListenerEntry, sockaddr: usize): bool {
+  for (let index: u32 = 0; index < listener.networkCount; index++) {
+    if (holds(half + listener.networks + <usize>index * NETWORK_BYTES, sockaddr)) return true;
+  }
+  return false;
 }
 
 export function poolAt(index: u32): Pool {

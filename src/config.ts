@@ -6,6 +6,7 @@ import { type Address, parseAddress } from './config/address.ts';
 import { checkDocuments, checkFiles, checkTables } from './config/checks.ts';
 import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
+import { type Network, parseNetwork } from './config/network.ts';
 import {
   ADMIN_BIND_DEFAULT,
   type BackendSettings,
@@ -71,7 +72,12 @@ export interface ListenerConfig {
   tls: TlsConfig | null;
   /** null: MQTT's bytes, in TLS or without. */
   webSocket: WebSocketConfig | null;
+  /** Where the fronts are that say in a PROXY header who a client is; none: clients come by themselves. */
+  proxyFrom: Network[];
 }
+
+/** PROXY protocol, and its version. */
+export type ProxyProtocol = 'off' | 'v1' | 'v2';
 
 export interface PoolConfig {
   name: string;
@@ -89,6 +95,8 @@ export interface PoolConfig {
   queue: { max: number; timeoutMs: number };
   /** 0: no limit. */
   maxConnections: number;
+  /** How backends are told who their client is. */
+  proxyProtocol: ProxyProtocol;
   /** What backends get that are added at runtime: the pool as it was written, with every default. */
   settings: PoolSettings;
 }
@@ -161,6 +169,8 @@ export interface HealthConfig {
   fall: number;
   port: number;
   initial: 'up' | 'down';
+  /** How the backend is told who is probing. */
+  proxyProtocol: ProxyProtocol;
 }
 
 export type ProbeConfig =
@@ -292,6 +302,7 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
+    proxyFrom: (listener.proxy_protocol?.from ?? []).map(networkOf),
   };
 }
 
@@ -310,6 +321,7 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     connectRate: pool.connect_rate ?? NO_RATE,
     queue: { max: pool.queue.max, timeoutMs: pool.queue.timeout },
     maxConnections: pool.max_connections ?? 0,
+    proxyProtocol: pool.proxy_protocol,
     settings: pool,
   };
 }
@@ -323,17 +335,19 @@ function normaliseBackend(backend: BackendSettings, pool: PoolSettings): Backend
     backup: backend.backup,
     maxFails: backend.max_fails,
     failTimeoutMs: backend.fail_timeout,
-    health: normaliseHealth(pool.health, backend.health_port ?? pool.health.port ?? address.port),
+    health: normaliseHealth(pool, backend.health_port ?? pool.health.port ?? address.port, address.port),
     slowStartMs: backend.slow_start ?? pool.slow_start,
     connectRate: backend.connect_rate ?? NO_RATE,
     maxConnections: backend.max_connections ?? 0,
   };
 }
 
-function normaliseHealth(health: HealthSettings, port: number): HealthConfig | null {
-  const probe = normaliseProbe(health);
-  const { interval: intervalMs, timeout: timeoutMs, rise, fall, initial } = health;
-  return probe && { probe, intervalMs, timeoutMs, rise, fall, port, initial };
+// Behind another port another listener of the broker's answers, or another program, which expects no PROXY header.
+function normaliseHealth(pool: PoolSettings, port: number, backendPort: number): HealthConfig | null {
+  const probe = normaliseProbe(pool.health);
+  const { interval: intervalMs, timeout: timeoutMs, rise, fall, initial } = pool.health;
+  const proxyProtocol = port === backendPort ? pool.proxy_protocol : 'off';
+  return probe && { probe, intervalMs, timeoutMs, rise, fall, port, initial, proxyProtocol };
 }
 
 function normaliseProbe(health: HealthSettings): ProbeConfig | null {
@@ -354,6 +368,12 @@ function normaliseProbe(health: HealthSettings): ProbeConfig | null {
 
 function bytesOf(hex: string): Buffer {
   return Buffer.from(hex.replace(/\s/g, ''), 'hex');
+}
+
+function networkOf(text: string): Network {
+  const network = parseNetwork(text);
+  if (network === null) throw new Error(`${text} has passed the checks as a network`);
+  return network;
 }
 
 function addressOf(text: string): Address {

@@ -47,10 +47,19 @@ import {
   POOL_MEMBER_COUNT,
   POOL_METHOD,
   POOL_SECRET,
+  PROXY_HEADER_BYTES,
+  PROXY_HEADER_BYTES_MAX,
+  PROXY_HEADER_DESTINATION,
+  PROXY_HEADER_HAS_ADDRESS,
+  PROXY_HEADER_SOURCE,
+  PROXY_HEADER_STRUCT_BYTES,
+  PROXY_PROTOCOL_V1,
+  PROXY_PROTOCOL_V2,
   REFUSAL_BYTES_MAX,
   ROWS_DEFAULT,
   ROWS_MAX,
   ROWS_MIN,
+  SOCKADDR_BYTES_MAX,
   TABLE_BUILT,
   TABLE_MEMBER_COUNT,
   TABLE_MEMBER_TWICE,
@@ -59,10 +68,13 @@ import {
   TABLE_ROWS,
   WEIGHT_MAX,
 } from '../assembly/layout.ts';
+import type { Address } from './config/address.ts';
 import { reasons } from './reasons.ts';
+import { decodeSockaddr, encodeSockaddr } from './system/sockaddr.ts';
 import { compile, instantiate, WASM_PAGE_BYTES } from './wasm.ts';
 
 const SECRET_BYTES = 16;
+const NO_BYTES = new Uint8Array(0);
 
 // ---- CONNECT ---------------------------------------------------------------------------------------------------------
 
@@ -211,6 +223,91 @@ function readRefused({ core, found, reply }: Parser): RefusedConnect {
     offset: found.getUint32(CONNECT_REASON_OFFSET, true),
     version,
     reply: reply.slice(0, replyBytes),
+  };
+}
+
+// ---- PROXY protocol --------------------------------------------------------------------------------------------------
+
+export interface ProxyHeaderOptions {
+  version: 'v1' | 'v2';
+  /** Who the client is. */
+  source: Address;
+  /** What it has connected to. */
+  destination: Address;
+  /** Whole TLVs, for v2; a CRC32C comes behind them. */
+  tlvs?: Uint8Array;
+}
+
+export type ParsedProxyHeader =
+  | {
+      state: 'complete';
+      /** Length of the header; bytes behind it are the client's. */
+      headerBytes: number;
+      /** null when the header speaks of nobody (LOCAL, UNKNOWN): the socket's own addresses hold. */
+      source: Address | null;
+      destination: Address | null;
+    }
+  | { state: 'partial' }
+  | { state: 'refused' };
+
+/** A header to begin a connection with. Throws RangeError for hosts that are no IP addresses, and for TLVs that don't fit. */
+export function encodeProxyHeader({ version, source, destination, tlvs = NO_BYTES }: ProxyHeaderOptions): Uint8Array {
+  headers ??= openHeaders();
+  const { core, found, bytes } = headers;
+  const room = new Uint8Array(core.memory.buffer);
+  const addresses = found.byteOffset;
+  room.set(encodeSockaddr(source.host, source.port), addresses);
+  room.set(encodeSockaddr(destination.host, destination.port), addresses + SOCKADDR_BYTES_MAX);
+  const tlvsAt = bytes + PROXY_HEADER_BYTES_MAX;
+  const length = tlvs.length > PROXY_HEADER_BYTES_MAX ? 0 : writeHeader();
+  if (length === 0) throw new RangeError(`a PROXY header has at most ${PROXY_HEADER_BYTES_MAX} bytes`);
+  return room.slice(bytes, bytes + length);
+
+  function writeHeader(): number {
+    room.set(tlvs, tlvsAt);
+    const number = version === 'v1' ? PROXY_PROTOCOL_V1 : PROXY_PROTOCOL_V2;
+    const to = addresses + SOCKADDR_BYTES_MAX;
+    return core.write_proxy_header(number, addresses, to, tlvsAt, tlvs.length, bytes);
+  }
+}
+
+/** Reads a PROXY header from the first byte of `bytes`; `partial` asks for the same call again with more bytes behind these. */
+export function parseProxyHeader(bytes: Uint8Array): ParsedProxyHeader {
+  headers ??= openHeaders();
+  const { core, found, bytes: at } = headers;
+  const length = Math.min(bytes.length, PROXY_HEADER_BYTES_MAX);
+  new Uint8Array(core.memory.buffer, at, length).set(bytes.subarray(0, length));
+  const state = core.parse_proxy_header(at, length, found.byteOffset);
+  if (state === PARSE_PARTIAL) return { state: 'partial' };
+  if (state !== PARSE_COMPLETE) return { state: 'refused' };
+  const hasAddress = found.getUint32(PROXY_HEADER_HAS_ADDRESS, true) !== 0;
+  const addressAt = (offset: number) =>
+    decodeSockaddr(new Uint8Array(core.memory.buffer, found.byteOffset + offset, SOCKADDR_BYTES_MAX));
+  return {
+    state: 'complete',
+    headerBytes: found.getUint32(PROXY_HEADER_BYTES, true),
+    source: hasAddress ? addressAt(PROXY_HEADER_SOURCE) : null,
+    destination: hasAddress ? addressAt(PROXY_HEADER_DESTINATION) : null,
+  };
+}
+
+interface Headers {
+  core: CoreExports;
+  /** A ProxyHeader, or the two sockaddrs that go into one. */
+  found: DataView;
+  /** Room for the longest header, and for TLVs behind it. */
+  bytes: number;
+}
+
+let headers: Headers | undefined;
+
+function openHeaders(): Headers {
+  const core = openCore(PROXY_HEADER_STRUCT_BYTES + 2 * PROXY_HEADER_BYTES_MAX);
+  const found = core.heap_base();
+  return {
+    core,
+    found: new DataView(core.memory.buffer, found, PROXY_HEADER_STRUCT_BYTES),
+    bytes: found + PROXY_HEADER_STRUCT_BYTES,
   };
 }
 
@@ -504,6 +601,15 @@ interface CoreExports {
   heap_base(): number;
   parse_connect(bytes: number, length: number, packetBytesMax: number, out: number): number;
   write_refusal(reason: number, version: number, out: number): number;
+  parse_proxy_header(bytes: number, length: number, out: number): number;
+  write_proxy_header(
+    version: number,
+    source: number,
+    destination: number,
+    tlvs: number,
+    tlvBytes: number,
+    out: number,
+  ): number;
   hash_key(pool: number, bytes: number, length: number): bigint;
   table_check(pool: number): number;
   table_block_bytes(pool: number): number;

@@ -9,7 +9,11 @@ export interface DataPlane {
   connectionOpen(listener: number): number;
   /** Address of the slot's Cold: the engine writes the peer's sockaddr before it asks for a decision. */
   coldAddress(slot: number): number;
-  /** VERDICT_*. `bytes` holds all that the client sent so far, `front` its Front block, if there is one. */
+  /** The peer's sockaddr is written: VERDICT_MORE, VERDICT_HEADER when connectionHeader comes before the decision, or VERDICT_REFUSE. */
+  connectionArrived(slot: number): number;
+  /** How many of the client's first bytes are a front's PROXY header; 0: it isn't whole, NONE: the slot is refused. */
+  connectionHeader(slot: number, bytes: number, length: number): number;
+  /** VERDICT_*. `bytes` holds all that the client sent so far behind the header, `front` its Front block, if there is one. */
   connectionDecide(slot: number, bytes: number, length: number, front?: number): number;
   /** After a dial that failed: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
   connectionNext(slot: number): number;
@@ -33,6 +37,13 @@ export interface DataPlane {
   connectionDialled(slot: number): void;
   /** Address of the chosen Member, valid until the next observeSnapshot. */
   memberAddress(slot: number): number;
+  /** PROXY_PROTOCOL_* of the pool that it belongs to. */
+  proxyProtocol(slot: number): number;
+  /**
+   * Writes the PROXY header for it to `out`, PROXY_HEADER_BYTES_MAX long; returns its bytes. `local`: the sockaddr that the
+   * client has connected to, 0 for the listener's; `tlvs`: whole TLVs.
+   */
+  connectionGreeting(slot: number, local: number, tlvs: number, tlvBytes: number, out: number): number;
   /** Address of the Source to dial it from, valid as long; 0 when the system chooses. */
   sourceAddress(slot: number): number;
   /** From accept to a complete CONNECT. */
@@ -106,6 +117,7 @@ export function loadDataPlane(
   return {
     ...plane,
     connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
+    connectionHeader: (slot, bytes, length) => plane.connectionHeader(slot, bytes, length) >>> 0,
     connectionOrphaned: (slot) => plane.connectionOrphaned(slot) >>> 0,
     takeEviction: () => plane.takeEviction() >>> 0,
     evictionAddress: (slot) => plane.evictionAddress(slot) >>> 0,

@@ -18,7 +18,7 @@ import { Judge } from './control/health/judge.ts';
 import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
 import type { Inheritance, InheritedSocket } from './control/inherited.ts';
-import { ListenerSet, listenerFdsOf, openConfigsOf } from './control/listener-set.ts';
+import { configsOf, ListenerSet, listenerFdsOf, openConfigsOf } from './control/listener-set.ts';
 import { isShared, type ListenerGroup, strangers, workersNeeded } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { Moves } from './control/moves/moves.ts';
@@ -153,7 +153,6 @@ async function startWith(
   const ids = new BackendIds();
   const backends = await resolveBackends(config.pools, ids);
   checkSources(backends);
-  const snapshot = buildSnapshot(config, backends, workerCount);
   const module = compileDataPlane();
   const cores = coresFor(config.cpuAffinity, workerCount);
   const listeners = new ListenerSet(workerCount, engine);
@@ -165,6 +164,7 @@ async function startWith(
   let admin: AdminHost | undefined;
   try {
     doors.adopt(openConfigsOf(opened), doors.prepare(openConfigsOf(opened)));
+    const snapshot = buildSnapshot({ ...config, listeners: configsOf(opened) }, backends, workerCount);
     reportStrangers(await strangers(config.listeners, sockets), log);
     if (config.cpuAffinity === 'steer') steer(groups, cores, log);
     accessLog = await startAccessLog({ ...config.accessLog, log });

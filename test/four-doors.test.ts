@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import type { TestContext } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { connectAsync, type IClientOptions, type MqttClient, connect as openMqtt } from 'mqtt';
 import { WebSocket } from 'ws';
 import type { EngineName } from '../src/index.ts';
@@ -213,4 +214,51 @@ testEveryEngine('a page in a browser speaks MQTT through Tidegate', async (engin
   assert.equal(text, 'hello');
   const [line] = await scene.lines(1);
   assert.match(line!, /MQTT\/5\.0 200 .* browser/);
+});
+
+testEveryEngine('a front may stand before every door, and say whose connection it is', async (engine, context) => {
+  const authority = startAuthority(context);
+  if (authority === undefined) return;
+  const certificate = authority.issue('localhost', { hosts: ['localhost'], file: 'server' });
+  const tls = { ...certificate, alpn: [] };
+  const backend = await startBackend(context, echo);
+  const fronted = { bind, proxy_protocol: { from: ['127.0.0.1'] } };
+  const listeners = [
+    { name: 'tcp', ...fronted },
+    { name: 'tls', ...fronted, tls },
+    { name: 'ws', ...fronted, websocket: {} },
+    { name: 'wss', ...fronted, tls, websocket: {} },
+  ];
+  const pools = { brokers: { backends: [backend.address] } };
+  const balancer = await startReloadable(context, { engine }, { listeners, pools });
+  const ca = readFileSync(authority.ca);
+  const header = Buffer.from('PROXY TCP4 192.0.2.7 192.0.2.1 4711 1883\r\n');
+  const packet = connectPacket({ clientId: 'device' });
+  let ended = 0;
+  for (const { name } of listeners) {
+    for (const isTogether of [true, false]) {
+      const socket = connect({ host: HOST, port: balancer.portOf(name), noDelay: true });
+      await once(socket, 'connect');
+      // With what follows in one segment, or alone.
+      if (isTogether) socket.cork();
+      socket.write(header);
+      if (!isTogether) await new Promise((resolve) => setTimeout(resolve, 100));
+      const stream = name.endsWith('s') && name !== 'ws' ? connectTls({ socket, ca, servername: 'localhost' }) : socket;
+      if (name.startsWith('ws')) {
+        const webSocket = new WebSocket('ws://localhost/mqtt', 'mqtt', { createConnection: () => stream });
+        webSocket.on('open', () => webSocket.send(packet));
+        socket.uncork();
+        assert.deepEqual((await once(webSocket, 'message'))[0], connackPacket(4));
+        webSocket.close();
+      } else {
+        stream.write(packet);
+        socket.uncork();
+        assert.deepEqual((await once(stream, 'data'))[0], connackPacket(4));
+        stream.end();
+      }
+      ended += 1;
+      const line = (await balancer.lines(ended)).at(-1)!;
+      assert.match(line, /^192\.0\.2\.7 .* remote_port=4711/, name);
+    }
+  }
 });

@@ -13,6 +13,7 @@ import {
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NONE,
   VERDICT_DIAL,
+  VERDICT_MORE,
   VERDICT_QUEUE,
   VERDICT_REFUSE,
 } from '../layout';
@@ -29,6 +30,8 @@ import { attachClientIds, forgetClientId } from './client-id';
 import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
 import { evictionOf } from './evictions';
 import { countAnswer, countConnected, countEnd } from './figures';
+import { askForHeader, readHeader } from './front-header';
+import { writeGreeting } from './greeting';
 import { stepOut } from './queue';
 import { writeRecord } from './records';
 import { restSource, sourceOf } from './sources';
@@ -80,6 +83,7 @@ export function beginLife(slot: u32, listener: u32): void {
   line.version = 0;
   line.clientTick = currentTick();
   line.clientIdBytes = 0;
+  line.greeting = 0;
   line.framingFromClient = FRAMING_BOUNDARY;
   line.framingFromBackend = FRAMING_BOUNDARY;
   setPhase(slot, PHASE_READING);
@@ -89,7 +93,23 @@ export function beginLife(slot: u32, listener: u32): void {
   store<u32>(active, load<u32>(active) + 1);
 }
 
-/** VERDICT_* for the bytes that came so far, in one piece from the connection's first; `front`: its Front block, or 0. */
+/**
+ * Its address is known, and nothing was read: VERDICT_MORE, VERDICT_HEADER when connectionHeader has to be asked before
+ * connectionDecide, or VERDICT_REFUSE.
+ */
+export function connectionArrived(slot: u32): u32 {
+  return listenerAt(cold(slot).listener).networkCount == 0 ? VERDICT_MORE : askForHeader(slot);
+}
+
+/** How many of the connection's first bytes are a front's header; 0: it isn't whole yet; NONE: the slot is refused. */
+export function connectionHeader(slot: u32, bytes: usize, length: u32): u32 {
+  return readHeader(slot, bytes, length);
+}
+
+/**
+ * VERDICT_* for the bytes that came so far, in one piece from the connection's first, or the header's end; `front`: its
+ * Front block, or 0.
+ */
 export function connectionDecide(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   assert(hot(slot).phase == PHASE_READING);
   const verdict = decide(slot, bytes, length, front);
@@ -343,6 +363,20 @@ export function connectTimeoutMs(slot: u32): u32 {
 /** Milliseconds for one dial. */
 export function dialTimeoutMs(slot: u32): u32 {
   return poolAt(cold(slot).pool).connectTimeoutMs;
+}
+
+/** PROXY_PROTOCOL_* of the pool that the slot was given a backend of. */
+export function proxyProtocol(slot: u32): u32 {
+  return poolAt(cold(slot).pool).proxyProtocol;
+}
+
+/**
+ * Writes the PROXY header for the backend that is to be dialled. `local` is the sockaddr that the client has connected
+ * to, 0 for the one that the listener is bound to; `tlvs` are whole TLVs, what a front door has to say of the client.
+ * Returns the header's bytes, at most PROXY_HEADER_BYTES_MAX.
+ */
+export function connectionGreeting(slot: u32, local: usize, tlvs: usize, tlvBytes: u32, out: usize): u32 {
+  return writeGreeting(slot, local, tlvs, tlvBytes, out);
 }
 
 /** The member to dial; the address holds until the next snapshot is observed. */

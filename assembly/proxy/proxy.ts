@@ -30,6 +30,7 @@ import {
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_QUEUE,
+  VERDICT_REFUSE,
   WHEEL_TICK_MS,
 } from '../layout';
 import { Member } from '../memory';
@@ -94,11 +95,13 @@ import {
 import {
   beginLife,
   connectionAnswered,
+  connectionArrived,
   connectionConnected,
   connectionDecide,
   connectionDialled,
   connectionFarewell,
   connectionFramed,
+  connectionHeader,
   connectionLeaveQueue,
   connectionMayCut,
   connectionNext,
@@ -121,14 +124,17 @@ import {
   sourceAddress,
 } from './connection';
 import { evictionOf, LastWords, lastWordsOf, takeEviction } from './evictions';
+import { attachGreetings, beginGreeting, endGreeting, greetingAddress, greetingBytes } from './greeting';
 import {
   BACKEND,
   CLIENT,
   cold,
   count,
+  Direction,
   direction,
   FLAG_ANSWERED,
   FLAG_CONNECT_WHOLE,
+  FLAG_HEADER_DUE,
   FLAG_LEAVING,
   freeSlot,
   header,
@@ -208,6 +214,7 @@ let dirtyHead: u32 = NONE;
 let closedBelow: u32 = 0;
 
 export function startProxy(): void {
+  attachGreetings();
   accepting = false;
   acceptsInFlight = followedEpoch = openListeners = listenersLeft = 0;
   acceptPauseEndMs = reliefEndMs = 0;
@@ -339,6 +346,7 @@ function onAccept(slot: u32, result: i32): void {
   beginLife(slot, listener);
   closedBelow = min(closedBelow, slot); // an accept that was cancelled too late
   hot(slot).flags |= FLAG_CLIENT_FILE;
+  if (connectionArrived(slot) == VERDICT_REFUSE) return closeConnection(slot, cold(slot).reason);
   setTimer(slot, connectTimeoutMs(slot));
   armReceive(slot, CLIENT);
 }
@@ -461,12 +469,13 @@ function isParting(phase: u32): bool {
 
 function onBytes(slot: u32, side: u32, buffer: u32, received: u32): void {
   const line = hot(slot);
+  if (line.flags & FLAG_HEADER_DUE) return onHeaderBytes(slot, buffer);
   const length = line.flags & FLAG_LEAVING ? cutAfterPacket(slot, side, buffer, received) : received;
   if (length == 0) return giveBackBuffer(buffer);
   connectionFramed(slot, side, pieceAddress(buffer, 0), length);
   if (side == CLIENT) {
     countFromClient(slot, length);
-    noteGoodbye(slot, buffer, length);
+    noteGoodbye(slot, pieceAddress(buffer, 0), length);
   } else if (!(line.flags & FLAG_ANSWERED)) {
     connectionAnswered(slot, pieceAddress(buffer, 0), length);
     setOpenTimer(slot);
@@ -482,9 +491,9 @@ function onBytes(slot: u32, side: u32, buffer: u32, received: u32): void {
   if (line.flags & FLAG_LEAVING) leaveIfCut(slot);
 }
 
-function noteGoodbye(slot: u32, buffer: u32, length: u32): void {
+function noteGoodbye(slot: u32, bytes: usize, length: u32): void {
   const line = hot(slot);
-  if (endsLikeDisconnect(pieceAddress(buffer, 0), length)) line.flags |= FLAG_GOODBYE;
+  if (endsLikeDisconnect(bytes, length)) line.flags |= FLAG_GOODBYE;
   else line.flags &= ~FLAG_GOODBYE;
 }
 
@@ -585,19 +594,48 @@ export function impatienceMs(longestMs: u32): u32 {
 
 // ---- Read ------------------------------------------------------------------------------------------------------------
 
+// What a front says before its client speaks is its own: it is neither counted nor passed on.
+function onHeaderBytes(slot: u32, buffer: u32): void {
+  const bytes = direction(slot, CLIENT);
+  if (bytes.head == NONE) noteSent(slot, CLIENT);
+  appendBuffer(bytes, buffer);
+  const length = putTogether(bytes);
+  const headerBytes = connectionHeader(slot, putTogetherAt, length);
+  if (headerBytes == NONE) return follow(slot, VERDICT_REFUSE);
+  if (headerBytes == 0) return holdPartial(slot);
+  consume(bytes, headerBytes);
+  if (bytes.head != NONE) onFirstBytes(slot, bytes);
+}
+
+/** What came with the header's end is the client's. All that came before it was the header. */
+function onFirstBytes(slot: u32, bytes: Direction): void {
+  assert(bytes.head == bytes.tail);
+  const first = note(bytes.head);
+  const at = pieceAddress(bytes.head, first.start);
+  const length = first.end - first.start;
+  connectionFramed(slot, CLIENT, at, length);
+  countFromClient(slot, length);
+  noteGoodbye(slot, at, length);
+  readConnect(slot);
+}
+
 // A CONNECT that came in pieces is put together and parsed again from its first byte: it is small.
 function readConnect(slot: u32): void {
-  const bytes = direction(slot, CLIENT);
-  const first = note(bytes.head);
-  let at = pieceAddress(bytes.head, 0);
-  let length = first.end;
-  if (bytes.head != bytes.tail) {
-    at = header().scratch;
-    length = gather(bytes, at, SCRATCH_BYTES);
-  }
-  const verdict = connectionDecide(slot, at, length, 0);
+  const length = putTogether(direction(slot, CLIENT));
+  const verdict = connectionDecide(slot, putTogetherAt, length, 0);
   if (verdict == VERDICT_MORE) return holdPartial(slot);
   follow(slot, verdict);
+}
+
+let putTogetherAt: usize = 0;
+
+/** All that the direction holds, in one place: putTogetherAt. Returns how many bytes those are. */
+function putTogether(bytes: Direction): u32 {
+  const first = note(bytes.head);
+  putTogetherAt = pieceAddress(bytes.head, first.start);
+  if (bytes.head == bytes.tail) return first.end - first.start;
+  putTogetherAt = header().scratch;
+  return gather(bytes, putTogetherAt, SCRATCH_BYTES);
 }
 
 function follow(slot: u32, verdict: u32): void {
@@ -646,6 +684,7 @@ function armDial(slot: u32): void {
   const line = hot(slot);
   setPhase(slot, PHASE_DIALLING);
   line.flags |= FLAG_BACKEND_FILE;
+  beginGreeting(slot);
   setTimer(slot, dialTimeoutMs(slot));
   prepDial(slot, changetype<Member>(memberAddress(slot)), sourceAddress(slot), awaited(slot, OP_DIAL));
 }
@@ -653,15 +692,27 @@ function armDial(slot: u32): void {
 function onDial(slot: u32, result: i32): void {
   answered(slot, OP_DIAL);
   if (hot(slot).phase == PHASE_CLOSING) return join(slot);
+  if (result < 0) endGreeting(slot);
   // The client has noticed nothing yet, and its bytes are still here.
   if (result == -EADDRNOTAVAIL || result == -EADDRINUSE) return follow(slot, connectionOutOfPorts(slot));
   if (result < 0) return follow(slot, connectionNext(slot));
   connectionConnected(slot);
   setPhase(slot, PHASE_GREETING);
-  armSend(slot, CLIENT);
+  if (greetingBytes(slot) == 0) armSend(slot, CLIENT);
+  else armGreeting(slot);
 }
 
-function onGreeted(slot: u32, result: i32): void {
+/** The header and the CONNECT are one send, and so, as a rule, one segment. */
+function armGreeting(slot: u32): void {
+  const message = prepSendMessage(slot, BACKEND, awaited(slot, OP_SEND + CLIENT));
+  addPiece(message, greetingAddress(slot), greetingBytes(slot));
+  addPieces(message, direction(slot, CLIENT).head, IOVECS_MAX - 1);
+}
+
+// A backend that has taken no more than the header knows nothing of the CONNECT: the next one may have it.
+function onGreeted(slot: u32, sent: i32): void {
+  const result = sent - <i32>greetingBytes(slot);
+  endGreeting(slot);
   if (result <= 0) return follow(slot, connectionNext(slot));
   clearTimer(slot);
   connectionDialled(slot);
@@ -748,9 +799,12 @@ function armSend(slot: u32, from: u32): void {
     prepSend(slot, to, pieceAddress(bytes.head, first.start), first.end - first.start, userData);
     return;
   }
-  const message = prepSendMessage(slot, to, userData);
-  let buffer = bytes.head;
-  for (let pieces = 0; buffer != NONE && pieces < IOVECS_MAX; pieces++) {
+  addPieces(prepSendMessage(slot, to, userData), bytes.head, IOVECS_MAX);
+}
+
+/** From that buffer on. */
+function addPieces(message: usize, buffer: u32, piecesMax: u32): void {
+  for (let pieces: u32 = 0; buffer != NONE && pieces < piecesMax; pieces++) {
     addPiece(message, pieceAddress(buffer, note(buffer).start), note(buffer).end - note(buffer).start);
     buffer = note(buffer).next;
   }
@@ -1186,6 +1240,7 @@ function join(slot: u32): void {
   const line = hot(slot);
   if (line.pending != 0) return;
   clearTimer(slot);
+  endGreeting(slot);
   if (line.flags & FLAG_CLIENT_FILE) prepClose(slot, CLIENT);
   if (line.flags & FLAG_BACKEND_FILE) prepClose(slot, BACKEND);
   dropAll(direction(slot, CLIENT));

@@ -109,6 +109,8 @@ export const FLAG_KEEP_ALIVE_UNKNOWN: u32 = 1 << 3;
 export const FLAG_ESTABLISHED: u32 = 1 << 30;
 /** An eviction is to be carried out as soon as no packet is cut by it, or is being carried out. */
 export const FLAG_LEAVING: u32 = 1 << 23;
+/** The client comes through a front, whose PROXY header isn't there yet. */
+export const FLAG_HEADER_DUE: u32 = 1 << 29;
 /** A candidate was passed over since no port was left to dial it from. */
 export const FLAG_OUT_OF_PORTS: u32 = 1 << 31;
 

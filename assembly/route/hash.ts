@@ -1,8 +1,15 @@
-// The hash functions: SipHash-2-4 for keys that nobody may aim, CRC-32 for nginx's ring, a mixer for everything internal.
+// The hash functions: SipHash-2-4 for keys that nobody may aim, CRC-32 for nginx's ring, CRC-32C for PROXY headers, a mixer
+// for everything internal.
 
 const CRC_NIBBLES: usize = memory.data<u32>([
   0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c, 0xedb88320,
   0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+]);
+
+// The same for the polynomial of Castagnoli.
+const CRC32C_NIBBLES: usize = memory.data<u32>([
+  0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d, 0x82f63b78,
+  0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 ]);
 
 /** SipHash-2-4 (Aumasson and Bernstein) of `length` bytes under the 128-bit key `key0`, `key1` (little-endian halves). */
@@ -55,6 +62,17 @@ export function crc32(seed: u32, bytes: usize, length: u32): u32 {
     crc ^= load<u8>(bytes + index);
     crc = (crc >>> 4) ^ load<u32>(CRC_NIBBLES + ((crc & 15) << 2));
     crc = (crc >>> 4) ^ load<u32>(CRC_NIBBLES + ((crc & 15) << 2));
+  }
+  return ~crc;
+}
+
+/** CRC-32C, as RFC 3720 has it: `seed` is 0, or the result for the bytes that came before. */
+export function crc32c(seed: u32, bytes: usize, length: u32): u32 {
+  let crc = ~seed;
+  for (let index: u32 = 0; index < length; index++) {
+    crc ^= load<u8>(bytes + index);
+    crc = (crc >>> 4) ^ load<u32>(CRC32C_NIBBLES + ((crc & 15) << 2));
+    crc = (crc >>> 4) ^ load<u32>(CRC32C_NIBBLES + ((crc & 15) << 2));
   }
   return ~crc;
 }

@@ -15,7 +15,8 @@ import {
 } from '../../assembly/layout.ts';
 import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
-import { duration, integer, listOf, mapping, NOT_IN_THIS_VERSION, oneOf, text } from './kinds.ts';
+import { duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
+import { parseNetwork } from './network.ts';
 import { tls } from './tls.ts';
 import { websocket } from './websocket.ts';
 
@@ -34,6 +35,8 @@ const KEEP_ALIVE_FACTOR_MAX = 100;
 const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIVE_FACTOR_MAX}`;
 const SOURCES_EXPECTED = `expected a list of at most ${SOURCES_MAX} IP addresses`;
 const CONNECTIONS_MAX = 1 << 20;
+/** Of one listener; each connection is compared with them. */
+const NETWORKS_MAX = 256;
 export const RATE_MIN = 0.1;
 export const RATE_MAX = 1_000_000;
 const THRESHOLD_MAX = 100;
@@ -104,6 +107,11 @@ function backendAddress() {
 function sourceAddress() {
   const error = 'expected an IP address of this machine, such as 10.0.0.5 or "2001:db8::5"';
   return z.string({ error }).refine((value) => isIP(value) !== 0 && !isWildcard(value), { error });
+}
+
+function network() {
+  const error = 'expected an IP address or a network, such as 10.0.0.5, 10.0.0.0/8 or "2001:db8::/32"';
+  return z.string({ error }).refine((value) => parseNetwork(value) !== null, { error });
 }
 
 /** Digits alone would be a number in YAML, of which leading zeros are lost: hence the quotes. */
@@ -341,9 +349,11 @@ const pool = mapping(
     connect_timeout: duration(1)
       .prefault('5s')
       .describe('For one connect to a backend; then the next candidate is tried.'),
-    proxy_protocol: oneOf(['off'], ['v1', 'v2'])
+    proxy_protocol: oneOf(['off', 'v1', 'v2'])
       .default('off')
-      .describe(`PROXY protocol header towards the backends. v1 and v2 are ${NOT_IN_THIS_VERSION}.`),
+      .describe(
+        'The version of the PROXY protocol in which backends are told who their client is, before its CONNECT. Its probes say who they are themselves. off: they are not told.',
+      ),
     health: z
       .union([shortHealth, health])
       .prefault('none')
@@ -370,6 +380,15 @@ const pool = mapping(
   'a mapping with backends',
 );
 
+const proxyProtocol = mapping(
+  {
+    from: listOf(network(), 'IP addresses or networks', NETWORKS_MAX).describe(
+      'Where the fronts connect from: IP addresses, or networks such as 10.0.0.0/8. Nobody else can connect to this listener.',
+    ),
+  },
+  'a mapping with from',
+);
+
 const listener = mapping(
   {
     name: name().optional().describe('Shown in logs. Default: the bind address.'),
@@ -388,6 +407,11 @@ const listener = mapping(
     idle_timeout: duration(0).prefault('0s').describe('The same time for a client without Keep Alive; 0s never.'),
     max_connections: maxConnections('Clients of this listener; further ones are refused.'),
     max_connections_per_source: maxConnections('The same for each IPv4 address, and each /64 of IPv6.'),
+    proxy_protocol: proxyProtocol
+      .optional()
+      .describe(
+        'Clients come through a front, which says in a PROXY header, version 1 or 2, who they are. Default: they come by themselves.',
+      ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
   },

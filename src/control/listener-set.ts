@@ -99,9 +99,11 @@ export class ListenerSet {
   }
 }
 
-/** As the snapshot has them. */
+/** As the snapshot has them: bound to the real port, where any was asked for. */
 export function configsOf({ entries }: ListenerChange): ListenerConfig[] {
-  return entries.map(({ config }) => config);
+  return entries.map(({ config, group }) => {
+    return group === null ? config : { ...config, bind: { host: config.bind.host, port: group.port } };
+  });
 }
 
 /** The same, null for those that were removed. */

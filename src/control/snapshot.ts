@@ -1,6 +1,7 @@
 // What the data plane knows of the configuration, as one block of bytes that is the same for every worker:
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | pool blocks, 16-byte aligned
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks,
+//   16-byte aligned | networks
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
 
@@ -23,6 +24,7 @@ import {
   KEY_TLS_CLIENT_CN,
   KEY_TLS_SNI,
   KEY_USERNAME,
+  LISTENER_ADDRESS_BYTES,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_FD,
@@ -31,11 +33,15 @@ import {
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
   LISTENER_LIMITS_MAX_PER_SOURCE,
+  LISTENER_NETWORK_COUNT,
+  LISTENER_NETWORKS,
   LISTENER_POOL,
   MEMBER_BACKEND,
   MEMBER_BYTES,
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
+  NETWORK_BYTES,
+  NETWORK_MASK,
   NONE,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_DRAIN,
@@ -51,13 +57,18 @@ import {
   POOL_LIMITS_QUEUE_TIMEOUT_MS,
   POOL_LIMITS_RATE,
   POOL_MEMBERS,
+  POOL_PROXY_PROTOCOL,
   POOL_SOURCE_COUNT,
   POOL_SOURCES,
+  PROXY_PROTOCOL_OFF,
+  PROXY_PROTOCOL_V1,
+  PROXY_PROTOCOL_V2,
   SNAPSHOT_BACKEND_LIMITS,
   SNAPSHOT_BLOCKS,
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
   SNAPSHOT_HALF_BYTES,
+  SNAPSHOT_LISTENER_ADDRESSES,
   SNAPSHOT_LISTENER_COUNT,
   SNAPSHOT_LISTENER_LIMITS,
   SNAPSHOT_LISTENERS,
@@ -88,6 +99,7 @@ const KEYS = {
   tls_sni: KEY_TLS_SNI,
   tls_client_cn: KEY_TLS_CLIENT_CN,
 } as const;
+const PROXY_PROTOCOLS = { off: PROXY_PROTOCOL_OFF, v1: PROXY_PROTOCOL_V1, v2: PROXY_PROTOCOL_V2 } as const;
 
 /** One member of one pool, as everything in the control plane names it. */
 export interface Backend {
@@ -216,6 +228,8 @@ export function buildSnapshot(config: SnapshotConfig, backends: readonly Backend
     offsets.push(end);
     end += Math.ceil(block.length / 16) * 16;
   }
+  const networksAt = end;
+  end += config.listeners.reduce((sum, { proxyFrom }) => sum + proxyFrom.length, 0) * NETWORK_BYTES;
   if (end > SNAPSHOT_HALF_BYTES) {
     const message = `the pools' tables need ${end} bytes, but ${SNAPSHOT_HALF_BYTES} is what a worker holds: lower balance.rows`;
     throw new TidegateError('SNAPSHOT_BYTES', message);
@@ -235,13 +249,32 @@ export function buildSnapshot(config: SnapshotConfig, backends: readonly Backend
     const limits = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
     writeWord(view, limits + LISTENER_LIMITS_MAX_CONNECTIONS, listener.maxConnections);
     writeWord(view, limits + LISTENER_LIMITS_MAX_PER_SOURCE, listener.maxConnectionsPerSource);
+    const { host, port } = listener.bind;
+    bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
   }
+  writeNetworks(view, config.listeners, networksAt);
   for (const [index, pool] of config.pools.entries()) writePoolLimits(view, index, pool, membersOf(pool, backends));
   for (const [index, offset] of offsets.entries()) {
     writeWord(view, SNAPSHOT_POOLS + index * 4, offset);
     bytes.set(blocks[index]!, offset);
   }
   return bytes;
+}
+
+/** For each listener behind a front the addresses whose connections begin with a PROXY header. */
+function writeNetworks(view: DataView, listeners: SnapshotConfig['listeners'], first: number): void {
+  let at = first;
+  for (const [index, { proxyFrom }] of listeners.entries()) {
+    const entry = SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES;
+    writeWord(view, entry + LISTENER_NETWORKS, at);
+    writeWord(view, entry + LISTENER_NETWORK_COUNT, proxyFrom.length);
+    for (const { address, mask } of proxyFrom) {
+      const bytes = new Uint8Array(view.buffer, at, NETWORK_BYTES);
+      bytes.set(address);
+      bytes.set(mask, NETWORK_MASK);
+      at += NETWORK_BYTES;
+    }
+  }
 }
 
 /** The half may be written: its last reader has moved on to the epoch before this one. */
@@ -297,6 +330,7 @@ function buildPoolBlock(pool: PoolConfig, backends: readonly Backend[], workerCo
   const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
   writeWord(view, POOL_ID, members[0]!.poolId);
   writeWord(view, POOL_KEY, KEYS[pool.balance.key]);
+  writeWord(view, POOL_PROXY_PROTOCOL, PROXY_PROTOCOLS[pool.proxyProtocol]);
   writeWord(view, POOL_CONNECT_TIMEOUT_MS, pool.connectTimeoutMs);
   for (const [index, { id, sockaddr }] of members.entries()) {
     const member = view.getUint32(POOL_MEMBERS, true) + index * MEMBER_BYTES;

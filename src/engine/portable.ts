@@ -45,6 +45,8 @@ import {
   LINGER_MS,
   MEMBER_SOCKADDR,
   NONE,
+  PROXY_HEADER_BYTES_MAX,
+  PROXY_PROTOCOL_OFF,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
@@ -67,13 +69,17 @@ import {
   STATE_RUNNING,
   STATE_STOPPED,
   VERDICT_DIAL,
+  VERDICT_HEADER,
   VERDICT_MORE,
   VERDICT_QUEUE,
+  VERDICT_REFUSE,
 } from '../../assembly/layout.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import type { Door, Known } from '../front/door.ts';
 import { Doors } from '../front/doors.ts';
 import { encodeFront } from '../front/front-block.ts';
+import type { FrontInfo } from '../front/front-info.ts';
+import { encodeTlvs } from '../front/proxy-tlvs.ts';
 import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
 import { boundSocket } from '../system/libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN_BYTES } from '../system/sockaddr.ts';
@@ -279,6 +285,12 @@ class Connection {
   reason = REASON_NONE;
   /** What the client sent before a backend took it: its CONNECT and what followed closely. */
   early: Buffer = EMPTY;
+  /** It comes through a front, whose PROXY header isn't there yet. */
+  isHeaderDue = false;
+  /** What its TLS or WebSocket session knows of it, for backends that are told. */
+  info: FrontInfo = {};
+  /** The PROXY header for the backend that is being dialled. */
+  greeting: Uint8Array = EMPTY;
   /** Sockets whose 'close' is still to come. */
   openSockets = 1;
   /** The one deadline that a phase has: the CONNECT's, a dial's, that of a side which stands still. */
@@ -358,7 +370,16 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   client.connection = connection;
   engine.remember(connection);
   writePeer(engine, slot, socket);
-  goOn(connection, doors);
+  const verdict = engine.plane.connectionArrived(slot);
+  if (verdict === VERDICT_MORE) {
+    goOn(connection, doors);
+    return;
+  }
+  // A front says who it is before anything else.
+  connection.doors = doors;
+  connection.isHeaderDue = verdict === VERDICT_HEADER;
+  listen(connection);
+  if (verdict === VERDICT_REFUSE) refuse(connection);
 }
 
 /** Through its listener's doors, then to its CONNECT. */
@@ -385,7 +406,8 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
   client.on('error', onError);
   connection.client = client;
   connection.known = connection.known?.info.tls === undefined ? known : connection.known;
-  connection.front = encodeFront(connection.known.info);
+  connection.info = connection.known.info;
+  connection.front = encodeFront(connection.info);
   if (known.info.tls !== undefined) engine.count(COUNTERS_TLS_HANDSHAKES);
   if (known.isResumed) engine.count(COUNTERS_TLS_RESUMED);
   goOn(connection, connection.doors.slice(1));
@@ -417,12 +439,43 @@ function listen(connection: Connection): void {
   arm(connection, engine.plane.connectTimeoutMs(slot));
 }
 
+/** What it has said and nobody has heard is there for whoever listens next. */
+function stopListening({ client }: Connection, unheard: Buffer): void {
+  client.off('data', onClientData);
+  client.off('end', onClientEnd);
+  client.off('drain', onClientDrain);
+  client.off('close', onClientClose);
+  client.pause();
+  if (unheard.length > 0) client.unshift(unheard);
+}
+
 function writePeer(engine: PortableEngine, slot: number, { remoteAddress, remotePort }: Socket): void {
   const known = remoteAddress !== undefined && remotePort !== undefined;
   const address = known ? encodeSockaddr(remoteAddress, remotePort) : UNKNOWN_PEER;
   const cold = engine.plane.coldAddress(slot);
   engine.write(cold + COLD_PEER, address);
   engine.writeWord(cold + COLD_PEER_BYTES, address.length);
+}
+
+/** What a front says before its client speaks is its own: it is neither counted nor passed on. */
+function onHeaderBytes(connection: Connection, bytes: Buffer): void {
+  const { engine, slot, early, client } = connection;
+  const all = early.length === 0 ? bytes : Buffer.concat([early, bytes]);
+  const length = Math.min(all.length, PROXY_HEADER_BYTES_MAX);
+  engine.write(engine.scratch, all.subarray(0, length));
+  const headerBytes = engine.plane.connectionHeader(slot, engine.scratch, length);
+  if (headerBytes === NONE) {
+    refuse(connection);
+    return;
+  }
+  connection.early = headerBytes === 0 ? all : EMPTY;
+  if (headerBytes === 0) return;
+  connection.isHeaderDue = false;
+  const rest = all.subarray(headerBytes);
+  if (connection.doors.length > 0) {
+    stopListening(connection, rest);
+    goOn(connection, connection.doors);
+  } else if (rest.length > 0) onClientData.call(client, rest);
 }
 
 function gather(connection: Connection, bytes: Buffer): void {
@@ -506,6 +559,7 @@ function dial(connection: Connection): void {
   if (!backend.destroyed) backend.connect({ host, port }).setNoDelay();
   backend.connection = connection;
   connection.isOutOfPorts = false;
+  connection.greeting = greetingOf(connection);
   connection.phase = DIALLING;
   connection.backend = backend;
   connection.openSockets += 1;
@@ -515,6 +569,20 @@ function dial(connection: Connection): void {
   backend.on('error', onBackendError);
   backend.on('close', onBackendClose);
   arm(connection, engine.plane.dialTimeoutMs(slot));
+}
+
+function greetingOf({ engine, slot, client, info }: Connection): Uint8Array {
+  const { plane, scratch } = engine;
+  if (plane.proxyProtocol(slot) === PROXY_PROTOCOL_OFF) return EMPTY;
+  const { localAddress, localPort } = client;
+  const isKnown = localAddress !== undefined && localPort !== undefined;
+  if (isKnown) engine.write(scratch, encodeSockaddr(localAddress, localPort));
+  const tlvs = encodeTlvs(info, EMPTY);
+  const tlvsAt = scratch + SOCKADDR_BYTES_MAX;
+  engine.write(tlvsAt, tlvs);
+  const out = tlvsAt + tlvs.length;
+  const length = plane.connectionGreeting(slot, isKnown ? scratch : 0, tlvsAt, tlvs.length, out);
+  return Buffer.from(engine.view(out, length));
 }
 
 // Given a local address, node:net would bind to it at once, and with it to a port that then serves no other connection,
@@ -538,7 +606,9 @@ function onBackendError(this: Side, { code }: NodeJS.ErrnoException): void {
 function onBackendConnect(this: Side): void {
   const { connection } = this;
   if (connection.phase === DIALLING) onConnected(connection);
-  this.write(connection.early, (error) => {
+  const { greeting, early } = connection;
+  // One write, and so, as a rule, one segment.
+  this.write(greeting.length === 0 ? early : Buffer.concat([greeting, early]), (error) => {
     if (!error && connection.phase === DIALLING) establish(connection, this);
   });
   // Nearly always the kernel has taken it by now, and the call comes before anything else can be read.
@@ -578,6 +648,10 @@ function onClientData(this: Side, arrived: Buffer): void {
   const { connection } = this;
   if (connection.phase === CLOSING || connection.phase === LEAVING) return;
   connection.clientMs = performance.now();
+  if (connection.isHeaderDue) {
+    onHeaderBytes(connection, arrived);
+    return;
+  }
   const bytes = connection.isLeaving ? cutAfterPacket(connection, CLIENT, arrived) : arrived;
   if (bytes.length === 0) return;
   connection.engine.plane.connectionMoved(connection.slot, bytes.length, 0);

@@ -52,6 +52,7 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
   enter(socket: Socket, entrant: Entrant): void {
     this.#entrants.set(socket, entrant);
     this.#http.emit('connection', socket);
+    socket.resume(); // bytes that were read too early stand in it
   }
 
   /** Nobody new; those who are in stay, and aren't pinged any more. */

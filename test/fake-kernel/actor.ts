@@ -118,6 +118,10 @@ export abstract class Actor implements Peer {
 
   #sendSome(): void {
     if (this.isFinished || this.isGone) return;
+    if (this.socket.prefaceArrived < this.socket.preface.length) {
+      this.#sendPreface();
+      return;
+    }
     const left = this.out.total - this.sent;
     if (left === 0) {
       this.#onAllSent();
@@ -135,6 +139,16 @@ export abstract class Actor implements Peer {
     this.socket.arrive(length);
     this.lived.move();
     this.#sendLater(this.plan.gapMs);
+  }
+
+  #sendPreface(): void {
+    const { socket, random } = this;
+    const left = socket.preface.length - socket.prefaceArrived;
+    const length = random.chance(0.5) ? left : random.integer(1, left);
+    this.#trace?.moved(this.life, `${this.name} sends of its header`, length);
+    socket.arrivePreface(length);
+    if (random.chance(0.5)) this.#sendSome();
+    else this.#sendLater(this.plan.gapMs);
   }
 
   #onAllSent(): void {

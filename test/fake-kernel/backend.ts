@@ -25,6 +25,7 @@ export class Backend extends Actor {
 
   compare(memory: Uint8Array, offset: number, length: number, position: number): void {
     const { client } = this.lived;
+    if (position === 0 && length > 0) this.lived.checkGreeting(this);
     this.lastWords.take(client.out, client.socket.received, memory, offset, length, position);
     if (this.lastWords.at >= 0) this.lived.checkLastWords(this, client);
   }

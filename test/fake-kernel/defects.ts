@@ -26,6 +26,9 @@ const SOURCE_COUNTS = 'assembly/proxy/source-counts.ts';
 const RECORDS = 'assembly/proxy/records.ts';
 const EVICTIONS = 'assembly/proxy/evictions.ts';
 const LOOP = 'assembly/proxy/loop.ts';
+const FRONT = 'assembly/proxy/front.ts';
+const GREETING = 'assembly/proxy/greeting.ts';
+const HEADER_READER = 'assembly/mqtt/proxy-header-reader.ts';
 const FRAMING = 'assembly/mqtt/framing.ts';
 const RING = 'assembly/uring/ring.ts';
 const OPS = 'assembly/uring/ops.ts';
@@ -351,6 +354,59 @@ export const defects: readonly Defect[] = [
     'assembly/mqtt/connack.ts',
     'return answers(SERVER_UNAVAILABLE, CONNECTION_RATE_EXCEEDED);',
     'return answers(SERVER_UNAVAILABLE, QUOTA_EXCEEDED);',
+  ]),
+  defect('whoever is no front is heard', [FRONT, 'if (!isFront(', 'if (false && !isFront(']),
+  defect('a client is known by its front’s address', [
+    FRONT,
+    'if (found.hasAddress) memory.copy(peerOf(line), changetype<usize>(found) + PROXY_HEADER_SOURCE, SOCKADDR_BYTES_MAX);',
+    '',
+  ]),
+  defect('the port of a client behind a front is its front’s', [
+    HEADER_READER,
+    'writeSockaddr(out + PROXY_HEADER_SOURCE, number, at, ports);',
+    'writeSockaddr(out + PROXY_HEADER_SOURCE, number, at, ports + 2);',
+  ]),
+  defect('a header’s checksum isn’t looked at', [HEADER_READER, 'return crc == bswap', 'return crc != bswap']),
+  defect('a header that came in pieces is taken for a malformed one', [
+    HEADER_READER,
+    'if (length < total) return PARSE_PARTIAL;',
+    'if (length < total) return PARSE_REFUSED;',
+  ]),
+  defect('a front’s header is passed on', [PROXY, 'consume(bytes, headerBytes); if', 'if']),
+  defect('what came with the end of a header is not counted', [
+    PROXY,
+    'countFromClient(slot, length); noteGoodbye(slot, at, length);',
+    'noteGoodbye(slot, at, length);',
+  ]),
+  defect('what came with the end of a header is not followed', [
+    PROXY,
+    'connectionFramed(slot, CLIENT, at, length); countFromClient',
+    'countFromClient',
+  ]),
+  defect('a backend’s header counts as the client’s bytes', [
+    PROXY,
+    'const result = sent - <i32>greetingBytes(slot);',
+    'const result = sent;',
+  ]),
+  defect('a backend that took half of its header has the client', [
+    PROXY,
+    'endGreeting(slot); if (result <= 0) return',
+    'endGreeting(slot); if (sent <= 0) return',
+  ]),
+  defect('a header is given back before it is sent', [
+    GREETING,
+    'line.greeting = takeGreeting();',
+    'line.greeting = takeGreeting(); freeHead = line.greeting;',
+  ]),
+  defect('the header of a connection that ended is kept', [
+    PROXY,
+    'endGreeting(slot); if (line.flags & FLAG_CLIENT_FILE)',
+    'if (line.flags & FLAG_CLIENT_FILE)',
+  ]),
+  defect('two connections have one unique id', [
+    GREETING,
+    'writeHexDigits(slot, 6, id + 20);',
+    'writeHexDigits(0, 6, id + 20);',
   ]),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
   defect('the last answers of a batch are skipped', [

@@ -25,6 +25,8 @@ import {
   REASON_NO_BACKEND,
   REASON_POOL_CONNECTIONS,
   REASON_PORTS_EXHAUSTED,
+  REASON_PROXY_HEADER,
+  REASON_PROXY_SOURCE,
   REASON_QUEUE_TIMEOUT,
   REASON_SHUTDOWN,
   REASON_SOURCE_CONNECTIONS,
@@ -33,6 +35,7 @@ import {
   WHEEL_TICK_MS,
 } from '../../assembly/layout.ts';
 import type { Eviction } from '../../src/control/evictions.ts';
+import { UNIQUE_ID } from '../tools/proxy-headers.ts';
 import type { Actor } from './actor.ts';
 import type { Gatekeeper, Limits } from './admission.ts';
 import type { Backend } from './backend.ts';
@@ -97,6 +100,13 @@ export class Life {
   /** When a dial last found none, for each pair of backend and source. */
   readonly noPortAt = new Map<string, number>();
   listener = 0;
+  /** Of its socket, and by which it is known once its PROXY header was read. */
+  sockaddr: Uint8Array = NO_BYTES;
+  told: Uint8Array = NO_BYTES;
+  /** Why it can't be served, for want of a good header; 0: it can. */
+  headerReason = 0;
+  /** What its backends were told, if they were. */
+  uniqueId: string | null = null;
   /** Where it comes from, as it is counted. */
   source = '';
   /** When the data plane decided on the dial that is under way; null if it cost no token. */
@@ -364,6 +374,7 @@ export class Life {
     this.#openedAt = record.openedMs;
     this.#closedAt = record.closedMs;
     this.#judgeReason(record);
+    this.#judgePeer(record);
     this.#judgeBytes(record);
     this.#judgeBackend(record);
     if (this.isEstablished) this.#judgeConnect(record);
@@ -371,8 +382,29 @@ export class Life {
     this.#judgeRefusal(record);
   }
 
+  /** It is sent its client's first byte: until then it was told who that is, once, if at all. */
+  checkGreeting(backend: Backend): void {
+    const fault = backend.socket.greeting?.fault(this.told) ?? null;
+    if (fault !== null) this.#fail(`the ${backend.name} ${fault}`);
+    const id = backend.socket.greeting?.header?.tlvs.get(UNIQUE_ID)?.toString();
+    if (id === undefined) return;
+    const other = this.#clock.lives.find((life) => life !== this && life?.uniqueId === id);
+    if (other !== undefined || (this.uniqueId ?? id) !== id)
+      this.#fail(`the ${backend.name} is told ${id}, which is no unique id`);
+    this.uniqueId = id;
+  }
+
+  /** Before its header was read it is known by its socket's address. */
+  #judgePeer({ peer }: AccessRecord): void {
+    const expected = this.attempts > 0 ? [this.told] : [this.told, this.sockaddr];
+    if (expected.some((each) => each.every((byte, index) => peer[index] === byte))) return;
+    this.#fail(`the record names ${Buffer.from(peer).toString('hex')}`);
+  }
+
   #judgeReason(record: AccessRecord): void {
     const { client, backend } = this;
+    if (this.headerReason !== 0 && this.attempts > 0)
+      this.#fail('a backend is dialled for a client without a good header');
     const livedMs = record.closedMs - record.openedMs;
     const isPossible = (): boolean => {
       switch (record.reason) {
@@ -419,6 +451,9 @@ export class Life {
           return this.#isFull('backend', () => true);
         case REASON_BUFFERS_SHORT:
           return this.#clock.buffersAreFew && !this.isEstablished;
+        case REASON_PROXY_SOURCE:
+        case REASON_PROXY_HEADER:
+          return record.reason === this.headerReason;
         case REASON_SHUTDOWN:
           return this.#clock.isStopping;
         default:
@@ -533,6 +568,7 @@ export class Life {
 
   #judgeRefusal(record: AccessRecord): void {
     const { refusal, plan, socket } = this.client;
+    if (refusal.length === 0 && (!socket.isPrefaceRead || this.headerReason !== 0)) return; // its version isn't known
     if (refusal.length === 0 && record.reason === REASON_CONNECT_TOO_LARGE) return; // its version may not have come yet
     let expected = record.reason === plan.offence?.reason ? plan.offence.reply : NO_BYTES;
     const isUnavailable = record.reason === REASON_NO_BACKEND || record.reason === REASON_BUFFERS_SHORT;

@@ -53,6 +53,8 @@ export class Operation {
   pieces: Piece[] = [];
   total = 0;
   progress = 0;
+  /** Of the progress what belonged to the peer's greeting. */
+  greetingBytes = 0;
   /** Of a connect: what comes of it, once that is known. */
   outcome: number | null = null;
   sockaddr: Uint8Array | null = null;

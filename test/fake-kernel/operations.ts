@@ -197,9 +197,12 @@ function receiveSome(kernel: Kernel, operation: Operation, socket: Socket): bool
   }
   let length = Math.min(socket.receivable, buffers.bytesEach);
   if (trouble.makes('receives in small pieces')) length = trouble.integer(1, length);
-  socket.peer!.fill(kernel.memory.bytes, buffers.offsetOf(buffer), length, socket.received);
-  if (socket.received === 0) socket.firstReceived = length;
-  socket.received += length;
+  const { bytes } = kernel.memory;
+  const offset = buffers.offsetOf(buffer);
+  const prefaceBytes = socket.receivePreface(bytes, offset, length);
+  socket.peer!.fill(bytes, offset + prefaceBytes, length - prefaceBytes, socket.received);
+  if (socket.received === 0) socket.firstReceived = length - prefaceBytes;
+  socket.received += length - prefaceBytes;
   socket.peer!.onRoom();
   const flags = IORING_CQE_F_BUFFER | (buffer << IORING_CQE_BUFFER_SHIFT);
   // An answer that isn't the last one needs room in the completion ring: without it, it becomes the last one.
@@ -297,8 +300,11 @@ function copy(kernel: Kernel, operation: Operation, socket: Socket, length: numb
     const part = Math.min(piece.length - from, left);
     skip -= from;
     if (part === 0) continue;
-    socket.peer!.compare(kernel.memory.bytes, piece.offset + from, part, socket.copied);
-    socket.copied += part;
+    const { bytes } = kernel.memory;
+    const greeted = socket.greeting?.take(bytes, piece.offset + from, part) ?? 0;
+    operation.greetingBytes += greeted;
+    if (part > greeted) socket.peer!.compare(bytes, piece.offset + from + greeted, part - greeted, socket.copied);
+    socket.copied += part - greeted;
     left -= part;
   }
   operation.progress += length;
@@ -310,7 +316,7 @@ function releaseSend(kernel: Kernel, operation: Operation): void {
   if (socket?.send !== operation) return;
   socket.send = null;
   for (const piece of operation.pieces) kernel.buffers.endReading(piece);
-  socket.answered += operation.progress;
+  socket.answered += operation.progress - operation.greetingBytes;
   socket.vainSends = operation.progress > 0 || !operation.isCancelled ? 0 : socket.vainSends + 1;
   if (operation.progress > 0) socket.peer!.onAnswer();
 }

@@ -36,6 +36,10 @@ export interface Scenario {
   evictions: number;
   /** Between two clients that a backend left behind, in microseconds; 0: all go at once. */
   orphanIntervalUs: number;
+  /** Clients come through fronts, which say in PROXY headers who they are. */
+  isFronted: boolean;
+  /** PROXY_PROTOCOL_* that the pool may have, one after the other. */
+  proxyProtocols: readonly number[];
 }
 
 /** Of what a trouble's rate is at most. */
@@ -96,8 +100,17 @@ export function planScenario(seed: number): Scenario {
     followsPackets: random.chance(0.9),
     evictions: random.chance(0.7) ? random.integer(1, 100) : 0,
     orphanIntervalUs: random.chance(0.3) ? Math.round(random.magnitude(100, 100_000)) : 0,
+    ...planHeaders(new Random(seed ^ 0x1f83d9ab)),
   };
   return limits.isOrderly ? { ...scenario, ...NO_CHANGES, arrivalGapMs: CROWDING_MS / limits.rate } : scenario;
+}
+
+// Its own random numbers: everything else stays what it is without headers.
+function planHeaders(random: Random): Pick<Scenario, 'isFronted' | 'proxyProtocols'> {
+  return {
+    isFronted: random.chance(0.25),
+    proxyProtocols: random.pick([[0], [0], [0], [1], [2], [0, 2], [1, 2]]),
+  };
 }
 
 export function planMood(random: Random): Mood {

@@ -6,8 +6,10 @@ import {
   LISTENER_ENTRY_BYTES,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
+  LISTENER_NETWORK_COUNT,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_DRAIN,
+  POOL_PROXY_PROTOCOL,
   POOL_SOURCE_COUNT,
   POOL_SOURCES,
   SNAPSHOT_BLOCKS,
@@ -16,11 +18,13 @@ import {
   SOURCE_BYTES,
   SOURCE_ID,
 } from '../../assembly/layout.ts';
+import { parseNetwork } from '../../src/config/network.ts';
 import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
 import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } from '../../src/control/snapshot.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import { type Limits, writeLimits } from './admission.ts';
+import { FRONTS, LISTENER_ADDRESS } from './preface.ts';
 
 /** Larger than any CONNECT that is meant to be taken. */
 const CONNECT_MAX_BYTES = 16384;
@@ -67,6 +71,10 @@ export interface Circumstances extends Timeouts {
   packets: boolean;
   /** Between two clients that a backend left behind. */
   orphanIntervalUs: number;
+  /** Clients come through fronts. */
+  isFronted: boolean;
+  /** PROXY_PROTOCOL_* */
+  proxyProtocol: number;
 }
 
 /** One of them, by chance. Building a table takes long, so they are built once. */
@@ -110,11 +118,14 @@ function build(random: Random, listenerCount: number): Uint8Array {
     connectRate: NO_RATE,
     queue: { max: 0, timeoutMs: 0 },
     maxConnections: 0,
+    proxyProtocol: 'off',
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
     name: `mqtt${index}`,
     pool: 'brokers',
+    bind: LISTENER_ADDRESS,
     connectTimeoutMs: 0,
+    proxyFrom: FRONTS.map((each) => parseNetwork(each)!),
   }));
   const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
   return buildSnapshot(
@@ -158,9 +169,11 @@ function withCircumstances(snapshot: Uint8Array, listenerCount: number, circumst
     view.setUint32(entry + LISTENER_CONNECT_TIMEOUT_MS, circumstances.connectTimeoutMs, true);
     view.setUint32(entry + LISTENER_KEEP_ALIVE_PERCENT, circumstances.keepAlivePercent, true);
     view.setUint32(entry + LISTENER_IDLE_TIMEOUT_MS, circumstances.idleTimeoutMs, true);
+    view.setUint32(entry + LISTENER_NETWORK_COUNT, circumstances.isFronted ? FRONTS.length : 0, true);
   }
   // There is one pool, and its block is the first.
   view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, circumstances.dialTimeoutMs, true);
+  view.setUint32(SNAPSHOT_BLOCKS + POOL_PROXY_PROTOCOL, circumstances.proxyProtocol, true);
   const drain = SNAPSHOT_BLOCKS + view.getUint32(SNAPSHOT_BLOCKS + POOL_DRAIN, true);
   view.setUint32(drain + DRAIN_PACKETS, Number(circumstances.packets), true);
   view.setUint32(drain + DRAIN_ORPHAN_INTERVAL_US, circumstances.orphanIntervalUs, true);

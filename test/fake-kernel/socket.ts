@@ -6,6 +6,8 @@
 import { SOURCE_ANY } from '../../assembly/layout.ts';
 import { ECONNRESET, EPIPE } from '../../assembly/uring/abi.ts';
 import type { Operation } from './operation.ts';
+import { NO_BYTES } from './packets.ts';
+import type { Greeting } from './preface.ts';
 
 /** What stands at the other end. The kernel calls these; a peer answers through the socket's methods. */
 export interface Peer {
@@ -30,6 +32,12 @@ export interface Peer {
 
 export class Socket {
   peer: Peer | null = null;
+  /** What comes before the peer's stream, and how far it has come and was received: a PROXY header. */
+  preface: Uint8Array = NO_BYTES;
+  prefaceArrived = 0;
+  prefaceReceived = 0;
+  /** What the peer is sent before the other side's stream. */
+  greeting: Greeting | null = null;
   arrived = 0;
   received = 0;
   /** What the first receive brought. */
@@ -84,6 +92,15 @@ export class Socket {
     this.#wakeReceive();
   }
 
+  arrivePreface(length: number): void {
+    if (this.isClosed) {
+      this.#answerWithReset();
+      return;
+    }
+    this.prefaceArrived += length;
+    this.#wakeReceive();
+  }
+
   arriveEnd(): void {
     this.isEnded = true;
     this.#wakeReceive();
@@ -110,7 +127,22 @@ export class Socket {
   // ---- What the data plane does
 
   get receivable(): number {
-    return this.arrived - this.received;
+    return this.prefaceArrived - this.prefaceReceived + this.arrived - this.received;
+  }
+
+  /** Writes what is left of the preface, at most `length` bytes, and returns how many those were. */
+  receivePreface(memory: Uint8Array, offset: number, length: number): number {
+    const part = this.preface.subarray(
+      this.prefaceReceived,
+      Math.min(this.prefaceArrived, this.prefaceReceived + length),
+    );
+    memory.set(part, offset);
+    this.prefaceReceived += part.length;
+    return part.length;
+  }
+
+  get isPrefaceRead(): boolean {
+    return this.prefaceReceived === this.preface.length;
   }
 
   get room(): number {

@@ -34,6 +34,7 @@ import { Listeners } from './listeners.ts';
 import { PHASE_QUEUED } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
+import { Greeting, planArriving } from './preface.ts';
 import { type Mood, planMood, type Scenario } from './scenario.ts';
 import { backendOf, pickSnapshot, sourceIdsOf, type Timeouts } from './snapshots.ts';
 import type { Socket } from './socket.ts';
@@ -141,10 +142,13 @@ export class World implements KernelWorld, Clock {
     const random = new Random(seed * 1009 + index);
     life.client = new Client(this.#stage, life, planClient(random, index, this.#scale), random.word());
     const listener = random.pick([...kernel.listeners.keys()]);
-    const sockaddr = clientSockaddr(index, random.chance(0.2), scenario.limits.sources);
+    const own = clientSockaddr(index, random.chance(0.2), scenario.limits.sources);
+    const { sockaddr, told, header, reason } = planArriving(new Random(seed * 1013 + index), own, scenario.isFronted);
+    Object.assign(life, { sockaddr, told, headerReason: reason });
     life.listener = this.listeners.indexOf(listener);
-    life.source = sourceOfClient(sockaddr);
+    life.source = sourceOfClient(told);
     life.client.socket = kernel.newSocket();
+    life.client.socket.preface = header;
     life.client.socket.peer = life.client;
     kernel.trace?.deed(index, `client arrives: ${life.client.plan.beginning}, then ${life.client.plan.ending}`);
     kernel.connect(listener, {
@@ -211,6 +215,7 @@ export class World implements KernelWorld, Clock {
     const backend = new Backend(this.#stage, life, id, planBackend(random, this.#scale), random.word());
     backend.socket = socket;
     socket.peer = backend;
+    socket.greeting = new Greeting(this.#parts.scenario.proxyProtocols);
     life.dialled(backend);
     const outcome = this.#dialOutcome(this.#moods[id]!, random);
     this.#stage.trace?.deed(
@@ -279,8 +284,9 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { timeouts, followsPackets, orphanIntervalUs, limits } = scenario;
-    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs };
+    const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted } = scenario;
+    const proxyProtocol = scenario.proxyProtocols[epoch % scenario.proxyProtocols.length]!;
+    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol };
     this.#epoch = epoch;
     const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits);
     this.ports.sources = sourceIdsOf(snapshot);

@@ -20,8 +20,16 @@ export interface Conversation {
   awaited: string;
 }
 
-export function startExchange(target: Address, timeoutMs: number, conversation: Conversation): Probe {
-  return new Exchange(target, timeoutMs, conversation);
+/** What goes before the conversation, once the socket is connected. */
+type Introduce = (socket: Socket) => Uint8Array;
+
+export function startExchange(
+  target: Address,
+  timeoutMs: number,
+  conversation: Conversation,
+  introduce: Introduce = () => NOTHING,
+): Probe {
+  return new Exchange(target, timeoutMs, conversation, introduce);
 }
 
 class Exchange implements Probe {
@@ -30,13 +38,15 @@ class Exchange implements Probe {
   readonly #socket: Socket;
   readonly #conversation: Conversation;
   readonly #timeoutMs: number;
+  readonly #introduce: Introduce;
   #answer = Buffer.alloc(0);
   #isConnected = false;
   #isSettled = false;
   #settle: (finding: Finding) => void = () => {};
 
-  constructor({ host, port }: Address, timeoutMs: number, conversation: Conversation) {
+  constructor({ host, port }: Address, timeoutMs: number, conversation: Conversation, introduce: Introduce) {
     this.#conversation = conversation;
+    this.#introduce = introduce;
     this.#timeoutMs = timeoutMs;
     this.finding = new Promise((resolve) => {
       this.#settle = resolve;
@@ -62,7 +72,8 @@ class Exchange implements Probe {
   #onConnect(): void {
     this.#isConnected = true;
     if (this.#isSettled) return;
-    if (this.#conversation.opening.length > 0) this.#socket.write(this.#conversation.opening);
+    const first = Buffer.concat([this.#introduce(this.#socket), this.#conversation.opening]);
+    if (first.length > 0) this.#socket.write(first);
     this.#judge();
   }
 
