@@ -475,7 +475,7 @@ test('no more handshakes at once than handshakes_max, and what is refused is cou
   const slow = [1, 2].map(() => connectPlain(scene.port, HOST).on('error', () => {}));
   await waitFor('two in the door', () => tidegate.status().connections === 2);
   const third = connectPlain(scene.port, HOST).on('error', () => {});
-  await once(third.resume(), 'close');
+  await new Promise((closed) => third.once('close', closed));
   assert.equal(tidegate.status().counters.tls_handshakes_max, 1);
   for (const socket of slow) socket.destroy();
   await waitFor('empty door', () => tidegate.status().connections === 0);
