@@ -19,7 +19,7 @@ import type { ProbeResult } from './control/health/prober.ts';
 import type { HealthState } from './control/health/trial.ts';
 import type { Inheritance, InheritedSocket } from './control/inherited.ts';
 import { configsOf, ListenerSet, listenerFdsOf, openConfigsOf } from './control/listener-set.ts';
-import { isShared, type ListenerGroup, strangers, workersNeeded } from './control/listeners.ts';
+import { checkHandedOver, isShared, type ListenerGroup, strangers, workersNeeded } from './control/listeners.ts';
 import { CONNECTIONS_PER_LISTENER_MIN, defaultSettings } from './control/memory-map.ts';
 import { Moves } from './control/moves/moves.ts';
 import { Operator, type OperatorState } from './control/operator.ts';
@@ -142,7 +142,8 @@ async function startWith(
   { log, events, adminServer, inheritance, configPath }: Surroundings,
 ): Promise<Tidegate> {
   const { engine } = choice;
-  const { sockets } = inheritance;
+  const { sockets, predecessor } = inheritance;
+  if (predecessor !== undefined) await checkHandedOver(file.listeners, sockets, engine);
   const workerCount = await chooseWorkerCount(file, sockets, log);
   const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * file.listeners.length;
   const capacity = findCapacity(engine, workerCount, file.connectionsMax, raiseDescriptorLimit(), connectionsMin);

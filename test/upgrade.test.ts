@@ -11,10 +11,12 @@ import type { EngineName } from '../src/engine/engine.ts';
 import { startSuccessor } from '../src/successor.ts';
 import { ask } from './tools/ask.ts';
 import { echo, startBackend } from './tools/backends.ts';
+import { startAuthority } from './tools/certificates.ts';
 import { connectClient, echoes } from './tools/client.ts';
 import { testEveryEngine } from './tools/engines.ts';
 import { exitCode, type Generations, startGenerations } from './tools/generations.ts';
 import { PATIENCE_MS } from './tools/patience.ts';
+import { connectOver } from './tools/s-client.ts';
 import { startStorm } from './tools/storm.ts';
 import { waitFor } from './tools/wait.ts';
 
@@ -238,3 +240,26 @@ test('an upgrade to another engine is refused', async (context) => {
   await service.event('upgrade_failed');
   assert.match(service.program.stderr, /^tidegate: engine uring can't take over from engine portable: restart to/m);
 });
+
+testEveryEngine(
+  'a TLS listener is handed over, and one that would change its engine is not',
+  async (engine, context) => {
+    const authority = startAuthority(context);
+    if (authority === undefined) return;
+    const tls = { ...authority.issue('localhost', { hosts: ['localhost'] }) };
+    const bind = `127.0.0.1:${await freePort()}`;
+    const plain = { name: 'plain', bind: '127.0.0.1:0' };
+    const { service, all } = await startService(context, { engine, listeners: [plain, { name: 'tls', bind, tls }] });
+    const port = Number(bind.split(':')[1]);
+    const args = ['-tls1_3', '-CAfile', authority.ca];
+    assert.equal(await connectOver(port, args), '20020000');
+    await service.upgrade();
+    for (let index = 0; index < 4; index++) assert.equal(await connectOver(port, args), '20020000');
+    if (engine === 'portable') return;
+    await service.configure(settings({ ...all, listeners: [plain, { name: 'tls', bind }] }));
+    service.ask('SIGUSR2');
+    await service.event('upgrade_failed');
+    assert.match(service.program.stderr, /listener tls gets tls, or loses it/);
+    assert.equal(await connectOver(port, args), '20020000');
+  },
+);

@@ -9,8 +9,8 @@ import { NONE } from '../../assembly/layout.ts';
 import { AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY } from '../../assembly/uring/abi.ts';
 import { type Address, canonicalAddress, formatAddress } from '../config/address.ts';
 import type { ListenerConfig } from '../config.ts';
-import { BACKLOG } from '../engine/engine.ts';
-import { bindError } from '../errors.ts';
+import { BACKLOG, carrierOf, type EngineName } from '../engine/engine.ts';
+import { bindError, TidegateError } from '../errors.ts';
 import {
   bind,
   close,
@@ -21,6 +21,7 @@ import {
   getsockopt,
   IPPROTO_IPV6,
   IPV6_V6ONLY,
+  isBlocking,
   listen,
   SO_REUSEADDR,
   SO_REUSEPORT,
@@ -86,6 +87,24 @@ export async function strangers(
 ): Promise<InheritedSocket[]> {
   const known = await Promise.all(listeners.map((listener) => socketsOf(listener, inherited)));
   return inherited.filter((socket) => !known.flat().includes(socket));
+}
+
+/**
+ * A predecessor goes on accepting from its sockets for a while, and the engines want them in different modes: a listener
+ * that goes from one engine to the other is no matter for an upgrade. Fails with a TidegateError that says what is.
+ */
+export async function checkHandedOver(
+  listeners: readonly ListenerConfig[],
+  inherited: readonly InheritedSocket[],
+  engine: EngineName,
+): Promise<void> {
+  if (engine !== 'uring') return; // all listeners are the portable engine's
+  for (const listener of listeners) {
+    const [socket] = await socketsOf(listener, inherited);
+    if (socket === undefined || isBlocking(socket.fd) === (carrierOf(engine, listener) === 'uring')) continue;
+    const message = `listener ${listener.name} gets tls, or loses it, which an upgrade can't do: reload before it`;
+    throw new TidegateError('UPGRADE', message);
+  }
 }
 
 /** Whether several workers accept from one socket, so that nothing can choose between them. */

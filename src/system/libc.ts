@@ -177,6 +177,10 @@ export function setNonBlocking(fd: number): void {
   check('fcntl', libc.fcntl(fd, F_SETFL, 'int', flags | O_NONBLOCK));
 }
 
+export function isBlocking(fd: number): boolean {
+  return (check('fcntl', libc.fcntl(fd, F_GETFL, 'int', 0)) & O_NONBLOCK) === 0;
+}
+
 export function setBlocking(fd: number): void {
   const flags = check('fcntl', libc.fcntl(fd, F_GETFL, 'int', 0));
   check('fcntl', libc.fcntl(fd, F_SETFL, 'int', flags & ~O_NONBLOCK));
