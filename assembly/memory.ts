@@ -20,6 +20,7 @@ import {
   BACKEND_FIGURES_CONNACK,
   BACKEND_LIMITS_BURST,
   BACKEND_LIMITS_BYTES,
+  BACKEND_LIMITS_CREWS,
   BACKEND_LIMITS_MAX_CONNECTIONS,
   BACKEND_LIMITS_RATE,
   COLD_BACKEND,
@@ -206,6 +207,7 @@ import {
   POOL_KEY,
   POOL_LIMITS_BURST,
   POOL_LIMITS_BYTES,
+  POOL_LIMITS_CREWS,
   POOL_LIMITS_ID,
   POOL_LIMITS_IS_LIMITED,
   POOL_LIMITS_MAX_CONNECTIONS,
@@ -487,8 +489,9 @@ export class PoolLimits {
   maxConnections: u32;
   queueMax: u32;
   queueTimeoutMs: u32;
-  _pad28: u32;
+  crews: u32;
 }
+if (offsetof<PoolLimits>('crews') != POOL_LIMITS_CREWS) ERROR('PoolLimits.crews moved');
 if (offsetof<PoolLimits>('id') != POOL_LIMITS_ID) ERROR('PoolLimits.id moved');
 if (offsetof<PoolLimits>('isLimited') != POOL_LIMITS_IS_LIMITED) ERROR('PoolLimits.isLimited moved');
 if (offsetof<PoolLimits>('rate') != POOL_LIMITS_RATE) ERROR('PoolLimits.rate moved');
@@ -503,8 +506,9 @@ export class BackendLimits {
   rate: u32;
   burst: u32;
   maxConnections: u32;
-  _pad12: u32;
+  crews: u32;
 }
+if (offsetof<BackendLimits>('crews') != BACKEND_LIMITS_CREWS) ERROR('BackendLimits.crews moved');
 if (offsetof<BackendLimits>('rate') != BACKEND_LIMITS_RATE) ERROR('BackendLimits.rate moved');
 if (offsetof<BackendLimits>('burst') != BACKEND_LIMITS_BURST) ERROR('BackendLimits.burst moved');
 if (offsetof<BackendLimits>('maxConnections') != BACKEND_LIMITS_MAX_CONNECTIONS)

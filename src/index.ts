@@ -165,7 +165,7 @@ async function startWith(
   let admin: AdminHost | undefined;
   try {
     doors.adopt(openConfigsOf(opened), doors.prepare(openConfigsOf(opened)));
-    const snapshot = buildSnapshot({ ...config, listeners: configsOf(opened) }, backends, workerCount);
+    const snapshot = buildSnapshot({ ...config, listeners: configsOf(opened) }, backends, workerCount, engine);
     reportStrangers(await strangers(config.listeners, sockets), log);
     if (config.cpuAffinity === 'steer') steer(groups, cores, log);
     accessLog = await startAccessLog({ ...config.accessLog, log });

@@ -48,6 +48,7 @@ import {
   ROOM,
   ROOM_ELSEWHERE,
   roomAt,
+  sharers,
   takeToken,
   tokenDueMs,
   workers,
@@ -98,7 +99,8 @@ function nextStep(slot: u32, line: Cold, limits: PoolLimits): u32 {
 function settle(slot: u32, line: Cold, limits: PoolLimits, step: u32): u32 {
   if (step == GOES) return VERDICT_DIAL;
   if (step == REFUSED) return VERDICT_REFUSE;
-  if (gateAt(poolGate(limits.id)).waiting >= (limits.queueMax + workers() - 1) / workers()) {
+  const share = sharers(limits.crews);
+  if (gateAt(poolGate(limits.id)).waiting >= (limits.queueMax + share - 1) / share) {
     return refuseFor(line, REASON_CONNECT_RATE);
   }
   if (admission().queued == 0) epoch = snapshot().epoch;
@@ -192,7 +194,7 @@ let fullHere: u64 = 0;
 /** Takes the best backend that may be dialled now: GOES, REFUSED, or the lane to wait in. */
 function chooseUnderLimits(slot: u32, line: Cold, limits: PoolLimits): u32 {
   const lane = poolGate(limits.id);
-  if (!hasToken(lane, limits.rate, limits.burst)) return lane;
+  if (!hasToken(lane, limits.rate, limits.burst, limits.crews)) return lane;
   const pool = poolAt(line.pool);
   let step = tryBest(slot, line, pool, limits);
   while (step == OUT_OF_PORTS) step = tryBest(slot, line, pool, limits);
@@ -269,7 +271,7 @@ function isDialable(slot: u32, backend: u32): bool {
 
 function backendHasToken(backend: u32): bool {
   const limits = backendLimitsAt(backend);
-  return hasToken(backendGate(backend), limits.rate, limits.burst);
+  return hasToken(backendGate(backend), limits.rate, limits.burst, limits.crews);
 }
 
 // ---- Those who wait --------------------------------------------------------------------------------------------------
@@ -355,7 +357,7 @@ function nextOfPool(index: u32): u32 {
   const pool = poolAt(index);
   let stuck: u64 = 0;
   let isLaneStuck = false;
-  while (gateAt(lane).waiting != 0 && hasToken(lane, limits.rate, limits.burst)) {
+  while (gateAt(lane).waiting != 0 && hasToken(lane, limits.rate, limits.burst, limits.crews)) {
     const member = oldestOwner(pool, stuck);
     const owned = member == NONE ? NONE : firstOf(backendGate(memberAt(pool, member).backend));
     const first = isLaneStuck ? NONE : firstOf(lane);
@@ -409,13 +411,14 @@ function dueOfPool(index: u32): u32 {
   const limits = poolLimitsAt(index);
   const lane = poolGate(limits.id);
   if (gateAt(lane).waiting == 0) return NONE;
-  if (!hasToken(lane, limits.rate, limits.burst)) return tokenDueMs(lane, limits.rate);
+  if (!hasToken(lane, limits.rate, limits.burst, limits.crews)) return tokenDueMs(lane, limits.rate, limits.crews);
   const pool = poolAt(index);
   let due: u32 = NONE;
   for (let member: u32 = 0; member < pool.memberCount; member++) {
     const backend = memberAt(pool, member).backend;
     if (backendHasToken(backend)) continue;
-    due = min(due, tokenDueMs(backendGate(backend), backendLimitsAt(backend).rate));
+    const limits = backendLimitsAt(backend);
+    due = min(due, tokenDueMs(backendGate(backend), limits.rate, limits.crews));
   }
   return due;
 }

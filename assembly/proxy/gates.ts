@@ -68,9 +68,14 @@ export function leaseGate(pool: u32): u32 {
   return GATES_LEASES + pool;
 }
 
-/** How many share each rate. */
+/** How many share a listener. */
 export function workers(): u32 {
   return max<u32>(admission().workers, 1);
+}
+
+/** How many share the rates and the queue of a pool. */
+export function sharers(crews: u32): u32 {
+  return workers() * max<u32>(crews, 1);
 }
 
 // ---- Connections -----------------------------------------------------------------------------------------------------
@@ -85,11 +90,11 @@ export function roomAt(index: u32, active: u32): u32 {
 // ---- Tokens ----------------------------------------------------------------------------------------------------------
 
 /** Whether the gate has a token for one more CONNECT. `rate` and `burst` are those of all workers; rate 0: no limit. */
-export function hasToken(index: u32, rate: u32, burst: u32): bool {
+export function hasToken(index: u32, rate: u32, burst: u32, crews: u32): bool {
   if (rate == 0) return true;
   const gate = gateAt(index);
-  const perMs = tokensPerMs(rate);
-  const room = <f64>max<u32>(burst / workers(), 1);
+  const perMs = tokensPerMs(rate, crews);
+  const room = <f64>max<u32>(burst / sharers(crews), 1);
   const now = header().clockMs;
   const tokens = gate.filledMs == 0 ? room : gate.tokens + (now - gate.filledMs) * perMs;
   gate.filledMs = now;
@@ -102,10 +107,10 @@ export function takeToken(index: u32, rate: u32): void {
 }
 
 /** Until the gate has a token, which it has not now. */
-export function tokenDueMs(index: u32, rate: u32): u32 {
-  return <u32>ceil((1 - gateAt(index).tokens) / tokensPerMs(rate));
+export function tokenDueMs(index: u32, rate: u32, crews: u32): u32 {
+  return <u32>ceil((1 - gateAt(index).tokens) / tokensPerMs(rate, crews));
 }
 
-function tokensPerMs(rate: u32): f64 {
-  return <f64>rate / (1000 * <f64>workers());
+function tokensPerMs(rate: u32, crews: u32): f64 {
+  return <f64>rate / (1000 * <f64>sharers(crews));
 }

@@ -68,11 +68,7 @@ class Tenant {
     this.#words = new Uint32Array(memory.buffer);
     this.#region = regionOffset(memory, HEADER_REGION_ADMISSION) / 4;
     this.#backends = regionOffset(memory, HEADER_REGION_BACKEND_COUNTERS) / 4;
-    this.setWorkers(workerCount);
-  }
-
-  setWorkers(count: number): void {
-    Atomics.store(this.#words, this.#region + ADMISSION_WORKERS / 4, count);
+    this.#words[this.#region + ADMISSION_WORKERS / 4] = workerCount;
   }
 
   /** Connections that count for the gate now. */
@@ -122,24 +118,26 @@ class Tenant {
 }
 
 export class Leases {
+  /** Of one engine. */
+  readonly #crewSize: number;
   #workerCount: number;
   readonly #tenants = new Map<Memory, Tenant>();
   /** By gate. */
   #limits: ReadonlyMap<number, number> = new Map();
 
-  constructor(workerCount: number) {
-    this.#workerCount = workerCount;
+  constructor(crewSize: number, crews = 1) {
+    this.#crewSize = crewSize;
+    this.#workerCount = crewSize * crews;
   }
 
-  /** There will be so many workers: those that live divide the rates by that number from now on. */
-  resize(workerCount: number): void {
-    this.#workerCount = workerCount;
-    for (const tenant of this.#tenants.values()) tenant.setWorkers(workerCount);
+  /** There will be one crew more. */
+  grow(): void {
+    this.#workerCount += this.#crewSize;
   }
 
   /** A worker begins on this memory: before it runs. */
   add(memory: Memory, wake: () => void): void {
-    this.#tenants.set(memory, new Tenant(memory, this.#workerCount, wake));
+    this.#tenants.set(memory, new Tenant(memory, this.#crewSize, wake));
     this.#share(this.#workerCount);
   }
 

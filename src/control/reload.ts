@@ -191,7 +191,12 @@ export class Reloader {
       if (config.cpuAffinity === 'steer') for (const { fds } of listeners.opened) steerByCore(fds[0]!, cores);
       const listed = configsOf(listeners);
       const doors = frontDoors.prepare(openConfigsOf(listeners));
-      const snapshot = buildSnapshot({ ...config, listeners: listed }, backends, supervisor.workerCount);
+      const snapshot = buildSnapshot(
+        { ...config, listeners: listed },
+        backends,
+        supervisor.workerCount,
+        balancer.engine,
+      );
       admin = await host.prepare(config.admin);
       if (!isDeepStrictEqual(config.accessLog, before.accessLog)) await accessLog.change(config.accessLog);
       const needsCrew = config.listeners.some((listener) => !supervisor.hasCrew(carrierOf(balancer.engine, listener)));

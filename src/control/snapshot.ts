@@ -9,6 +9,7 @@ import { isIP } from 'node:net';
 import {
   BACKEND_LIMITS_BURST,
   BACKEND_LIMITS_BYTES,
+  BACKEND_LIMITS_CREWS,
   BACKEND_LIMITS_MAX_CONNECTIONS,
   BACKEND_LIMITS_RATE,
   BACKENDS_MAX,
@@ -50,6 +51,7 @@ import {
   POOL_KEY,
   POOL_LIMITS_BURST,
   POOL_LIMITS_BYTES,
+  POOL_LIMITS_CREWS,
   POOL_LIMITS_ID,
   POOL_LIMITS_IS_LIMITED,
   POOL_LIMITS_MAX_CONNECTIONS,
@@ -83,6 +85,7 @@ import {
   SOURCE_SOCKADDR_BYTES,
 } from '../../assembly/layout.ts';
 import type { BackendConfig, Config, PoolConfig } from '../config.ts';
+import { carrierOf, type EngineName } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, regionOffset } from '../header.ts';
 import { sourcesOffset, tableOf } from '../pool-table.ts';
@@ -217,10 +220,16 @@ async function resolveSockaddr(
 
 /**
  * The bytes of a half; its epoch and the sockets are written when it is published. What is said of a second is shared by
- * the workers. The listeners are in the order of their indexes; one that was removed may name a pool that was too.
+ * the workers, of which each engine has `workerCount`. The listeners are in the order of their indexes; one that was removed may name a pool that was too.
  */
-export function buildSnapshot(config: SnapshotConfig, backends: readonly Backend[], workerCount = 1): Uint8Array {
-  const blocks = config.pools.map((pool) => buildPoolBlock(pool, backends, workerCount));
+export function buildSnapshot(
+  config: SnapshotConfig,
+  backends: readonly Backend[],
+  workerCount = 1,
+  engine: EngineName = 'portable',
+): Uint8Array {
+  const crews = config.pools.map((pool) => crewsOf(pool, config, engine));
+  const blocks = config.pools.map((pool, index) => buildPoolBlock(pool, backends, workerCount * crews[index]!));
   const poolIndexes = new Map(config.pools.map(({ name }, index) => [name, index]));
   const offsets: number[] = [];
   let end = SNAPSHOT_BLOCKS;
@@ -253,7 +262,9 @@ export function buildSnapshot(config: SnapshotConfig, backends: readonly Backend
     bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
   }
   writeNetworks(view, config.listeners, networksAt);
-  for (const [index, pool] of config.pools.entries()) writePoolLimits(view, index, pool, membersOf(pool, backends));
+  for (const [index, pool] of config.pools.entries()) {
+    writePoolLimits(view, index, pool, membersOf(pool, backends), crews[index]!);
+  }
   for (const [index, offset] of offsets.entries()) {
     writeWord(view, SNAPSHOT_POOLS + index * 4, offset);
     bytes.set(blocks[index]!, offset);
@@ -302,11 +313,23 @@ export function publishSnapshot(
   Atomics.store(headerWords(memory), HEADER_EPOCH / 4, epoch);
 }
 
+/** How many engines bring clients to the pool. */
+function crewsOf({ name }: PoolConfig, { listeners }: SnapshotConfig, engine: EngineName): number {
+  const carriers = listeners.filter(({ pool }) => pool === name).map((listener) => carrierOf(engine, listener));
+  return Math.max(new Set(carriers).size, 1);
+}
+
 function membersOf({ name }: PoolConfig, backends: readonly Backend[]): Backend[] {
   return backends.filter(({ pool }) => pool === name);
 }
 
-function writePoolLimits(view: DataView, index: number, pool: PoolConfig, members: readonly Backend[]): void {
+function writePoolLimits(
+  view: DataView,
+  index: number,
+  pool: PoolConfig,
+  members: readonly Backend[],
+  crews: number,
+): void {
   const limits = SNAPSHOT_POOL_LIMITS + index * POOL_LIMITS_BYTES;
   const isLimited = [pool, ...pool.backends].some((each) => each.connectRate.rate > 0 || each.maxConnections > 0);
   writeWord(view, limits + POOL_LIMITS_ID, members[0]!.poolId);
@@ -316,11 +339,13 @@ function writePoolLimits(view: DataView, index: number, pool: PoolConfig, member
   writeWord(view, limits + POOL_LIMITS_MAX_CONNECTIONS, pool.maxConnections);
   writeWord(view, limits + POOL_LIMITS_QUEUE_MAX, pool.queue.max);
   writeWord(view, limits + POOL_LIMITS_QUEUE_TIMEOUT_MS, pool.queue.timeoutMs);
+  writeWord(view, limits + POOL_LIMITS_CREWS, crews);
   for (const { id, config } of members) {
     const backend = SNAPSHOT_BACKEND_LIMITS + id * BACKEND_LIMITS_BYTES;
     writeWord(view, backend + BACKEND_LIMITS_RATE, config.connectRate.rate);
     writeWord(view, backend + BACKEND_LIMITS_BURST, config.connectRate.burst);
     writeWord(view, backend + BACKEND_LIMITS_MAX_CONNECTIONS, config.maxConnections);
+    writeWord(view, backend + BACKEND_LIMITS_CREWS, crews);
   }
 }
 

@@ -167,7 +167,7 @@ export class Supervisor {
     this.#snapshot = options.snapshot;
     this.#listenerFds = options.listenerFds;
     this.#doors = options.doors;
-    this.#leases = new Leases(options.workerCount * options.crews.length);
+    this.#leases = new Leases(options.workerCount, options.crews.length);
     this.#leases.adopt(limitsOf(options.snapshot));
     this.#leaseTimer = setInterval(() => this.#leases.look(), LEASE_POLL_MS).unref();
     for (const crew of options.crews) this.#hire(crew);
@@ -184,7 +184,7 @@ export class Supervisor {
 
   /** Adds a crew while the others serve; resolves when it does, too. Rejects with a TidegateError when it can't. */
   async grow(options: CrewOptions): Promise<void> {
-    this.#leases.resize(this.#options.workerCount * (this.#crews.length + 1));
+    this.#leases.grow();
     const added = this.#hire(options);
     this.#runs.push(...added.map((worker) => this.#keepRunning(worker)));
     while (this.#isServing && !added.every(isRunning)) {

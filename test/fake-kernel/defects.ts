@@ -93,7 +93,11 @@ export const defects: readonly Defect[] = [
     'return slot * 2 + side;',
     'return slot * 2 + (slot % 3 == 2 ? 0 : side);',
   ]),
-  defect('a record is written twice', [CONNECTION, 'writeRecord(slot);', 'writeRecord(slot); writeRecord(slot);']),
+  defect('a record is written twice', [
+    CONNECTION,
+    'writeRecord(slot, front);',
+    'writeRecord(slot, front); writeRecord(slot, front);',
+  ]),
   defect('records are written over unread ones', [RECORDS, 'if (free < untilEnd + RECORD_BYTES_MAX) return 0;', '']),
   defect('the timer of a closed connection stays', [
     PROXY,

@@ -50,6 +50,8 @@ export interface RecordFields {
   /** null: never known. */
   peer?: { host: string; port: number } | null;
   epoch?: number;
+  /** As encodeFront makes it. */
+  front?: Uint8Array;
 }
 
 export class RecordWriter {
@@ -84,13 +86,16 @@ export class RecordWriter {
   write(fields: RecordFields): boolean {
     const clientId = typeof fields.clientId === 'string' ? Buffer.from(fields.clientId) : fields.clientId;
     const kept = (clientId ?? new Uint8Array(0)).subarray(0, CLIENT_ID_KEPT_BYTES_MAX);
-    const bytes = (RECORD_CLIENT_ID + kept.length + 7) & ~7;
+    const front = fields.front ?? new Uint8Array(0);
+    const end = (RECORD_CLIENT_ID + kept.length + 7) & ~7;
+    const bytes = (end + front.length + 7) & ~7;
     const { written } = this;
     const left = this.#ringBytes - (written & (this.#ringBytes - 1));
     const padding = bytes > left ? left : 0;
     if (((written - this.read) >>> 0) + padding + bytes > this.#ringBytes) return false;
     if (padding > 0) this.view.setUint32(this.#at(written), padding | RECORD_SKIP, true);
     this.#fill(this.#at(written + padding), bytes, fields, kept, clientId?.length ?? 0);
+    this.#bytes.set(front, this.#at(written + padding) + end);
     this.publish(padding + bytes);
     return true;
   }
