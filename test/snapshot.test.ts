@@ -30,6 +30,8 @@ import {
   POOL_DRAIN,
   POOL_ENTRY_COUNT,
   POOL_KEY,
+  POOL_LIMITS_BYTES,
+  POOL_LIMITS_CREWS,
   POOL_MEMBER_COUNT,
   POOL_MEMBERS,
   POOL_METHOD,
@@ -42,6 +44,7 @@ import {
   SNAPSHOT_LISTENER_COUNT,
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOL_COUNT,
+  SNAPSHOT_POOL_LIMITS,
   SNAPSHOT_POOLS,
   SOURCE_ANY,
   SOURCE_BYTES,
@@ -90,6 +93,29 @@ test('listeners find their pools and timeouts', async () => {
   assert.equal(word(SNAPSHOT_LISTENERS + LISTENER_POOL), 1);
   assert.equal(word(SNAPSHOT_LISTENERS + LISTENER_CONNECT_TIMEOUT_MS), 3000);
   assert.equal(word(SNAPSHOT_LISTENERS + LISTENER_ENTRY_BYTES + LISTENER_POOL), 0);
+});
+
+test('a pool that plain and TLS listeners lead to is shared by two engines, where plain ones are carried by uring', async () => {
+  const listener = (port: number, more: object = {}) => ({ bind: `127.0.0.1:${port}`, ...more });
+  const tls = { cert: 'a', key: 'b' };
+  const pools = { both: { backends: ['127.0.0.1:1'] }, one: { backends: ['127.0.0.1:1'] } };
+  const listeners = [
+    listener(1, { pool: 'both' }),
+    listener(2, { pool: 'both', tls }),
+    listener(3, { pool: 'one', tls }),
+    listener(4, { pool: 'one', tls }),
+  ];
+  const config = parseConfig(JSON.stringify({ listeners, pools }), 'test.yaml');
+  const backends = await resolveBackends(config.pools, new BackendIds());
+  for (const [engine, shares] of [
+    ['uring', [2, 1]],
+    ['portable', [1, 1]],
+  ] as const) {
+    const view = new DataView(buildSnapshot(config, backends, 2, engine).buffer);
+    const crewsOf = (pool: number) =>
+      view.getUint32(SNAPSHOT_POOL_LIMITS + pool * POOL_LIMITS_BYTES + POOL_LIMITS_CREWS, true);
+    assert.deepEqual([crewsOf(0), crewsOf(1)], shares);
+  }
 });
 
 test('a pool block says how to choose, and where its members are', async () => {

@@ -482,6 +482,23 @@ test('no more handshakes at once than handshakes_max, and what is refused is cou
   (await connectTls(scene, 'device')).destroy();
 });
 
+testEveryEngine(
+  'limits count over TCP and TLS together, and can be had whole by one of them',
+  async (engine, context) => {
+    const scene = await setUp(context, {
+      engine,
+      pool: { max_connections: 12 },
+      listeners: [{ name: 'plain', bind: `${HOST}:0` }],
+    });
+    if (scene === undefined) return;
+    const secured = await Promise.all(Array.from({ length: 12 }, (_, index) => connectTls(scene, `device-${index}`)));
+    const plain = () => connectClient(scene.portOf('plain'), { clientId: 'plain' });
+    assert.equal((await plain()).connack.toString('hex'), '20020003');
+    for (const socket of secured) socket.destroy();
+    await waitFor('room', async () => (await plain()).connack.toString('hex') === '20020000');
+  },
+);
+
 test('MQTT without TLS at a TLS port is refused, and a client that leaves in the handshake is logged', async (context) => {
   const scene = await setUp(context);
   if (scene === undefined) return;
