@@ -258,6 +258,41 @@ function healthOf(text: string) {
   return poolOf(`health: ${text}\nbackends: [a:1]`).backends[0]?.health;
 }
 
+test('reads who tells of clients and who is told of them', () => {
+  const text = `listeners:
+  - { bind: 0.0.0.0:1883, proxy_protocol: { from: [10.0.0.5, 10.1.0.0/16, "2001:db8::/32"] } }
+pools:
+  a: { proxy_protocol: v2, health: mqtt, backends: [x:1, { address: y:1, health_port: 2 }] }
+`;
+  const { listeners, pools } = parseConfig(text, 'test.yaml');
+  assert.deepEqual(
+    listeners[0]!.proxyFrom.map(({ mask }) => mask.filter((byte) => byte === 255).length),
+    [16, 14, 4],
+  );
+  assert.equal(pools[0]!.proxyProtocol, 'v2');
+  // What listens on another port is told nothing.
+  assert.deepEqual(
+    pools[0]!.backends.map(({ health }) => health!.proxyProtocol),
+    ['v2', 'off'],
+  );
+});
+
+test('says what is wrong with PROXY protocol', () => {
+  const text = `listeners:
+  - { bind: 0.0.0.0:1, proxy_protocol: { from: [10.0.0.0/33] } }
+  - { bind: 0.0.0.0:2, proxy_protocol: { from: [] } }
+  - { bind: 0.0.0.0:3, proxy_protocol: v2 }
+pools:
+  a: { proxy_protocol: v3, backends: [x:1] }
+`;
+  assertFaults(text, [
+    'test.yaml:2:49: listeners[0].proxy_protocol.from[0]: expected an IP address or a network, such as 10.0.0.5, 10.0.0.0/8 or "2001:db8::/32", found "10.0.0.0/33"',
+    'test.yaml:3:48: listeners[1].proxy_protocol.from: expected a list of 1 to 256 IP addresses or networks, found a list of 0',
+    'test.yaml:4:40: listeners[2].proxy_protocol: expected a mapping with from, found "v2"',
+    'test.yaml:6:24: pools.a.proxy_protocol: expected off, v1 or v2, found "v3"',
+  ]);
+});
+
 test('reads every option of health', () => {
   assert.equal(healthOf('none'), null);
   assert.equal(healthOf('{ type: none, interval: 1s }'), null);
@@ -275,6 +310,7 @@ test('reads every option of health', () => {
       fall: 2,
       port: 7,
       initial: 'down',
+      proxyProtocol: 'off',
     },
   );
   assert.deepEqual(healthOf('{ type: http, port: 18083, path: /status, host: emqx.example.net }')?.probe, {
@@ -866,7 +902,16 @@ test('the JSON Schema asks for listeners and pools, and in them only for address
   const text = JSON.stringify(schema());
   assert.deepEqual(
     [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
-    ['["cert","key"]', '["bind"]', '["rate"]', '["address"]', '["rate"]', '["backends"]', '["listeners","pools"]'],
+    [
+      '["from"]',
+      '["cert","key"]',
+      '["bind"]',
+      '["rate"]',
+      '["address"]',
+      '["rate"]',
+      '["backends"]',
+      '["listeners","pools"]',
+    ],
   );
 });
 

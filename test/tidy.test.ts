@@ -77,18 +77,21 @@ const structs = {
   ADMISSION: 'Admission',
   GATE: 'Gate',
   PLACE: 'Place',
+  PROXY_HEADER: 'ProxyHeader',
 };
 /** What has a struct's prefix but is no field of it: where it lies, areas behind or inside it, bits, limits. */
 const fieldless = [
   /^HEADER_(OFFSET|BYTES|SETTINGS|REGIONS|LISTENER_FDS|RING_PARAMS|ENTER_ARGUMENT|TIMEOUT|WAKE_VALUE|OPTION_ON|OPTION_OFF)$/,
-  /^HEADER_(RANDOM_STATE|CONNECT|ACCEPTING|LISTENER_ACTIVE|ORPHANS_DUE_MS|KEEP_ALIVE_BOUNDS|AGE_BOUNDS)$/,
+  /^HEADER_(RANDOM_STATE|CONNECT|PROXY_HEADER|ACCEPTING|LISTENER_ACTIVE|ORPHANS_DUE_MS|KEEP_ALIVE_BOUNDS|AGE_BOUNDS)$/,
   /^COUNTERS_(REASONS|PROTOCOLS|CONNECTS|KEEP_ALIVES|KEEP_ALIVES_LAST|AGES|BYTES)$/,
-  /^SNAPSHOT_(HALF_BYTES|LISTENERS|POOLS|BLOCKS|(LISTENER|POOL|BACKEND)_LIMITS)$/,
+  /^SNAPSHOT_(HALF_BYTES|LISTENERS|LISTENER_ADDRESSES|POOLS|BLOCKS|(LISTENER|POOL|BACKEND)_LIMITS)$/,
   /^CONNECT_(FLAG_\w+|BYTES_LIMIT)$/,
   /^RECORD_(SKIP|KEPT_SHIFT)$/,
   /^SOURCE_(IDS_MAX|ANY|REST_MS|COUNT_BYTES)$/,
+  /^LISTENER_ADDRESS_BYTES$/,
   /^POOL_IDS_MAX$/,
   /^ADMISSION_BYTES$/,
+  /^PROXY_HEADER_BYTES_MAX$/,
 ];
 
 test('every offset of a shared struct is checked under its class', () => {
@@ -96,7 +99,9 @@ test('every offset of a shared struct is checked under its class', () => {
   const layout = readFileSync(join(root, 'assembly/layout.ts'), 'utf8');
   const unchecked = [...layout.matchAll(/^export const (\w+) = /gm)].flatMap(([, name = '']) => {
     const prefix =
-      /^(BACKEND_COUNTERS|SOURCE_COUNTERS|LISTENER_LIMITS|POOL_LIMITS|BACKEND_LIMITS|[A-Z]+)_/.exec(name)?.[1] ?? '';
+      /^(BACKEND_COUNTERS|SOURCE_COUNTERS|LISTENER_LIMITS|POOL_LIMITS|BACKEND_LIMITS|PROXY_HEADER|[A-Z]+)_/.exec(
+        name,
+      )?.[1] ?? '';
     if (!Object.hasOwn(structs, prefix) || fieldless.some((pattern) => pattern.test(name))) return [];
     const struct = structs[prefix as keyof typeof structs];
     const check = new RegExp(`offsetof<${struct}>\\(('\\w+')?\\) != ${name}\\)`);
