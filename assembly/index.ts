@@ -7,8 +7,10 @@ import { attachTable, cold, header } from './proxy/table';
 import { observeSnapshot } from './snapshot';
 
 export * from './core';
+export { replacedBytes, rewrittenAddress, rewrittenBytes } from './identity/rules';
 export { queueLeftMs, releaseDueMs } from './proxy/admission';
 export {
+  connectionAdmit,
   connectionAnswered,
   connectionClose,
   connectionConnected,
@@ -17,6 +19,7 @@ export {
   connectionFarewell,
   connectionFramed,
   connectionLeaveQueue,
+  connectionMayCome,
   connectionMayCut,
   connectionMoved,
   connectionNext,

@@ -9,6 +9,7 @@ import {
   HEADER_OFFSET,
   HEADER_ORPHANS_DUE_MS,
   NONE,
+  REASON_ADDRESS_DENIED,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NONE,
@@ -17,13 +18,14 @@ import {
   VERDICT_REFUSE,
 } from '../layout';
 
+import { holdsPeer } from '../identity/addresses';
 import { drainOf, memberAt } from '../memory';
 
 import { writeRefusal } from '../mqtt/connack';
 import { referringDisconnectBytes, SERVER_DISCONNECT_BYTES, writeDisconnect } from '../mqtt/disconnect';
 import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
-import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
+import { addressesAt, listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { admit, attachAdmission, leave, nextReleased, onQueueTimer } from './admission';
 import { attachClientIds, forgetClientId } from './client-id';
 import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
@@ -89,6 +91,15 @@ export function beginLife(slot: u32, listener: u32): void {
   store<u32>(active, load<u32>(active) + 1);
 }
 
+/** The client's address is known, and nothing was read from it: whether its listener lets it in. */
+export function connectionMayCome(slot: u32): bool {
+  const line = cold(slot);
+  const listener = listenerAt(line.listener);
+  if (listener.addresses == 0 || holdsPeer(addressesAt(listener), line)) return true;
+  line.reason = <u16>REASON_ADDRESS_DENIED;
+  return false;
+}
+
 /** VERDICT_* for the bytes that came so far, in one piece from the connection's first. */
 export function connectionDecide(slot: u32, bytes: usize, length: u32): u32 {
   assert(hot(slot).phase == PHASE_READING);
@@ -100,6 +111,12 @@ function follow(slot: u32, verdict: u32): u32 {
   if (verdict == VERDICT_DIAL) setPhase(slot, PHASE_DIALLING);
   else if (verdict == VERDICT_QUEUE) setPhase(slot, PHASE_QUEUED);
   return verdict;
+}
+
+/** After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+export function connectionAdmit(slot: u32): u32 {
+  assert(hot(slot).phase == PHASE_READING);
+  return follow(slot, admit(slot));
 }
 
 /** The next slot whose wait is over, NONE when there is none; connectionReleased says what is to be done with it. */

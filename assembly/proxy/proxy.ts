@@ -5,6 +5,7 @@ import {
   COLD_KEY_HASH,
   COLD_SENT_TICKS,
   COLD_TRIED,
+  CONNECT_BYTES_LIMIT,
   EVICTION_ABRUPT,
   HEADER_ACCEPTING,
   HEADER_LISTENER_FDS,
@@ -12,6 +13,7 @@ import {
   IOVECS_MAX,
   LINGER_MS,
   NONE,
+  REASON_ADDRESS_DENIED,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
@@ -24,14 +26,16 @@ import {
   REASON_CONNECT_TIMEOUT,
   REASON_NONE,
   REASON_SHUTDOWN,
-  SCRATCH_BYTES,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_QUEUE,
+  VERDICT_REFUSE,
+  VERDICT_REWRITTEN,
   WHEEL_TICK_MS,
 } from '../layout';
+import { replacedBytes, rewrittenAddress, rewrittenBytes } from '../identity/rules';
 import { Member } from '../memory';
 import { DISCONNECT, DISCONNECT_BYTES, endsLikeDisconnect, SERVER_DISCONNECT_BYTES } from '../mqtt/disconnect';
 import { publish } from '../shared';
@@ -89,10 +93,12 @@ import {
   holdsLittle,
   holdsTooMuch,
   note,
+  prepend,
   takeBuffer,
 } from './buffers';
 import {
   beginLife,
+  connectionAdmit,
   connectionAnswered,
   connectionConnected,
   connectionDecide,
@@ -100,6 +106,7 @@ import {
   connectionFarewell,
   connectionFramed,
   connectionLeaveQueue,
+  connectionMayCome,
   connectionMayCut,
   connectionNext,
   connectionOrphaned,
@@ -339,6 +346,7 @@ function onAccept(slot: u32, result: i32): void {
   beginLife(slot, listener);
   closedBelow = min(closedBelow, slot); // an accept that was cancelled too late
   hot(slot).flags |= FLAG_CLIENT_FILE;
+  if (!connectionMayCome(slot)) return closeConnection(slot, REASON_ADDRESS_DENIED);
   setTimer(slot, connectTimeoutMs(slot));
   armReceive(slot, CLIENT);
 }
@@ -593,11 +601,21 @@ function readConnect(slot: u32): void {
   let length = first.end;
   if (bytes.head != bytes.tail) {
     at = header().scratch;
-    length = gather(bytes, at, SCRATCH_BYTES);
+    length = gather(bytes, at, CONNECT_BYTES_LIMIT);
   }
   const verdict = connectionDecide(slot, at, length);
   if (verdict == VERDICT_MORE) return holdPartial(slot);
+  if (verdict == VERDICT_REWRITTEN) return putRewritten(slot);
   follow(slot, verdict);
+}
+
+// Before anything is chosen for the client: for want of a buffer it may come to nothing.
+function putRewritten(slot: u32): void {
+  const bytes = direction(slot, CLIENT);
+  consume(bytes, replacedBytes());
+  if (prepend(bytes, rewrittenAddress(), rewrittenBytes())) return follow(slot, connectionAdmit(slot));
+  cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
+  follow(slot, VERDICT_REFUSE);
 }
 
 function follow(slot: u32, verdict: u32): void {
