@@ -65,6 +65,19 @@ export interface ListenerConfig {
   /** Of all workers together; 0: no limit. */
   maxConnections: number;
   maxConnectionsPerSource: number;
+  /** Addresses, or ranges of them, that alone may come, or that may not; of an address in both the latter is heeded. */
+  allow: string[];
+  deny: string[];
+  /** null: its clients may call themselves what they like. */
+  identity: IdentityConfig | null;
+}
+
+export interface IdentityConfig {
+  /** None: any. */
+  clientId: { patterns: string[]; deny: string[]; empty: 'allow' | 'refuse' | 'assign' };
+  username: { patterns: string[]; deny: string[]; required: boolean };
+  /** Templates of what the brokers are told; null: what the client said. */
+  rewrite: { clientId: string | null; username: string | null; password: string | null };
 }
 
 export interface PoolConfig {
@@ -223,7 +236,7 @@ function build(documents: readonly SourceDocument[], faults: readonly Fault[] = 
     ...faults,
   ]);
   const config = normalise(configSchema.parse(merge(documents)));
-  refuse(documents, checkTables(documents, config.pools));
+  refuse(documents, checkTables(documents, config));
   return config;
 }
 
@@ -284,6 +297,29 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     idleTimeoutMs: listener.idle_timeout,
     maxConnections: listener.max_connections ?? 0,
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
+    allow: listener.allow ?? [],
+    deny: listener.deny ?? [],
+    identity: normaliseIdentity(listener.identity),
+  };
+}
+
+// A pattern that a client could pass by without a ClientId would be none.
+function normaliseIdentity(identity: ListenerSettings['identity']): IdentityConfig | null {
+  if (identity === undefined) return null;
+  const { client_id: clientId, username, rewrite } = identity;
+  const patterns = clientId?.pattern ?? [];
+  return {
+    clientId: {
+      patterns,
+      deny: clientId?.deny ?? [],
+      empty: clientId?.empty ?? (patterns.length === 0 ? 'allow' : 'refuse'),
+    },
+    username: { patterns: username?.pattern ?? [], deny: username?.deny ?? [], required: username?.required ?? false },
+    rewrite: {
+      clientId: rewrite?.client_id ?? null,
+      username: rewrite?.username ?? null,
+      password: rewrite?.password ?? null,
+    },
   };
 }
 

@@ -95,6 +95,9 @@ test('reads every key of the example', () => {
         idleTimeoutMs: 0,
         maxConnections: 0,
         maxConnectionsPerSource: 0,
+        allow: [],
+        deny: [],
+        identity: null,
       },
     ],
     pools: [

@@ -16,6 +16,9 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     idleTimeoutMs: 0,
     maxConnections: 0,
     maxConnectionsPerSource: 0,
+    allow: [],
+    deny: [],
+    identity: null,
   };
 };
 

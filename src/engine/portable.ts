@@ -41,6 +41,7 @@ import {
   LINGER_MS,
   MEMBER_SOCKADDR,
   NONE,
+  REASON_ADDRESS_DENIED,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
@@ -64,6 +65,7 @@ import {
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_QUEUE,
+  VERDICT_REWRITTEN,
 } from '../../assembly/layout.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import { controlWord, headerClocks, headerWords, regionOffset, startClock } from '../header.ts';
@@ -336,7 +338,8 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   client.on('end', onClientEnd);
   client.on('drain', onClientDrain);
   client.on('close', onClientClose);
-  arm(connection, engine.plane.connectTimeoutMs(slot));
+  if (engine.plane.connectionMayCome(slot) === 0) close(connection, REASON_ADDRESS_DENIED);
+  else arm(connection, engine.plane.connectTimeoutMs(slot));
 }
 
 function writePeer(engine: PortableEngine, slot: number, { remoteAddress, remotePort }: Socket): void {
@@ -362,7 +365,15 @@ function decide(connection: Connection): void {
   engine.plane.observeSnapshot();
   const verdict = engine.plane.connectionDecide(slot, engine.scratch, length);
   connection.isFollowed = engine.readWord(engine.plane.coldAddress(slot) + COLD_FRAMING) !== FRAMING_UNKNOWN;
-  obey(connection, verdict);
+  obey(connection, verdict === VERDICT_REWRITTEN ? putRewritten(connection) : verdict);
+}
+
+/** The rewritten CONNECT takes the place of the client's; what came behind that follows. */
+function putRewritten(connection: Connection): number {
+  const { plane } = connection.engine;
+  const rewritten = connection.engine.view(plane.rewrittenAddress(), plane.rewrittenBytes());
+  connection.early = Buffer.concat([rewritten, connection.early.subarray(plane.replacedBytes())]);
+  return plane.connectionAdmit(connection.slot);
 }
 
 function obey(connection: Connection, verdict: number): void {

@@ -115,6 +115,9 @@ function build(random: Random, listenerCount: number): Uint8Array {
     name: `mqtt${index}`,
     pool: 'brokers',
     connectTimeoutMs: 0,
+    allow: [],
+    deny: [],
+    identity: null,
   }));
   const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
   return buildSnapshot(
