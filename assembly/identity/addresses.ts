@@ -39,7 +39,7 @@ function isBeyond(high: u64, low: u64, bound: usize): bool {
   return high > load<u64>(bound) || (high == load<u64>(bound) && low > load<u64>(bound, 8));
 }
 
-/** Writes the client's address as inet_ntop(3) does, a mapped one as IPv4, and returns its bytes; 0 for an unknown one. */
+/** Writes the client's address as the access log does, a mapped one as IPv4, and returns its bytes; 0 for an unknown one. */
 export function writePeerText(line: Cold, out: usize): u32 {
   const family = familyOf(line);
   if (family != AF_INET && family != AF_INET6) return 0;
@@ -94,7 +94,7 @@ function groupAt(high: u64, low: u64, index: i32): u32 {
 
 function writeDecimal(value: u32, out: usize): usize {
   if (value >= 100) store<u8>(out++, <u8>(CHARACTER_ZERO + value / 100));
-  if (value >= 10) store<u8>(out++, <u8>(CHARACTER_ZERO + (value / 10) % 10));
+  if (value >= 10) store<u8>(out++, <u8>(CHARACTER_ZERO + ((value / 10) % 10)));
   store<u8>(out++, <u8>(CHARACTER_ZERO + (value % 10)));
   return out;
 }

@@ -12,6 +12,7 @@ import {
   FIELD_USERNAME,
   HEADER_OFFSET,
   HEADER_RANDOM_STATE,
+  MATCHED_BYTES_MAX,
   PARSE_COMPLETE,
   REASON_CLIENT_ID_DENIED,
   REASON_CLIENT_ID_EMPTY,
@@ -22,7 +23,6 @@ import {
   REASON_USERNAME_DENIED,
   REASON_USERNAME_REQUIRED,
   SCRATCH_REWRITTEN,
-  MATCHED_BYTES_MAX,
 } from '../layout';
 import { Cold, Connect, Identity, Text } from '../memory';
 import { parseConnect } from '../mqtt/connect';
@@ -30,14 +30,7 @@ import { AS_IT_IS, rewriteConnect } from '../mqtt/rewrite';
 import { header } from '../proxy/table';
 import { mix64, nextRandom } from '../route/hash';
 import { ADDRESS_TEXT_BYTES_MAX, hexDigit, writePeerText } from './addresses';
-import {
-  fieldLength,
-  fieldsOfAny,
-  matchesAny,
-  missingFields,
-  notesAddress,
-  setField,
-} from './text';
+import { fieldLength, fieldsOfAny, matchesAny, missingFields, notesAddress, setField } from './text';
 
 let rewritten: u32 = 0;
 let replaced: u32 = 0;

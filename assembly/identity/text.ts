@@ -87,7 +87,7 @@ export function fieldsOfAny(list: usize): u32 {
 }
 
 function textEnd(text: usize): usize {
-  return text + TEXT_BYTES + (((<usize>changetype<Text>(text).tokenCount << 1) + 3) & ~3);
+  return text + TEXT_BYTES + ((((<usize>changetype<Text>(text).tokenCount) << 1) + 3) & ~3);
 }
 
 function tokenAt(text: Text, index: u32): u32 {

@@ -3,6 +3,8 @@
 //   type 1 | remaining length | protocol, level | flags | keep alive, properties | ClientId | will | user name | password
 //            written anew                         two of them change               new       same   new         new
 //
+
+import { fieldBytes, fieldLength, templateBytes, writeTemplate } from '../identity/text';
 import {
   CONNECT_FLAG_PASSWORD,
   CONNECT_FLAG_USERNAME,
@@ -10,7 +12,6 @@ import {
   FIELD_CLIENT_ID,
   FIELD_USERNAME,
 } from '../layout';
-import { fieldBytes, fieldLength, templateBytes, writeTemplate } from '../identity/text';
 import { Connect, Text } from '../memory';
 
 /** A string or binary data tells its length in two bytes, section 1.5.4 and 1.5.6 of 5.0. */

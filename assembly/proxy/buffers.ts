@@ -122,7 +122,7 @@ function prependBuffers(bytes: Direction, from: usize, length: u32): bool {
   while (length > 0) {
     const buffer = borrowBuffer();
     if (buffer == NONE) return false;
-    const part = (length - 1) % bufferBytes + 1;
+    const part = ((length - 1) % bufferBytes) + 1;
     length -= part;
     memory.copy(bufferAddress(buffer), from + length, part);
     note(buffer).end = part;

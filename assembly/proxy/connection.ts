@@ -1,5 +1,7 @@
 // The life of a connection as both engines live it: open, decide, dial, next, close. How bytes are moved in between is
 // each engine's own (proxy.ts here, portable.ts in TypeScript).
+
+import { holdsPeer } from '../identity/addresses';
 import {
   COLD_FRAMING,
   DRAIN_BYTES,
@@ -17,8 +19,6 @@ import {
   VERDICT_QUEUE,
   VERDICT_REFUSE,
 } from '../layout';
-
-import { holdsPeer } from '../identity/addresses';
 import { drainOf, memberAt } from '../memory';
 
 import { writeRefusal } from '../mqtt/connack';

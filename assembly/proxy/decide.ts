@@ -1,5 +1,6 @@
 // First bytes to verdict: the one decision that every engine asks for.
 
+import { applyIdentity, rewrittenAddress, rewrittenBytes } from '../identity/rules';
 import {
   FRAMING_UNKNOWN,
   HEADER_CONNECT,
@@ -20,7 +21,6 @@ import {
   VERDICT_REFUSE,
   VERDICT_REWRITTEN,
 } from '../layout';
-import { applyIdentity, rewrittenAddress, rewrittenBytes } from '../identity/rules';
 import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';

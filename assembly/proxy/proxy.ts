@@ -1,6 +1,8 @@
 // The life of a connection on the rings, in the order in which it is lived: accepted, read, dialled, greeted, open,
 // closing. armX asks the kernel for something, onX receives the answer. Every answer does the same: clear the bit;
 // closing? then join; handle the error; go on.
+
+import { replacedBytes, rewrittenAddress, rewrittenBytes } from '../identity/rules';
 import {
   COLD_KEY_HASH,
   COLD_SENT_TICKS,
@@ -35,7 +37,6 @@ import {
   VERDICT_REWRITTEN,
   WHEEL_TICK_MS,
 } from '../layout';
-import { replacedBytes, rewrittenAddress, rewrittenBytes } from '../identity/rules';
 import { Member } from '../memory';
 import { DISCONNECT, DISCONNECT_BYTES, endsLikeDisconnect, SERVER_DISCONNECT_BYTES } from '../mqtt/disconnect';
 import { publish } from '../shared';

@@ -25,9 +25,9 @@ export const FIELD_NAMES = Object.keys(FIELDS)
 
 const WILDCARDS: Record<string, number> = { '*': TOKEN_ANY_RUN, '?': TOKEN_ANY_CHARACTER };
 
-// The parts that mean more than themselves, and any other character. In both, `$${` stands for `${`.
-const PATTERN_PART = /\$\$\{|\$\{([^}]*)\}?|\\(.?)|[*?]|./gsu;
-const TEMPLATE_PART = /\$\$\{|\$\{([^}]*)\}?|./gsu;
+// The parts that mean more than themselves, and any other character. In both, `$$` before a brace stands for `$`.
+const PATTERN_PART = /\$\$(?=\$*\{)|\$\{([^}]*)\}?|\\(.?)|[*?]|./gsu;
+const TEMPLATE_PART = /\$\$(?=\$*\{)|\$\{([^}]*)\}?|./gsu;
 
 /** A glob: `*` any characters, `?` one, `\` before either takes it literally. Throws a RangeError that says what is wrong. */
 export function patternTokens(pattern: string): number[] {
@@ -78,7 +78,7 @@ function escapedText(text: string, escaped: string): string {
 }
 
 function literalBytes(text: string): number[] {
-  return bytesOf(text === '$${' ? '${' : text);
+  return bytesOf(text === '$$' ? '$' : text);
 }
 
 /** MQTT's strings hold no U+0000 [MQTT-1.5.4-2], and no halves of surrogate pairs [MQTT-1.5.4-1]. */
