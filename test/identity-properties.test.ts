@@ -31,7 +31,7 @@ const properties = fc.record(
     sessionExpiryInterval: fc.nat(0xffffffff),
     receiveMaximum: fc.integer({ min: 1, max: 0xffff }),
     requestProblemInformation: fc.boolean(),
-    userProperties: fc.constant({ name: ['one', 'two'] }),
+    userProperties: fc.constant({ name: ['one', 'two'] as string[] }),
     authenticationMethod: text,
   },
   { requiredKeys: [] },

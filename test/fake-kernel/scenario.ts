@@ -3,6 +3,7 @@
 import type { MemorySettings } from '../../src/control/memory-map.ts';
 import { Random } from '../tools/random.ts';
 import { type Limits, planLimits } from './admission.ts';
+import { planRules, type Rules } from './rules.ts';
 import type { Timeouts } from './snapshots.ts';
 import { type Rates, troubles } from './trouble.ts';
 
@@ -36,6 +37,8 @@ export interface Scenario {
   evictions: number;
   /** Between two clients that a backend left behind, in microseconds; 0: all go at once. */
   orphanIntervalUs: number;
+  /** Of every listener. */
+  rules: Rules;
 }
 
 /** Of what a trouble's rate is at most. */
@@ -96,6 +99,7 @@ export function planScenario(seed: number): Scenario {
     followsPackets: random.chance(0.9),
     evictions: random.chance(0.7) ? random.integer(1, 100) : 0,
     orphanIntervalUs: random.chance(0.3) ? Math.round(random.magnitude(100, 100_000)) : 0,
+    rules: planRules(new Random(seed ^ 0x1f83d9ab)),
   };
   return limits.isOrderly ? { ...scenario, ...NO_CHANGES, arrivalGapMs: CROWDING_MS / limits.rate } : scenario;
 }

@@ -21,6 +21,7 @@ import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } fr
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import { type Limits, writeLimits } from './admission.ts';
+import type { Rules } from './rules.ts';
 
 /** Larger than any CONNECT that is meant to be taken. */
 const CONNECT_MAX_BYTES = 16384;
@@ -75,19 +76,20 @@ export function pickSnapshot(
   listenerCount: number,
   circumstances: Circumstances,
   limits: Limits,
+  rules: Rules,
 ): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
-  const key = `${variant} ${listenerCount}`;
+  const key = `${variant} ${listenerCount} ${JSON.stringify(rules)}`;
   let snapshot = built.get(key);
   if (!snapshot) {
-    snapshot = build(new Random(variant), listenerCount);
+    snapshot = build(new Random(variant), listenerCount, rules);
     built.set(key, snapshot);
   }
   writeLimits(snapshot, listenerCount, limits);
   return withCircumstances(snapshot, listenerCount, circumstances);
 }
 
-function build(random: Random, listenerCount: number): Uint8Array {
+function build(random: Random, listenerCount: number, { deny, identity }: Rules): Uint8Array {
   // Some that go and come back: an address keeps its id.
   const addresses = random.chance(0.6) ? sourceHosts.slice(random.integer(0, 1), random.integer(2, 3)) : [];
   const hosts = addresses.length > 0 ? ipv4Hosts : [...ipv4Hosts, 'fd00::5'];
@@ -116,8 +118,8 @@ function build(random: Random, listenerCount: number): Uint8Array {
     pool: 'brokers',
     connectTimeoutMs: 0,
     allow: [],
-    deny: [],
-    identity: null,
+    deny,
+    identity,
   }));
   const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
   return buildSnapshot(
