@@ -14,8 +14,8 @@ const DENIED_IDS = 'device-*3-*';
 const LOOKED_AT_BYTES_MAX = 1024;
 
 export function planRules(random: Random): Rules {
-  const deny = random.chance(0.2) ? ['fd01::/16'] : [];
-  if (random.chance(0.5)) return { deny, identity: null };
+  const deny = random.chance(0.1) ? ['fd01::/16'] : [];
+  if (random.chance(0.65)) return { deny, identity: null };
   return {
     deny,
     identity: {
