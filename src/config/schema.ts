@@ -495,7 +495,9 @@ const identity = mapping(
           ),
       },
       'a mapping with pattern, deny and empty',
-    ).optional(),
+    )
+      .optional()
+      .describe('What its clients may be called.'),
     username: mapping(
       {
         pattern: patterns.describe('The same for user names. One that is missing is an empty one. Default: anything.'),
@@ -506,7 +508,9 @@ const identity = mapping(
           .describe('A client without user name is refused.'),
       },
       'a mapping with pattern, deny and required',
-    ).optional(),
+    )
+      .optional()
+      .describe('What its user name may be.'),
     rewrite: mapping(
       {
         client_id: template().describe(
@@ -516,7 +520,9 @@ const identity = mapping(
         password: template().describe('The same for the password. Passwords of clients are no field.'),
       },
       'a mapping with client_id, username and password',
-    ).optional(),
+    )
+      .optional()
+      .describe('What the brokers are told instead, in the CONNECT of each client.'),
   },
   'a mapping with client_id, username and rewrite',
 );
