@@ -923,7 +923,7 @@ test('says what is wrong with a rule, and never shows a password', () => {
     ['identity: { client_id: { empty: maybe } }', /empty: expected allow, refuse or assign/],
     ['identity: { rewrite: { client_id: "" } }', /client_id: expected a text/],
     ['identity: { rewrite: { password: "${sesame" } }', /password: expected one of/],
-    ['identity: { prefix: x }', /known: client_id, username, rewrite/],
+    ['identity: { prefix: x }', /unknown key; known here are client_id, username, rewrite/],
   ];
   for (const [rules, expected] of faults) {
     const told = faultsOf(withListener(rules)).join();

@@ -472,11 +472,7 @@ const pool = mapping(
   'a mapping with backends',
 );
 
-const patterns = z
-  .union([pattern().transform((one) => [one]), patternList(pattern())], {
-    error: 'expected a pattern such as meter-*, or a list of them',
-  })
-  .optional();
+const patterns = z.union([pattern().transform((one) => [one]), patternList(pattern())]).optional();
 
 const denied = patternList(pattern(refuseFields)).optional();
 
