@@ -7,8 +7,10 @@ import { attachTable, cold, header } from './proxy/table';
 import { observeSnapshot } from './snapshot';
 
 export * from './core';
+export { replacedBytes, rewrittenAddress, rewrittenBytes } from './identity/rules';
 export { queueLeftMs, releaseDueMs } from './proxy/admission';
 export {
+  connectionAdmit,
   connectionAnswered,
   connectionArrived,
   connectionClose,

@@ -133,9 +133,16 @@ export const SOURCE_IDS_MAX = 128;
 export const SOURCE_ANY = 0;
 export const SNAPSHOT_HALF_BYTES = 16 << 20;
 export const SOCKADDR_BYTES_MAX = 28;
-export const SCRATCH_BYTES = 1 << 20;
 /** connect_max_bytes can't be more: partial CONNECT packets are gathered in the scratch region. */
-export const CONNECT_BYTES_LIMIT = SCRATCH_BYTES / 2;
+export const CONNECT_BYTES_LIMIT = 1 << 19;
+// The scratch region: first bytes, gathered | a rewritten CONNECT | what is noted while a client's identity is looked at |
+// a Front block
+export const SCRATCH_REWRITTEN = CONNECT_BYTES_LIMIT;
+export const SCRATCH_IDENTITY = SCRATCH_REWRITTEN + CONNECT_BYTES_LIMIT;
+export const SCRATCH_IDENTITY_BYTES = 16384;
+export const SCRATCH_FRONT = SCRATCH_IDENTITY + SCRATCH_IDENTITY_BYTES;
+export const SCRATCH_FRONT_BYTES = 1024;
+export const SCRATCH_BYTES = SCRATCH_FRONT + SCRATCH_FRONT_BYTES;
 /** How long a client is listened to after its refusal, so that a reset doesn't overtake the CONNACK. */
 export const LINGER_MS = 500;
 /** Without a byte for so long, a side that stopped reading, or that was told of the other's end, is given up. */
@@ -175,7 +182,7 @@ export const COUNTERS_ACCEPT_ERRORS = 88;
 export const COUNTERS_TLS_HANDSHAKES = 96; // that succeeded
 export const COUNTERS_TLS_RESUMED = 104; // of these, with a session of before
 export const COUNTERS_REASONS = 128; // one for each REASON_*
-export const REASONS_MAX = 64;
+export const REASONS_MAX = 128;
 export const COUNTERS_PROTOCOLS = COUNTERS_REASONS + REASONS_MAX * 8; // connections that ended, PROTOCOLS_MAX of them
 /** An MQTT version's place is its protocol level: 3, 4 or 5. */
 export const PROTOCOLS_MAX = 8;
@@ -231,8 +238,8 @@ export const HEALTH_SHARE_FULL = 1 << 16;
 
 // ---- Snapshot --------------------------------------------------------------------------------------------------------
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks,
-//   16-byte aligned | networks
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, Addresses
+//   and Identities of the listeners that have them, 16-byte aligned | networks
 //
 //   limits: ListenerLimits x LISTENERS_MAX | PoolLimits x POOLS_MAX | BackendLimits x BACKENDS_MAX, by backend id
 //   addresses: what each listener is bound to, a sockaddr x LISTENERS_MAX
@@ -246,7 +253,7 @@ export const SNAPSHOT_LISTENER_COUNT = 4;
 export const SNAPSHOT_POOL_COUNT = 8;
 export const SNAPSHOT_CONNECT_MAX_BYTES = 12;
 export const SNAPSHOT_LISTENERS = 64;
-export const LISTENER_ENTRY_BYTES = 32;
+export const LISTENER_ENTRY_BYTES = 40;
 export const LISTENER_POOL = 0; // index in the list of pools; NONE: it was removed, and its pool with it
 export const LISTENER_CONNECT_TIMEOUT_MS = 4; // from accept to a complete CONNECT
 export const LISTENER_KEEP_ALIVE_PERCENT = 8; // of the Keep Alive, after which a silent client is closed; 0 never
@@ -254,6 +261,8 @@ export const LISTENER_IDLE_TIMEOUT_MS = 12; // the same for a client with Keep A
 export const LISTENER_NETWORKS = 16; // offset in the half of the networks whose connections begin with a PROXY header
 export const LISTENER_NETWORK_COUNT = 20; // 0: connections begin with CONNECT, wherever they come from
 export const LISTENER_FD = 28; // the worker's own listening socket, written when the snapshot is published; NONE: it was removed
+export const LISTENER_IDENTITY = 32; // offset in the half of its Identity; 0: it asks for none
+export const LISTENER_ADDRESSES = 36; // offset in the half of its Addresses; 0: everybody may come
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
 // Limits are those of all workers together, 0 for none: each worker keeps to its part.
 export const SNAPSHOT_LISTENER_LIMITS = SNAPSHOT_POOLS + POOLS_MAX * 4;
@@ -331,6 +340,55 @@ export const POINT_BYTES = 8;
 export const POINTS_PER_WEIGHT = 160; // nginx's number
 /** The weights of a ketama pool can't add up to more than POINTS_MAX / POINTS_PER_WEIGHT: half a snapshot. */
 export const POINTS_MAX = 1 << 20;
+
+// Addresses are those that may come: AddressRange x rangeCount, ascending, none touching the next. An IPv4 address is
+// looked up as the IPv6 one that it is mapped to, which is no other's.
+//
+//   rangeCount u32, padded to ADDRESSES_BYTES | AddressRange: first and last, each as two u64, the higher one first
+//
+export const ADDRESSES_BYTES = 16;
+export const ADDRESSES_RANGE_COUNT = 0;
+export const ADDRESS_RANGE_BYTES = 32;
+export const ADDRESS_RANGE_LAST = 16;
+/** In each of a listener's two lists. */
+export const ADDRESS_RULES_MAX = 4096;
+
+// What a listener asks of its clients' names, and what it makes of them. Offsets count from the Identity's own start, 0
+// for what isn't there.
+//
+//   Identity 48 B | TextList: count u32, Text x count | Text: Text 8 B, tokens u16 x tokenCount, padded to 4 bytes
+//
+// A Text is a pattern or a template: its tokens are bytes below TOKEN_ANY_CHARACTER, then wildcards, then fields.
+export const IDENTITY_BYTES = 48;
+export const IDENTITY_CLIENT_ID_PATTERNS = 0; // TextList, one of which the ClientId must match
+export const IDENTITY_CLIENT_ID_DENIED = 4; // TextList, none of which it may match
+export const IDENTITY_USERNAME_PATTERNS = 8;
+export const IDENTITY_USERNAME_DENIED = 12;
+export const IDENTITY_CLIENT_ID = 16; // Text, template of what the broker is told instead
+export const IDENTITY_USERNAME = 20;
+export const IDENTITY_PASSWORD = 24;
+export const IDENTITY_EMPTY = 28; // EMPTY_*: what becomes of a client without ClientId
+export const IDENTITY_USERNAME_REQUIRED = 32; // 1: nobody without one
+export const EMPTY_ALLOW = 0; // the broker names it
+export const EMPTY_REFUSE = 1;
+export const EMPTY_ASSIGN = 2; // it is named here, unless it speaks MQTT 5.0, whose brokers tell a client its name
+export const TEXT_BYTES = 8;
+export const TEXT_TOKEN_COUNT = 0;
+export const TEXT_FIELDS = 4; // a bit for each FIELD_* that it names
+export const TOKEN_ANY_CHARACTER = 256; // one character
+export const TOKEN_ANY_RUN = 257; // any number of them
+export const TOKEN_FIELDS = 512; // and the FIELD_*
+export const FIELD_CLIENT_ID = 0;
+export const FIELD_USERNAME = 1;
+export const FIELD_REMOTE_ADDR = 2;
+export const FIELDS_MAX = 3;
+/** A longer ClientId or user name matches no pattern, and is refused where any are to be matched: no match takes long. */
+export const MATCHED_BYTES_MAX = 1024;
+/** Patterns in one list, the bytes of one, and how many fields it names. */
+export const PATTERNS_MAX = 64;
+export const PATTERN_BYTES_MAX = 256;
+export const PATTERN_FIELDS_MAX = 4;
+export const TEMPLATE_BYTES_MAX = 1024;
 
 // What the build of a table answers.
 export const TABLE_BUILT = 0;
@@ -483,6 +541,15 @@ export const REASON_SOURCE_CONNECTIONS = 60; // max_connections_per_source of th
 export const REASON_POOL_CONNECTIONS = 61; // max_connections of the pool
 export const REASON_WEBSOCKET = 63; // its request was refused
 export const REASON_BACKEND_CONNECTIONS = 62; // no backend is left but those that have their max_connections
+// a listener's rules
+export const REASON_ADDRESS_DENIED = 64; // it comes from where nobody may
+export const REASON_CLIENT_ID_EMPTY = 65;
+export const REASON_CLIENT_ID_DENIED = 66;
+export const REASON_USERNAME_REQUIRED = 67;
+export const REASON_USERNAME_DENIED = 68;
+export const REASON_IDENTITY_MISMATCH = 69; // what it calls itself isn't what its other fields say
+export const REASON_REWRITE_FIELD_MISSING = 70; // its CONNECT lacks what the rewritten one is made of
+export const REASON_REWRITE_TOO_LARGE = 71; // longer than connect_max_bytes, or a field longer than MQTT can say
 
 /** Longest refusal: a v5 CONNACK with no properties. */
 export const REFUSAL_BYTES_MAX = 5;
@@ -493,6 +560,7 @@ export const VERDICT_DIAL = 1; // a backend was chosen
 export const VERDICT_REFUSE = 2; // Cold.reason says why
 export const VERDICT_QUEUE = 3; // it waits until it may be dialled
 export const VERDICT_HEADER = 4; // of a new client: a PROXY header comes before its CONNECT
+export const VERDICT_REWRITTEN = 5; // another CONNECT takes the place of the client's, then connectionAdmit says more
 
 // ---- Connections: one hot and one cold line each -------------------------------------------------------------------------
 export const HOT_BYTES = 64;
@@ -621,8 +689,6 @@ export const FRONT_TLS_CIPHER = 3;
 export const FRONT_TLS_ERROR = 4; // why there was no handshake
 export const FRONT_TEXTS = FRONT_TEXTS_MAX * 2;
 export const FRONT_BYTES_MAX = FRONT_TEXTS + 512;
-/** Where in the scratch region the engine puts it: behind the client's first bytes. */
-export const SCRATCH_FRONT = CONNECT_BYTES_LIMIT;
 
 // ---- Access record: written by a worker, read by the log thread --------------------------------------------------------
 // Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose

@@ -168,10 +168,22 @@ import {
   HEADER_WALL_MS,
   HEADER_WORKER_INDEX,
   HISTOGRAM_BOUNDS,
+  IDENTITY_BYTES,
+  IDENTITY_CLIENT_ID,
+  IDENTITY_CLIENT_ID_DENIED,
+  IDENTITY_CLIENT_ID_PATTERNS,
+  IDENTITY_EMPTY,
+  IDENTITY_PASSWORD,
+  IDENTITY_USERNAME,
+  IDENTITY_USERNAME_DENIED,
+  IDENTITY_USERNAME_PATTERNS,
+  IDENTITY_USERNAME_REQUIRED,
   LATENCIES_BYTES,
+  LISTENER_ADDRESSES,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_FD,
+  LISTENER_IDENTITY,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_LIMITS_BYTES,
@@ -258,6 +270,9 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
   SOURCES_MAX,
+  TEXT_BYTES,
+  TEXT_FIELDS,
+  TEXT_TOKEN_COUNT,
 } from './layout';
 import { GETEVENTS_BYTES, PARAMS_BYTES } from './uring/abi';
 
@@ -456,7 +471,11 @@ export class ListenerEntry {
   _pad24: u32;
   /** Written last, when the snapshot is published: each worker has a socket of its own. */
   fd: u32;
+  identity: u32;
+  addresses: u32;
 }
+if (offsetof<ListenerEntry>('identity') != LISTENER_IDENTITY) ERROR('ListenerEntry.identity moved');
+if (offsetof<ListenerEntry>('addresses') != LISTENER_ADDRESSES) ERROR('ListenerEntry.addresses moved');
 if (offsetof<ListenerEntry>('fd') != LISTENER_FD) ERROR('ListenerEntry.fd moved');
 if (offsetof<ListenerEntry>('networks') != LISTENER_NETWORKS) ERROR('ListenerEntry.networks moved');
 if (offsetof<ListenerEntry>('networkCount') != LISTENER_NETWORK_COUNT) ERROR('ListenerEntry.networkCount moved');
@@ -467,6 +486,42 @@ if (offsetof<ListenerEntry>('keepAlivePercent') != LISTENER_KEEP_ALIVE_PERCENT)
   ERROR('ListenerEntry.keepAlivePercent moved');
 if (offsetof<ListenerEntry>('connectTimeoutMs') != LISTENER_CONNECT_TIMEOUT_MS)
   ERROR('ListenerEntry.connectTimeoutMs moved');
+
+/** What a listener asks of its clients' names. Offsets are from its own start. */
+@unmanaged
+export class Identity {
+  clientIdPatterns: u32;
+  clientIdDenied: u32;
+  usernamePatterns: u32;
+  usernameDenied: u32;
+  clientId: u32;
+  username: u32;
+  password: u32;
+  empty: u32;
+  usernameRequired: u32;
+  _pad36: u32;
+  _pad40: u64;
+}
+if (offsetof<Identity>('clientIdPatterns') != IDENTITY_CLIENT_ID_PATTERNS) ERROR('Identity.clientIdPatterns moved');
+if (offsetof<Identity>('clientIdDenied') != IDENTITY_CLIENT_ID_DENIED) ERROR('Identity.clientIdDenied moved');
+if (offsetof<Identity>('usernamePatterns') != IDENTITY_USERNAME_PATTERNS) ERROR('Identity.usernamePatterns moved');
+if (offsetof<Identity>('usernameDenied') != IDENTITY_USERNAME_DENIED) ERROR('Identity.usernameDenied moved');
+if (offsetof<Identity>('clientId') != IDENTITY_CLIENT_ID) ERROR('Identity.clientId moved');
+if (offsetof<Identity>('username') != IDENTITY_USERNAME) ERROR('Identity.username moved');
+if (offsetof<Identity>('password') != IDENTITY_PASSWORD) ERROR('Identity.password moved');
+if (offsetof<Identity>('empty') != IDENTITY_EMPTY) ERROR('Identity.empty moved');
+if (offsetof<Identity>('usernameRequired') != IDENTITY_USERNAME_REQUIRED) ERROR('Identity.usernameRequired moved');
+if (offsetof<Identity>() != IDENTITY_BYTES) ERROR('Identity changed its size');
+
+/** A pattern or a template; its tokens follow. */
+@unmanaged
+export class Text {
+  tokenCount: u32;
+  fields: u32;
+}
+if (offsetof<Text>('tokenCount') != TEXT_TOKEN_COUNT) ERROR('Text.tokenCount moved');
+if (offsetof<Text>('fields') != TEXT_FIELDS) ERROR('Text.fields moved');
+if (offsetof<Text>() != TEXT_BYTES) ERROR('Text changed its size');
 
 /** What a listener may have, in all workers together. */
 @unmanaged

@@ -24,6 +24,7 @@ import {
   Admission,
   BackendLimits,
   Header,
+  Identity,
   ListenerEntry,
   ListenerLimits,
   Pool,
@@ -75,6 +76,16 @@ export function isFront(listener: ListenerEntry, sockaddr: usize): bool {
 export function poolAt(index: u32): Pool {
   assert(index < snapshot().poolCount);
   return changetype<Pool>(half + load<u32>(half + SNAPSHOT_POOLS + <usize>index * 4));
+}
+
+/** Of a listener that has one. */
+export function identityAt(listener: ListenerEntry): Identity {
+  return changetype<Identity>(half + listener.identity);
+}
+
+/** Of a listener that lets only some come. */
+export function addressesAt(listener: ListenerEntry): usize {
+  return half + listener.addresses;
 }
 
 export function listenerLimitsAt(listener: u32): ListenerLimits {

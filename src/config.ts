@@ -74,6 +74,19 @@ export interface ListenerConfig {
   webSocket: WebSocketConfig | null;
   /** Where the fronts are that say in a PROXY header who a client is; none: clients come by themselves. */
   proxyFrom: Network[];
+  /** Addresses, or ranges of them, that alone may come, or that may not; of an address in both the latter is heeded. */
+  allow: string[];
+  deny: string[];
+  /** null: its clients may call themselves what they like. */
+  identity: IdentityConfig | null;
+}
+
+export interface IdentityConfig {
+  /** None: any. */
+  clientId: { patterns: string[]; deny: string[]; empty: 'allow' | 'refuse' | 'assign' };
+  username: { patterns: string[]; deny: string[]; required: boolean };
+  /** Templates of what the brokers are told; null: what the client said. */
+  rewrite: { clientId: string | null; username: string | null; password: string | null };
 }
 
 /** PROXY protocol, and its version. */
@@ -239,7 +252,7 @@ function build(documents: readonly SourceDocument[], faults: readonly Fault[] = 
     ...faults,
   ]);
   const config = normalise(configSchema.parse(merge(documents)));
-  refuse(documents, checkTables(documents, config.pools));
+  refuse(documents, checkTables(documents, config));
   return config;
 }
 
@@ -303,6 +316,29 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
     proxyFrom: (listener.proxy_protocol?.from ?? []).map(networkOf),
+    allow: listener.allow ?? [],
+    deny: listener.deny ?? [],
+    identity: normaliseIdentity(listener.identity),
+  };
+}
+
+// A pattern that a client could pass by without a ClientId would be none.
+function normaliseIdentity(identity: ListenerSettings['identity']): IdentityConfig | null {
+  if (identity === undefined) return null;
+  const { client_id: clientId, username, rewrite } = identity;
+  const patterns = clientId?.pattern ?? [];
+  return {
+    clientId: {
+      patterns,
+      deny: clientId?.deny ?? [],
+      empty: clientId?.empty ?? (patterns.length === 0 ? 'allow' : 'refuse'),
+    },
+    username: { patterns: username?.pattern ?? [], deny: username?.deny ?? [], required: username?.required ?? false },
+    rewrite: {
+      clientId: rewrite?.client_id ?? null,
+      username: rewrite?.username ?? null,
+      password: rewrite?.password ?? null,
+    },
   };
 }
 

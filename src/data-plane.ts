@@ -15,6 +15,12 @@ export interface DataPlane {
   connectionHeader(slot: number, bytes: number, length: number): number;
   /** VERDICT_*. `bytes` holds all that the client sent so far behind the header, `front` its Front block, if there is one. */
   connectionDecide(slot: number, bytes: number, length: number, front?: number): number;
+  /** After VERDICT_REWRITTEN, when that CONNECT is in its place: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+  connectionAdmit(slot: number): number;
+  /** Where the CONNECT lies, how long it is, and how long is the one whose place it takes; until the next decision. */
+  rewrittenAddress(): number;
+  rewrittenBytes(): number;
+  replacedBytes(): number;
   /** After a dial that failed: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
   connectionNext(slot: number): number;
   /** After a dial that found no port left at its source: the same. */
@@ -119,6 +125,7 @@ export function loadDataPlane(
     connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
     connectionHeader: (slot, bytes, length) => plane.connectionHeader(slot, bytes, length) >>> 0,
     connectionOrphaned: (slot) => plane.connectionOrphaned(slot) >>> 0,
+    rewrittenAddress: () => plane.rewrittenAddress() >>> 0,
     takeEviction: () => plane.takeEviction() >>> 0,
     evictionAddress: (slot) => plane.evictionAddress(slot) >>> 0,
     coldAddress: (slot) => plane.coldAddress(slot) >>> 0,

@@ -1,5 +1,6 @@
 // Why connections end, as logs, metrics and the admin API name it. The names are stable: people alert by them.
 import {
+  REASON_ADDRESS_DENIED,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_CONNECTIONS,
   REASON_BACKEND_DOWN,
@@ -8,6 +9,8 @@ import {
   REASON_BUFFERS_SHORT,
   REASON_CLIENT_CERTIFICATE,
   REASON_CLIENT_CLOSED,
+  REASON_CLIENT_ID_DENIED,
+  REASON_CLIENT_ID_EMPTY,
   REASON_CLIENT_ID_REQUIRED,
   REASON_CLIENT_LEFT_EARLY,
   REASON_CLIENT_LEFT_QUEUE,
@@ -22,6 +25,7 @@ import {
   REASON_FIELD_TOO_LONG,
   REASON_FIXED_HEADER_FLAGS,
   REASON_HTTP_REQUEST,
+  REASON_IDENTITY_MISMATCH,
   REASON_IDLE_TIMEOUT,
   REASON_INTERNAL,
   REASON_KEEP_ALIVE_TIMEOUT,
@@ -46,6 +50,8 @@ import {
   REASON_REBALANCED,
   REASON_REMAINING_LENGTH,
   REASON_RESERVED_FLAG,
+  REASON_REWRITE_FIELD_MISSING,
+  REASON_REWRITE_TOO_LARGE,
   REASON_SHUTDOWN,
   REASON_SOURCE_CONNECTIONS,
   REASON_TLS_HANDSHAKE,
@@ -53,6 +59,8 @@ import {
   REASON_TLS_HELLO,
   REASON_TLS_TIMEOUT,
   REASON_TRAILING_BYTES,
+  REASON_USERNAME_DENIED,
+  REASON_USERNAME_REQUIRED,
   REASON_UTF8,
   REASON_WEBSOCKET,
   REASON_WILL_FLAGS,
@@ -69,6 +77,7 @@ export interface Reason {
 }
 
 const client = (name: string): Reason => ({ name, status: 400, side: 'client' });
+const denied = (name: string): Reason => ({ name, status: 403, side: 'client' });
 const notAdmitted = (name: string): Reason => ({ name, status: 503, side: 'internal' });
 const ended = (name: string, side: Reason['side']): Reason => ({ name, status: 200, side });
 
@@ -131,6 +140,14 @@ const byNumber: Record<number, Reason> = {
   [REASON_SOURCE_CONNECTIONS]: notAdmitted('source_connections'),
   [REASON_POOL_CONNECTIONS]: notAdmitted('pool_connections'),
   [REASON_BACKEND_CONNECTIONS]: notAdmitted('backend_connections'),
+  [REASON_ADDRESS_DENIED]: denied('address_denied'),
+  [REASON_CLIENT_ID_EMPTY]: denied('client_id_empty'),
+  [REASON_CLIENT_ID_DENIED]: denied('client_id_denied'),
+  [REASON_USERNAME_REQUIRED]: denied('username_required'),
+  [REASON_USERNAME_DENIED]: denied('username_denied'),
+  [REASON_IDENTITY_MISMATCH]: denied('identity_mismatch'),
+  [REASON_REWRITE_FIELD_MISSING]: denied('rewrite_field_missing'),
+  [REASON_REWRITE_TOO_LARGE]: client('rewrite_too_large'),
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */

@@ -98,6 +98,9 @@ test('reads every key of the example', () => {
         tls: null,
         webSocket: null,
         proxyFrom: [],
+        allow: [],
+        deny: [],
+        identity: null,
       },
     ],
     pools: [
@@ -967,4 +970,53 @@ test('guesses a mistyped name only where one is near', () => {
   assert.equal(nearestName('Listener', known), 'listeners');
   assert.equal(nearestName('enigne', known), 'engine');
   assert.equal(nearestName('tls', known), null);
+});
+
+test('reads who may come and under which name', () => {
+  const { listeners } = parseConfig(
+    `
+listeners:
+  - bind: 0.0.0.0:1883
+    allow: [10.0.0.0/8, "fd00::/8"]
+    deny: [10.6.6.6]
+    identity:
+      client_id: { pattern: "\${username}-*", deny: ["*-test"] }
+      username: { required: true }
+      rewrite: { client_id: "north/\${client_id}", password: "a$b" }
+pools: { brokers: { backends: [a:1] } }`,
+    'test.yaml',
+  );
+  const { allow, deny, identity } = listeners[0]!;
+  assert.deepEqual([allow, deny], [['10.0.0.0/8', 'fd00::/8'], ['10.6.6.6']]);
+  assert.deepEqual(identity, {
+    clientId: { patterns: ['${username}-*'], deny: ['*-test'], empty: 'refuse' },
+    username: { patterns: [], deny: [], required: true },
+    rewrite: { clientId: 'north/${client_id}', username: null, password: 'a$b' },
+  });
+});
+
+test('says what is wrong with a rule, and never shows a password', () => {
+  const withListener = (rules: string) =>
+    `listeners: [{ bind: "0.0.0.0:1883", ${rules} }]\npools: { brokers: { backends: [a:1] } }`;
+  const faults: [rules: string, expected: RegExp][] = [
+    ['allow: [10.0.0.1/8]', /allow\[0\]: expected an IP address or a range such as .* found "10\.0\.0\.1\/8"/],
+    ['deny: []', /deny: expected a list of 1 to 4096/],
+    ['deny: 10.0.0.1', /deny: expected a list of 1 to 4096/],
+    [
+      'identity: { client_id: { pattern: "${name}" } }',
+      /expected one of \$\{client_id\}, \$\{username\}, \$\{remote_addr\}/,
+    ],
+    ['identity: { client_id: { deny: ["${username}"] } }', /deny\[0\]: expected a pattern without fields/],
+    ['identity: { client_id: { pattern: "*${username}*" } }', /expected a pattern with no field between two \*/],
+    ["identity: { client_id: { pattern: 'a\\b' } }", /expected \*, \? or \\ behind a \\/],
+    ['identity: { client_id: { empty: maybe } }', /empty: expected allow, refuse or assign/],
+    ['identity: { rewrite: { client_id: "" } }', /client_id: expected a text/],
+    ['identity: { rewrite: { password: "${sesame" } }', /password: expected one of/],
+    ['identity: { prefix: x }', /unknown key; known here are client_id, username, rewrite/],
+  ];
+  for (const [rules, expected] of faults) {
+    const told = faultsOf(withListener(rules)).join();
+    assert.match(told, expected, rules);
+    assert.doesNotMatch(told, /sesame/);
+  }
 });

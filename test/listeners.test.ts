@@ -19,6 +19,9 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     tls: null,
     webSocket: null,
     proxyFrom: [],
+    allow: [],
+    deny: [],
+    identity: null,
   };
 };
 

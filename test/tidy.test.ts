@@ -63,6 +63,8 @@ const structs = {
   BACKEND_COUNTERS: 'BackendCounters',
   SNAPSHOT: 'SnapshotHalf',
   LISTENER: 'ListenerEntry',
+  IDENTITY: 'Identity',
+  TEXT: 'Text',
   POOL: 'Pool',
   MEMBER: 'Member',
   SOURCE: 'Source',

@@ -104,6 +104,36 @@ function dropHead(bytes: Direction): void {
   giveBackBuffer(buffer);
 }
 
+/** Puts bytes of our own before all that waits: in front of what is left of the first buffer, or in others. */
+export function prepend(bytes: Direction, from: usize, length: u32): bool {
+  const head = bytes.head;
+  if (head != NONE && note(head).start >= length) {
+    note(head).start -= length;
+    memory.copy(bufferAddress(head) + note(head).start, from, length);
+    return true;
+  }
+  return prependBuffers(bytes, from, length);
+}
+
+// From the last part to the first, so that each goes before those that are there. False when there are too few: what was
+// put there until then is dropped with the rest.
+function prependBuffers(bytes: Direction, from: usize, length: u32): bool {
+  const bufferBytes = header().bufferBytes;
+  while (length > 0) {
+    const buffer = borrowBuffer();
+    if (buffer == NONE) return false;
+    const part = ((length - 1) % bufferBytes) + 1;
+    length -= part;
+    memory.copy(bufferAddress(buffer), from + length, part);
+    note(buffer).end = part;
+    note(buffer).next = bytes.head;
+    if (bytes.head == NONE) bytes.tail = buffer;
+    bytes.head = buffer;
+    bytes.bufferCount++;
+  }
+  return true;
+}
+
 /** Copies what waits, up to `lengthMax` bytes, to one place and returns how much that was. */
 export function gather(bytes: Direction, out: usize, lengthMax: u32): u32 {
   let length: u32 = 0;

@@ -1,5 +1,7 @@
 // The life of a connection as both engines live it: open, decide, dial, next, close. How bytes are moved in between is
 // each engine's own (proxy.ts here, portable.ts in TypeScript).
+
+import { holdsPeer } from '../identity/addresses';
 import {
   COLD_FRAMING,
   DRAIN_BYTES,
@@ -9,6 +11,7 @@ import {
   HEADER_OFFSET,
   HEADER_ORPHANS_DUE_MS,
   NONE,
+  REASON_ADDRESS_DENIED,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NONE,
@@ -17,14 +20,13 @@ import {
   VERDICT_QUEUE,
   VERDICT_REFUSE,
 } from '../layout';
-
-import { drainOf, memberAt } from '../memory';
+import { Cold, drainOf, memberAt } from '../memory';
 
 import { writeRefusal } from '../mqtt/connack';
 import { referringDisconnectBytes, SERVER_DISCONNECT_BYTES, writeDisconnect } from '../mqtt/disconnect';
 import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
-import { listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
+import { addressesAt, listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { admit, attachAdmission, leave, nextReleased, onQueueTimer } from './admission';
 import { attachClientIds, forgetClientId } from './client-id';
 import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
@@ -98,12 +100,23 @@ export function beginLife(slot: u32, listener: u32): void {
  * connectionDecide, or VERDICT_REFUSE.
  */
 export function connectionArrived(slot: u32): u32 {
-  return listenerAt(cold(slot).listener).networkCount == 0 ? VERDICT_MORE : askForHeader(slot);
+  const line = cold(slot);
+  if (listenerAt(line.listener).networkCount != 0) return askForHeader(slot);
+  return mayCome(line) ? VERDICT_MORE : VERDICT_REFUSE;
 }
 
 /** How many of the connection's first bytes are a front's header; 0: it isn't whole yet; NONE: the slot is refused. */
 export function connectionHeader(slot: u32, bytes: usize, length: u32): u32 {
-  return readHeader(slot, bytes, length);
+  const headerBytes = readHeader(slot, bytes, length);
+  return headerBytes == 0 || headerBytes == NONE || mayCome(cold(slot)) ? headerBytes : NONE;
+}
+
+/** Whether the client's listener lets it in from where it is; else the reason is set. */
+function mayCome(line: Cold): bool {
+  const listener = listenerAt(line.listener);
+  if (listener.addresses == 0 || holdsPeer(addressesAt(listener), line)) return true;
+  line.reason = <u16>REASON_ADDRESS_DENIED;
+  return false;
 }
 
 /**
@@ -120,6 +133,12 @@ function follow(slot: u32, verdict: u32): u32 {
   if (verdict == VERDICT_DIAL) setPhase(slot, PHASE_DIALLING);
   else if (verdict == VERDICT_QUEUE) setPhase(slot, PHASE_QUEUED);
   return verdict;
+}
+
+/** After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+export function connectionAdmit(slot: u32): u32 {
+  assert(hot(slot).phase == PHASE_READING);
+  return follow(slot, admit(slot));
 }
 
 /** The next slot whose wait is over, NONE when there is none; connectionReleased says what is to be done with it. */

@@ -1,5 +1,6 @@
 // First bytes to verdict: the one decision that every engine asks for.
 
+import { applyIdentity, rewrittenAddress, rewrittenBytes } from '../identity/rules';
 import {
   FRAMING_UNKNOWN,
   FRONT_CLIENT_CN,
@@ -16,17 +17,19 @@ import {
   PARSE_PARTIAL,
   PARSE_REFUSED,
   REASON_NO_BACKEND,
+  REASON_NONE,
   REASON_PORTS_EXHAUSTED,
   REASON_PROTOCOL_VERSION,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_REFUSE,
+  VERDICT_REWRITTEN,
 } from '../layout';
 import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';
 import { hashKey } from '../route/table';
-import { listenerAt, poolAt, snapshot } from '../snapshot';
+import { identityAt, listenerAt, poolAt, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
 import { keepClientId } from './client-id';
 import { countConnect, countStranger, stampDial } from './figures';
@@ -45,7 +48,9 @@ import {
 
 /**
  * `bytes` are all that the client sent so far, `front` its Front block or 0. VERDICT_DIAL: the CONNECT is whole, and a
- * backend may be looked for. On VERDICT_REFUSE the cold line's reason says why.
+ * backend may be looked for;
+ * VERDICT_REWRITTEN: the same, but another CONNECT is to take the place of the client's. On VERDICT_REFUSE the cold line's
+ * reason says why.
  */
 export function decide(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   const found = changetype<Connect>(HEADER_OFFSET + HEADER_CONNECT);
@@ -53,7 +58,8 @@ export function decide(slot: u32, bytes: usize, length: u32, front: usize): u32 
   const line = cold(slot);
   line.version = <u8>found.version;
   if (state == PARSE_PARTIAL) return VERDICT_MORE;
-  const index = listenerAt(line.listener).pool;
+  const listener = listenerAt(line.listener);
+  const index = listener.pool;
   if (index == NONE) return refuseWithoutPool(line);
   line.pool = <u8>index;
   const pool = poolAt(index);
@@ -66,13 +72,26 @@ export function decide(slot: u32, bytes: usize, length: u32, front: usize): u32 
   hot(slot).flags |= FLAG_CONNECT_WHOLE;
   line.keepAlive = <u16>found.keepAlive;
   hot(slot).clientPacketBytesMax = <u16>(found.maximumPacketSize > 0xffff ? 0 : found.maximumPacketSize);
-  keepClientId(line, bytes + found.clientId, found.clientIdBytes);
+  let packet = bytes;
+  if (listener.identity != 0) {
+    const reason = applyIdentity(identityAt(listener), line, found, bytes, snapshot().connectMaxBytes);
+    if (reason != REASON_NONE) return refuseIdentity(line, reason, found, bytes);
+    if (rewrittenBytes() > 0) packet = rewrittenAddress();
+  }
+  keepClientId(line, packet + found.clientId, found.clientIdBytes);
   if (drainOf(pool).packets == 0) {
     line.framingFromClient = FRAMING_UNKNOWN;
     line.framingFromBackend = FRAMING_UNKNOWN;
   }
-  takeKey(slot, line, pool, found, bytes, front);
-  return VERDICT_DIAL;
+  takeKey(slot, line, pool, found, packet, front);
+  return packet == bytes ? VERDICT_DIAL : VERDICT_REWRITTEN;
+}
+
+/** Who was refused is known by the name that it gave itself. */
+function refuseIdentity(line: Cold, reason: u32, found: Connect, bytes: usize): u32 {
+  keepClientId(line, bytes + found.clientId, found.clientIdBytes);
+  line.reason = <u16>reason;
+  return VERDICT_REFUSE;
 }
 
 /** It came through a listener that was removed since, and the pool was too. */

@@ -1,10 +1,13 @@
 // The life of a connection on the rings, in the order in which it is lived: accepted, read, dialled, greeted, open,
 // closing. armX asks the kernel for something, onX receives the answer. Every answer does the same: clear the bit;
 // closing? then join; handle the error; go on.
+
+import { replacedBytes, rewrittenAddress, rewrittenBytes } from '../identity/rules';
 import {
   COLD_KEY_HASH,
   COLD_SENT_TICKS,
   COLD_TRIED,
+  CONNECT_BYTES_LIMIT,
   EVICTION_ABRUPT,
   HEADER_ACCEPTING,
   HEADER_LISTENER_FDS,
@@ -24,13 +27,13 @@ import {
   REASON_CONNECT_TIMEOUT,
   REASON_NONE,
   REASON_SHUTDOWN,
-  SCRATCH_BYTES,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_QUEUE,
   VERDICT_REFUSE,
+  VERDICT_REWRITTEN,
   WHEEL_TICK_MS,
 } from '../layout';
 import { Member } from '../memory';
@@ -90,10 +93,12 @@ import {
   holdsLittle,
   holdsTooMuch,
   note,
+  prepend,
   takeBuffer,
 } from './buffers';
 import {
   beginLife,
+  connectionAdmit,
   connectionAnswered,
   connectionArrived,
   connectionConnected,
@@ -624,6 +629,7 @@ function readConnect(slot: u32): void {
   const length = putTogether(direction(slot, CLIENT));
   const verdict = connectionDecide(slot, putTogetherAt, length, 0);
   if (verdict == VERDICT_MORE) return holdPartial(slot);
+  if (verdict == VERDICT_REWRITTEN) return putRewritten(slot);
   follow(slot, verdict);
 }
 
@@ -635,7 +641,16 @@ function putTogether(bytes: Direction): u32 {
   putTogetherAt = pieceAddress(bytes.head, first.start);
   if (bytes.head == bytes.tail) return first.end - first.start;
   putTogetherAt = header().scratch;
-  return gather(bytes, putTogetherAt, SCRATCH_BYTES);
+  return gather(bytes, putTogetherAt, CONNECT_BYTES_LIMIT);
+}
+
+// Before anything is chosen for the client: for want of a buffer it may come to nothing.
+function putRewritten(slot: u32): void {
+  const bytes = direction(slot, CLIENT);
+  consume(bytes, replacedBytes());
+  if (prepend(bytes, rewrittenAddress(), rewrittenBytes())) return follow(slot, connectionAdmit(slot));
+  cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
+  follow(slot, VERDICT_REFUSE);
 }
 
 function follow(slot: u32, verdict: u32): void {

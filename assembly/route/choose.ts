@@ -22,7 +22,7 @@ import {
   ROW_NONE,
 } from '../layout';
 import { BackendCounters, memberAt, Pool } from '../memory';
-import { mix64 } from './hash';
+import { mix64, nextRandom } from './hash';
 import { walkPoints } from './ketama';
 import { bestOfRow, rowOf } from './rendezvous';
 import { healthOf, isEligible } from './table';
@@ -176,13 +176,6 @@ function drawByWeight(pool: Pool, eligible: u64, health: usize, random: usize): 
     left -= weight;
   }
   return index;
-}
-
-/** SplitMix64: a counter through a mixer, so any state will do, also zero. */
-function nextRandom(random: usize): u64 {
-  const state = load<u64>(random) + 0x9e3779b97f4a7c15;
-  store<u64>(random, state);
-  return mix64(state);
 }
 
 /** Negative if `one` has fewer active connections for its weight than `other`, 0 if as many. */

@@ -83,3 +83,10 @@ export function mix64(value: u64): u64 {
   value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
   return value ^ (value >> 31);
 }
+
+/** SplitMix64: a counter through a mixer, so any state will do, also zero. `random`: address of the state. */
+export function nextRandom(random: usize): u64 {
+  const state = load<u64>(random) + 0x9e3779b97f4a7c15;
+  store<u64>(random, state);
+  return mix64(state);
+}

@@ -4,7 +4,8 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { BACKENDS_MAX, LISTENERS_MAX, POOLS_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_HALF_BYTES } from '../../assembly/layout.ts';
-import type { PoolConfig } from '../config.ts';
+import type { Config, ListenerConfig } from '../config.ts';
+import { addressesBlock, identityBlock } from '../control/identity-block.ts';
 import { CONNECTIONS_PER_LISTENER_MIN } from '../control/memory-map.ts';
 import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
@@ -17,7 +18,7 @@ import { found, isMapping } from './faults.ts';
 import { ADMIN_BIND_DEFAULT } from './schema.ts';
 import { normaliseTls, tls as tlsSchema } from './tls.ts';
 
-/** Of a pool's block in the snapshot. */
+/** Of a block in the snapshot. */
 const BLOCK_ALIGNMENT = 16;
 
 /** A listener or a pool as it stands in its file. */
@@ -54,9 +55,12 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
 }
 
 /** What the tables need; `pools` are valid ones, in the order of the documents. They all lie in one snapshot. */
-export function checkTables(documents: readonly SourceDocument[], pools: readonly PoolConfig[]): Fault[] {
+export function checkTables(
+  documents: readonly SourceDocument[],
+  { listeners, pools }: Pick<Config, 'listeners' | 'pools'>,
+): Fault[] {
   const entries = documents.flatMap(poolsOf);
-  let bytes = SNAPSHOT_BLOCKS;
+  let bytes = SNAPSHOT_BLOCKS + rulesBytes(listeners);
   for (const [index, pool] of pools.entries()) {
     const { document, path } = entries[index]!;
     try {
@@ -68,6 +72,11 @@ export function checkTables(documents: readonly SourceDocument[], pools: readonl
     if (bytes > SNAPSHOT_HALF_BYTES) return [document.fault(path, NO_ROOM, 'key')];
   }
   return [];
+}
+
+function rulesBytes(listeners: readonly ListenerConfig[]): number {
+  const blocks = listeners.flatMap((listener) => [addressesBlock(listener), identityBlock(listener.identity)]);
+  return blocks.reduce((sum, block) => sum + (block === null ? 0 : block.length + BLOCK_ALIGNMENT), 0);
 }
 
 const NO_ROOM =

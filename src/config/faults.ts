@@ -11,7 +11,7 @@ type Issue = z.core.$ZodIssue;
 /** Keys whose values no message may show. */
 const SECRETS: readonly unknown[] = ['secret', 'password', 'token'];
 
-/** zod's own, for a union without a message of ours: a short form first, a mapping last. */
+/** zod's own, for a union without a message of ours: a short form first, a mapping or a list last. */
 const UNION_MESSAGE = 'Invalid input';
 
 export function schemaFaults(document: SourceDocument): Fault[] {
@@ -29,7 +29,8 @@ function issueFaults(document: SourceDocument, base: Path, issue: Issue): Fault[
   if (issue.code === 'invalid_key') return [document.fault(path, found(issue.message, path.at(-1), path), 'key')];
   const value = valueAt(document.value, path);
   if (issue.code === 'invalid_union' && issue.message === UNION_MESSAGE) {
-    const branch = isMapping(value) ? issue.errors.at(-1) : issue.errors[0];
+    const isShort = typeof value !== 'object' || value === null;
+    const branch = isShort ? issue.errors[0] : issue.errors.at(-1);
     return (branch ?? []).flatMap((inner) => issueFaults(document, path, inner));
   }
   return [document.fault(path, found(issue.message, value, path))];

@@ -3,20 +3,25 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import {
+  ADDRESS_RULES_MAX,
   CONNECT_BYTES_LIMIT,
   LISTENERS_MAX,
   MEMBERS_MAX,
+  PATTERNS_MAX,
   POOLS_MAX,
   ROWS_DEFAULT,
   ROWS_MAX,
   SERVER_REFERENCE_BYTES_MAX,
   SOURCES_MAX,
+  TEMPLATE_BYTES_MAX,
   WEIGHT_MAX,
 } from '../../assembly/layout.ts';
 import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
+import { parseCidr } from './address-ranges.ts';
 import { duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
 import { parseNetwork } from './network.ts';
+import { FIELD_NAMES, isField, patternTokens, templateTokens } from './text-tokens.ts';
 import { tls } from './tls.ts';
 import { websocket } from './websocket.ts';
 
@@ -112,6 +117,45 @@ function sourceAddress() {
 function network() {
   const error = 'expected an IP address or a network, such as 10.0.0.5, 10.0.0.0/8 or "2001:db8::/32"';
   return z.string({ error }).refine((value) => parseNetwork(value) !== null, { error });
+}
+
+function cidrList() {
+  const error =
+    'expected an IP address or a range such as 10.0.0.0/8 or "2001:db8::/32", with no bit set behind its prefix';
+  const cidr = z.string({ error }).refine((value) => parseCidr(value) !== null, { error });
+  return listOf(cidr, 'IP addresses or ranges', ADDRESS_RULES_MAX).optional();
+}
+
+function pattern(check: (value: string) => void = () => {}) {
+  return compiled('a pattern such as meter-*', (value) => {
+    patternTokens(value);
+    check(value);
+  });
+}
+
+function patternList(one: ReturnType<typeof pattern>) {
+  return listOf(one, 'patterns', PATTERNS_MAX);
+}
+
+function template() {
+  return compiled('a text', templateTokens).optional();
+}
+
+/** A text that a compiler takes, or whose RangeError says why it doesn't. */
+function compiled(what: string, compile: (value: string) => unknown) {
+  return text(what, TEMPLATE_BYTES_MAX).superRefine((value, context) => {
+    try {
+      compile(value);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      context.addIssue({ code: 'custom', message: error.message });
+    }
+  });
+}
+
+/** A list of what clients may not be called: what a client says of itself can't be in it. */
+function refuseFields(value: string): void {
+  if (patternTokens(value).some(isField)) throw new RangeError('expected a pattern without fields');
 }
 
 /** Digits alone would be a number in YAML, of which leading zeros are lost: hence the quotes. */
@@ -389,6 +433,57 @@ const proxyProtocol = mapping(
   'a mapping with from',
 );
 
+const patterns = z.union([pattern().transform((one) => [one]), patternList(pattern())]).optional();
+
+const denied = patternList(pattern(refuseFields)).optional();
+
+const identity = mapping(
+  {
+    client_id: mapping(
+      {
+        pattern: patterns.describe(
+          `What ClientIds must look like: a pattern, or a list of which one must match. * stands for any characters, ? for one, \\ before either takes it literally; ${FIELD_NAMES} for what the client says, or where it comes from. Default: anything.`,
+        ),
+        deny: denied.describe('Patterns of ClientIds that are refused, whatever else they match.'),
+        empty: oneOf(['allow', 'refuse', 'assign'])
+          .optional()
+          .describe(
+            'A client that lets the broker name it. allow: the broker does. assign: Tidegate does, tidegate- and 14 hex digits; in MQTT 5.0 still the broker, which tells the client. Default: allow, or refuse where there is a pattern.',
+          ),
+      },
+      'a mapping with pattern, deny and empty',
+    )
+      .optional()
+      .describe('What its clients may be called.'),
+    username: mapping(
+      {
+        pattern: patterns.describe('The same for user names. One that is missing is an empty one. Default: anything.'),
+        deny: denied.describe('Patterns of user names that are refused.'),
+        required: z
+          .boolean({ error: 'expected true or false' })
+          .default(false)
+          .describe('A client without user name is refused.'),
+      },
+      'a mapping with pattern, deny and required',
+    )
+      .optional()
+      .describe('What its user name may be.'),
+    rewrite: mapping(
+      {
+        client_id: template().describe(
+          `What the broker is told instead of the ClientId: a text, in which ${FIELD_NAMES} stand for what the client says, or where it comes from. It is hashed and logged, too.`,
+        ),
+        username: template().describe('The same for the user name.'),
+        password: template().describe('The same for the password. Passwords of clients are no field.'),
+      },
+      'a mapping with client_id, username and password',
+    )
+      .optional()
+      .describe('What the brokers are told instead, in the CONNECT of each client.'),
+  },
+  'a mapping with client_id, username and rewrite',
+);
+
 const listener = mapping(
   {
     name: name().optional().describe('Shown in logs. Default: the bind address.'),
@@ -414,6 +509,11 @@ const listener = mapping(
       ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
+    allow: cidrList().describe('IP addresses and ranges of them whose clients alone are let in. Default: everybody.'),
+    deny: cidrList().describe('Those whose clients are closed as soon as they come, also when allow has them.'),
+    identity: identity
+      .optional()
+      .describe('What clients may call themselves, and what brokers are told instead. Default: what they like.'),
   },
   'a mapping with bind and pool',
 );

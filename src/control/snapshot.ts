@@ -1,7 +1,7 @@
 // What the data plane knows of the configuration, as one block of bytes that is the same for every worker:
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks,
-//   16-byte aligned | networks
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, Addresses
+//   and Identities of the listeners that have them, 16-byte aligned | networks
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
 
@@ -26,9 +26,11 @@ import {
   KEY_TLS_SNI,
   KEY_USERNAME,
   LISTENER_ADDRESS_BYTES,
+  LISTENER_ADDRESSES,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_FD,
+  LISTENER_IDENTITY,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_LIMITS_BYTES,
@@ -91,6 +93,7 @@ import { headerWords, regionOffset } from '../header.ts';
 import { sourcesOffset, tableOf } from '../pool-table.ts';
 import { resolveHost } from '../system/resolve-host.ts';
 import { encodeSockaddr } from '../system/sockaddr.ts';
+import { addressesBlock, identityBlock } from './identity-block.ts';
 
 /** What of the configuration the data plane has to know. */
 export type SnapshotConfig = Pick<Config, 'listeners' | 'pools' | 'connectMaxBytes'>;
@@ -231,10 +234,13 @@ export function buildSnapshot(
   const crews = config.pools.map((pool) => crewsOf(pool, config, engine));
   const blocks = config.pools.map((pool, index) => buildPoolBlock(pool, backends, workerCount * crews[index]!));
   const poolIndexes = new Map(config.pools.map(({ name }, index) => [name, index]));
-  const offsets: number[] = [];
+  const addresses = config.listeners.map(addressesBlock);
+  const identities = config.listeners.map(({ identity }) => identityBlock(identity));
+  const offsets = new Map<Uint8Array, number>();
   let end = SNAPSHOT_BLOCKS;
-  for (const block of blocks) {
-    offsets.push(end);
+  for (const block of [...blocks, ...addresses, ...identities]) {
+    if (block === null) continue;
+    offsets.set(block, end);
     end += Math.ceil(block.length / 16) * 16;
   }
   const networksAt = end;
@@ -243,6 +249,7 @@ export function buildSnapshot(
     const message = `the pools' tables need ${end} bytes, but ${SNAPSHOT_HALF_BYTES} is what a worker holds: lower balance.rows`;
     throw new TidegateError('SNAPSHOT_BYTES', message);
   }
+  const offsetOf = (block: Uint8Array | null) => (block === null ? 0 : offsets.get(block)!);
   const bytes = new Uint8Array(end);
   const view = new DataView(bytes.buffer);
   writeWord(view, SNAPSHOT_LISTENER_COUNT, config.listeners.length);
@@ -255,6 +262,8 @@ export function buildSnapshot(
     writeWord(view, entry + LISTENER_CONNECT_TIMEOUT_MS, listener.connectTimeoutMs);
     writeWord(view, entry + LISTENER_KEEP_ALIVE_PERCENT, Math.round(listener.keepAliveFactor * 100));
     writeWord(view, entry + LISTENER_IDLE_TIMEOUT_MS, listener.idleTimeoutMs);
+    writeWord(view, entry + LISTENER_ADDRESSES, offsetOf(addresses[index]!));
+    writeWord(view, entry + LISTENER_IDENTITY, offsetOf(identities[index]!));
     const limits = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
     writeWord(view, limits + LISTENER_LIMITS_MAX_CONNECTIONS, listener.maxConnections);
     writeWord(view, limits + LISTENER_LIMITS_MAX_PER_SOURCE, listener.maxConnectionsPerSource);
@@ -265,10 +274,8 @@ export function buildSnapshot(
   for (const [index, pool] of config.pools.entries()) {
     writePoolLimits(view, index, pool, membersOf(pool, backends), crews[index]!);
   }
-  for (const [index, offset] of offsets.entries()) {
-    writeWord(view, SNAPSHOT_POOLS + index * 4, offset);
-    bytes.set(blocks[index]!, offset);
-  }
+  for (const [index, block] of blocks.entries()) writeWord(view, SNAPSHOT_POOLS + index * 4, offsetOf(block));
+  for (const [block, offset] of offsets) bytes.set(block, offset);
   return bytes;
 }
 

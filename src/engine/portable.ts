@@ -73,6 +73,7 @@ import {
   VERDICT_MORE,
   VERDICT_QUEUE,
   VERDICT_REFUSE,
+  VERDICT_REWRITTEN,
 } from '../../assembly/layout.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import type { Door, Known } from '../front/door.ts';
@@ -493,7 +494,15 @@ function decide(connection: Connection): void {
   engine.plane.observeSnapshot();
   const verdict = engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection));
   connection.isFollowed = engine.readWord(engine.plane.coldAddress(slot) + COLD_FRAMING) !== FRAMING_UNKNOWN;
-  obey(connection, verdict);
+  obey(connection, verdict === VERDICT_REWRITTEN ? putRewritten(connection) : verdict);
+}
+
+/** The rewritten CONNECT takes the place of the client's; what came behind that follows. */
+function putRewritten(connection: Connection): number {
+  const { plane } = connection.engine;
+  const rewritten = connection.engine.view(plane.rewrittenAddress(), plane.rewrittenBytes());
+  connection.early = Buffer.concat([rewritten, connection.early.subarray(plane.replacedBytes())]);
+  return plane.connectionAdmit(connection.slot);
 }
 
 /** Returns where it is now, 0 when there is none. */

@@ -115,7 +115,8 @@ function readItem(draft: Draft, text: string): void {
 
 const BYTES_TOKEN = /\s*(?:#.*|([0-9a-f]{2}|"(?:[^"\\]|\\.)*")(?:\*(\d+))?(?=\s|$))/y;
 
-function readBytes(text: string): number[] {
+/** A line of bytes as documents have them. */
+export function readBytes(text: string): number[] {
   const bytes: number[] = [];
   BYTES_TOKEN.lastIndex = 0;
   while (BYTES_TOKEN.lastIndex < text.trimEnd().length) {

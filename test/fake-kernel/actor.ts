@@ -3,6 +3,7 @@
 import { Random } from '../tools/random.ts';
 import { LastWords } from './last-words.ts';
 import type { Life } from './life.ts';
+import type { Passable } from './passed.ts';
 import type { Peer, Socket } from './socket.ts';
 import type { Stream } from './stream.ts';
 import type { Timeline } from './timeline.ts';
@@ -86,6 +87,11 @@ export abstract class Actor implements Peer {
   protected abstract expectedBytes(): number | undefined;
   abstract fill(memory: Uint8Array, offset: number, length: number, position: number): void;
   abstract compare(memory: Uint8Array, offset: number, length: number, position: number): void;
+
+  /** What the other side is to be sent. */
+  get passed(): Passable {
+    return this.out;
+  }
 
   /** Of what it was sent, the bytes that the other side had said. */
   get heard(): number {

@@ -1,4 +1,5 @@
-// One connection to a backend: it must be sent exactly what its client said, from CONNECT's first byte.
+// One connection to a backend: it must be sent exactly what its client said, from CONNECT's first byte, or what
+// its listener's rules have made of that.
 import { Actor, type Stage } from './actor.ts';
 import type { Life } from './life.ts';
 import { NO_BYTES } from './packets.ts';
@@ -26,17 +27,18 @@ export class Backend extends Actor {
   compare(memory: Uint8Array, offset: number, length: number, position: number): void {
     const { client } = this.lived;
     if (position === 0 && length > 0) this.lived.checkGreeting(this);
-    this.lastWords.take(client.out, client.socket.received, memory, offset, length, position);
+    const received = client.passed.bytesOf(client.socket.received);
+    this.lastWords.take(client.passed, received, memory, offset, length, position);
     if (this.lastWords.at >= 0) this.lived.checkLastWords(this, client);
   }
 
   protected expectedBytes(): number | undefined {
-    return this.lived.client.out.total;
+    return this.lived.client.passed.total;
   }
 
   protected override endIfDone(): void {
     const { plan } = this.lived.client;
-    const isWhole = plan.tail.length > 0 && this.socket.read === this.lived.client.out.total;
+    const isWhole = plan.tail.length > 0 && this.socket.read === this.lived.client.passed.total;
     const saidGoodbye = isWhole || (this.lastWords.at >= 0 && this.socket.readable === 0);
     if (saidGoodbye && this.plan.obeysDisconnect && !this.isGone) {
       this.close();

@@ -1,6 +1,7 @@
 // A client: it sends CONNECT or something else, and is sent either what its backend says or a refusal.
 import { Actor, type Stage } from './actor.ts';
 import type { Life } from './life.ts';
+import { type Passable, Passed } from './passed.ts';
 import type { ClientPlan } from './plans.ts';
 import { Stream } from './stream.ts';
 import { Violation } from './violation.ts';
@@ -12,11 +13,18 @@ export class Client extends Actor {
   override readonly plan: ClientPlan;
   /** What it was sent that no backend had said. */
   readonly refusal: number[] = [];
+  readonly #passed: Passable;
 
   constructor(stage: Stage, lived: Life, plan: ClientPlan, seed: number) {
     super(stage, lived, plan, seed);
     this.plan = plan;
-    this.out = new Stream(lived.index * 16, plan.head, plan.bodyBytes, plan.tail);
+    const out = new Stream(lived.index * 16, plan.head, plan.bodyBytes, plan.tail);
+    this.out = out;
+    this.#passed = plan.passedHead === plan.head ? out : new Passed(out, plan.head.length, plan.passedHead);
+  }
+
+  override get passed(): Passable {
+    return this.#passed;
   }
 
   fill(memory: Uint8Array, offset: number, length: number, position: number): void {

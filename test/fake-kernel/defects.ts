@@ -26,10 +26,12 @@ const SOURCE_COUNTS = 'assembly/proxy/source-counts.ts';
 const RECORDS = 'assembly/proxy/records.ts';
 const EVICTIONS = 'assembly/proxy/evictions.ts';
 const LOOP = 'assembly/proxy/loop.ts';
-const FRONT = 'assembly/proxy/front.ts';
+const FRONT = 'assembly/proxy/front-header.ts';
 const GREETING = 'assembly/proxy/greeting.ts';
 const HEADER_READER = 'assembly/mqtt/proxy-header-reader.ts';
 const FRAMING = 'assembly/mqtt/framing.ts';
+const REWRITE = 'assembly/mqtt/rewrite.ts';
+const RULES = 'assembly/identity/rules.ts';
 const RING = 'assembly/uring/ring.ts';
 const OPS = 'assembly/uring/ops.ts';
 
@@ -411,6 +413,37 @@ export const defects: readonly Defect[] = [
     GREETING,
     'writeHexDigits(slot, 6, id + 20);',
     'writeHexDigits(0, 6, id + 20);',
+  ]),
+  defect('what came behind a CONNECT is passed on with it and once more', [
+    PROXY,
+    'consume(bytes, replacedBytes()); if (prepend',
+    'consume(bytes, replacedBytes() / 2); if (prepend',
+  ]),
+  defect('a rewritten CONNECT is written over what came behind it', [
+    BUFFERS,
+    'if (head != NONE && note(head).start >= length)',
+    'if (head != NONE && note(head).start + note(head).end >= length)',
+  ]),
+  defect('a rewritten CONNECT that no buffer is left for goes out without its end', [
+    BUFFERS,
+    'if (buffer == NONE) return false;',
+    'if (buffer == NONE) return true;',
+  ]),
+  defect('the flags of a rewritten CONNECT are the client’s', [
+    REWRITE,
+    'store<u8>(at + flagsOffset(found.version), flagsWith(found.flags, hasUsername, hasPassword));',
+    '',
+  ]),
+  defect('the log knows a client by the name that it gave itself', [
+    DECIDE,
+    'keepClientId(line, packet + found.clientId, found.clientIdBytes); if (drain',
+    'keepClientId(line, bytes + found.clientId, found.clientIdBytes); if (drain',
+  ]),
+  defect('whoever is denied is only told so', [RULES, 'if (other != REASON_NONE) return other;', '']),
+  defect('everybody may come', [
+    CONNECTION,
+    'return mayCome(line) ? VERDICT_MORE : VERDICT_REFUSE;',
+    'return VERDICT_MORE;',
   ]),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
   defect('the last answers of a batch are skipped', [

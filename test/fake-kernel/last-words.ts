@@ -1,6 +1,6 @@
 // What an evicted side is sent behind what the other one has said: a DISCONNECT, at a packet's end, and nothing more.
 import { DISCONNECT } from './packets.ts';
-import type { Stream } from './stream.ts';
+import type { Passable } from './passed.ts';
 
 export class LastWords {
   /** The position in the other side's stream where they began; -1: nothing but the stream has come. */
@@ -11,14 +11,14 @@ export class LastWords {
    * Takes what isn't the stream's of the bytes at `position`, of which `received` were ever received. A goodbye that takes
    * the place of the client's own can't be told from it.
    */
-  take(stream: Stream, received: number, memory: Uint8Array, offset: number, length: number, position: number): void {
+  take(stream: Passable, received: number, memory: Uint8Array, offset: number, length: number, position: number): void {
     const inStream =
       this.at >= 0 ? 0 : this.#streamBytes(stream, received - position, memory, offset, length, position);
     this.said.push(...memory.subarray(offset + inStream, offset + length));
   }
 
   #streamBytes(
-    stream: Stream,
+    stream: Passable,
     most: number,
     memory: Uint8Array,
     offset: number,
@@ -35,7 +35,7 @@ export class LastWords {
   }
 
   // The stream's own tail has begun, but it was these words that began like it.
-  #beginAtTail(stream: Stream): void {
+  #beginAtTail(stream: Passable): void {
     this.said.push(...DISCONNECT.subarray(0, stream.tailBytes(this.at)));
     this.at -= stream.tailBytes(this.at);
   }

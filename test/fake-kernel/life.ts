@@ -6,12 +6,14 @@ import {
   LEASE_WAIT_MS,
   LINGER_MS,
   NONE,
+  REASON_ADDRESS_DENIED,
   REASON_BACKEND_CLOSED,
   REASON_BACKEND_CONNECTIONS,
   REASON_BACKEND_RESET,
   REASON_BACKEND_STALLED,
   REASON_BUFFERS_SHORT,
   REASON_CLIENT_CLOSED,
+  REASON_CLIENT_ID_DENIED,
   REASON_CLIENT_LEFT_EARLY,
   REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
@@ -41,7 +43,7 @@ import type { Gatekeeper, Limits } from './admission.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
 import { disconnectWord } from './last-words.ts';
-import { DISCONNECT, NO_BYTES, overQuota, overRate, unavailable } from './packets.ts';
+import { DISCONNECT, identifierRejected, NO_BYTES, overQuota, overRate, unavailable } from './packets.ts';
 import type { Ports } from './ports.ts';
 import type { AccessRecord } from './records.ts';
 import { references, type Timeouts } from './snapshots.ts';
@@ -103,12 +105,16 @@ export class Life {
   /** Of its socket, and by which it is known once its PROXY header was read. */
   sockaddr: Uint8Array = NO_BYTES;
   told: Uint8Array = NO_BYTES;
+  /** What its front says of it comes first. */
+  hasHeader = false;
   /** Why it can't be served, for want of a good header; 0: it can. */
   headerReason = 0;
   /** What its backends were told, if they were. */
   uniqueId: string | null = null;
   /** Where it comes from, as it is counted. */
   source = '';
+  /** Nobody may come from there. */
+  isAddressDenied = false;
   /** When the data plane decided on the dial that is under way; null if it cost no token. */
   dialPaidAt: number | null = null;
   /** When it ended, by its record. */
@@ -312,7 +318,7 @@ export class Life {
   }
 
   #isForwarded(from: Actor, to: Actor): boolean {
-    return to.heard === from.sent;
+    return to.heard === from.passed.bytesOf(from.sent);
   }
 
   /** No packet of the actor's would be cut by what was received of it. */
@@ -334,7 +340,7 @@ export class Life {
   checkLastWords(actor: Actor, source: Actor): void {
     const { at, said } = actor.lastWords;
     const words = actor === this.client ? this.#wordsToClient() : this.#wordsToBackend();
-    if (words.some((word) => actor.lastWords.isBeginningOf(word)) && source.out.isBoundary(at)) return;
+    if (words.some((word) => actor.lastWords.isBeginningOf(word)) && source.passed.isBoundary(at)) return;
     this.#fail(`the ${actor.name} is sent, at byte ${at}, what nobody said: ${Buffer.from(said).toString('hex')}`);
   }
 
@@ -361,8 +367,9 @@ export class Life {
 
   #checkWhole(actor: Actor, source: Actor): void {
     const { copied } = actor.socket;
-    if (copied !== source.sent)
-      this.#fail(`the ${actor.name} was sent ${copied} of the ${source.sent} bytes of the ${source.name}`);
+    const passed = source.passed.bytesOf(source.sent);
+    if (copied !== passed)
+      this.#fail(`the ${actor.name} was sent ${copied} of the ${passed} bytes of the ${source.name}`);
   }
 
   // ---- The record
@@ -375,6 +382,8 @@ export class Life {
     this.#closedAt = record.closedMs;
     this.#judgeReason(record);
     this.#judgePeer(record);
+    if (this.attempts > 0 && (this.isAddressDenied || this.client.plan.isDenied))
+      this.#fail('one who is denied was let in');
     this.#judgeBytes(record);
     this.#judgeBackend(record);
     if (this.isEstablished) this.#judgeConnect(record);
@@ -456,6 +465,10 @@ export class Life {
           return record.reason === this.headerReason;
         case REASON_SHUTDOWN:
           return this.#clock.isStopping;
+        case REASON_ADDRESS_DENIED:
+          return this.isAddressDenied && (this.hasHeader || client.socket.received === 0);
+        case REASON_CLIENT_ID_DENIED:
+          return this.isConnectThere && client.plan.isDenied;
         default:
           return client.plan.offence?.reason === record.reason || this.#isEvictionsReason(record.reason);
       }
@@ -495,7 +508,8 @@ export class Life {
     const isExact = !this.isDisturbed;
     // A goodbye may stand where the client's own would have.
     const goodbyeBytes = this.#wordsToBackend().length > 0 ? DISCONNECT.length : 0;
-    const least = isExact ? client.sent : (backend?.heard ?? 0) - goodbyeBytes;
+    const grown = client.passed.bytesOf(0);
+    const least = isExact ? client.sent : (backend ? backend.heard - grown : 0) - goodbyeBytes;
     if (bytesFromClient < least || bytesFromClient > received) {
       this.#fail(
         `the record counts ${bytesFromClient} bytes from the client, which sent ${client.sent}, ${received} were received`,
@@ -530,14 +544,15 @@ export class Life {
     if (!this.#isLeavingInOrder) return;
     const { client, backend } = this;
     if (!this.#clock.followsPackets) return;
-    if (!client.out.isBoundary(backend!.heard)) this.#fail(`a packet of the client’s is cut at byte ${backend!.heard}`);
+    if (!client.passed.isBoundary(backend!.heard))
+      this.#fail(`a packet of the client’s is cut at byte ${backend!.heard}`);
     if (!backend!.out.isBoundary(client.heard)) this.#fail(`a packet of the backend’s is cut at byte ${client.heard}`);
     const [eviction, other] = this.evictions.filter((each) => each.reason === reason);
     if (!eviction || other) return;
     const word = eviction.code !== 0 && client.plan.version === 5;
     if (word && !this.#wordsToClient().some((each) => client.lastWords.isWhole(each)))
       this.#fail('an evicted client is not told');
-    const says = (eviction.flags & EVICTION_GOODBYE) !== 0 && backend!.heard < client.out.total;
+    const says = (eviction.flags & EVICTION_GOODBYE) !== 0 && backend!.heard < client.passed.total;
     if (says && !backend!.lastWords.isWhole(DISCONNECT)) this.#fail('the backend of an evicted client is not told');
   }
 
@@ -553,7 +568,7 @@ export class Life {
   }
 
   #judgeConnect(record: AccessRecord): void {
-    const { version, keepAlive, clientId } = this.client.plan;
+    const { version, keepAlive, passedClientId: clientId } = this.client.plan;
     if (record.version !== version) this.#fail(`the record says version ${record.version}, it was ${version}`);
     // The server's may have come too late to be seen.
     const inForce = this.#serverKeepAlive ?? keepAlive;
@@ -575,6 +590,7 @@ export class Life {
     if (isUnavailable) expected = unavailable(plan.version);
     if (OVER_QUOTA.has(record.reason)) expected = overQuota(plan.version);
     if (OVER_RATE.has(record.reason)) expected = overRate(plan.version);
+    if (record.reason === REASON_CLIENT_ID_DENIED) expected = identifierRejected(plan.version);
     // One that the client has no room for is given up.
     const hasRoom = plan.capacity >= expected.length;
     const mayBeCut = socket.isReset || this.#clock.isStopping || this.#clientDisturbance !== '' || !hasRoom;

@@ -19,7 +19,8 @@ export type Version = 3 | 4 | 5;
 export interface ConnectFields {
   version: Version;
   clientId: string;
-  username: string;
+  username: string | null;
+  password: string | null;
   /** Length of the will's payload, -1 for no will: what makes a CONNECT large. */
   willBytes: number;
   keepAlive: number;
@@ -29,11 +30,13 @@ export interface ConnectFields {
 
 const CLEAN = 2;
 const WILL = 4;
+const PASSWORD = 64;
 const USERNAME = 128;
 
 export function connectPacket(connect: ConnectFields): Uint8Array {
-  const { version, clientId, username, willBytes, keepAlive, packetBytesMax } = connect;
-  const flags = CLEAN | (willBytes >= 0 ? WILL : 0) | (username === '' ? 0 : USERNAME);
+  const { version, clientId, username, password, willBytes, keepAlive, packetBytesMax } = connect;
+  const names = (username === null ? 0 : USERNAME) | (password === null ? 0 : PASSWORD);
+  const flags = CLEAN | (willBytes >= 0 ? WILL : 0) | names;
   const noProperties = version === 5 ? [0] : [];
   const properties = packetBytesMax > 0 ? [5, 0x27, 0, 0, packetBytesMax >> 8, packetBytesMax & 255] : [0];
   const fields = [
@@ -42,7 +45,7 @@ export function connectPacket(connect: ConnectFields): Uint8Array {
     field(clientId),
   ];
   if (willBytes >= 0) fields.push(Uint8Array.from(noProperties), field('last/will'), bytesField(willBytes));
-  if (username !== '') fields.push(field(username));
+  for (const name of [username, password]) if (name !== null) fields.push(field(name));
   return packet(0x10, fields);
 }
 
@@ -111,6 +114,11 @@ export const offences: readonly Offence[] = [
     reply: connack5(0x95),
   },
 ];
+
+/** The ClientId is not taken. */
+export function identifierRejected(version: Version): Uint8Array {
+  return version === 5 ? connack5(0x85) : connack3(2);
+}
 
 /** Return code 3 and its like in 5.0: no backend could be had. */
 export function unavailable(version: Version): Uint8Array {

@@ -3,6 +3,7 @@
 import type { Random } from '../tools/random.ts';
 import type { ActorPlan, Ending } from './actor.ts';
 import { connackPacket, connectPacket, DISCONNECT, NO_BYTES, type Offence, offences, type Version } from './packets.ts';
+import { isClientIdDenied, type Rules, rewritten } from './rules.ts';
 
 /** A stream isn't sent in more pieces than about these. */
 const PIECES_MAX = 300;
@@ -20,17 +21,23 @@ export interface ClientPlan extends ActorPlan {
   beginning: Beginning;
   /** A whole CONNECT, or what stands in its place. */
   head: Uint8Array;
+  /** What backends get instead of it. */
+  passedHead: Uint8Array;
   bodyBytes: number;
   tail: Uint8Array;
   offence: Offence | null;
   version: Version;
   clientId: string;
+  /** What backends take it for. */
+  passedClientId: string;
+  /** It is refused for what it calls itself. */
+  isDenied: boolean;
   keepAlive: number;
   /** The longest packet that it takes; 0: any. */
   packetBytesMax: number;
 }
 
-export function planClient(random: Random, index: number, scale: Scale): ClientPlan {
+export function planClient(random: Random, index: number, scale: Scale, rules: Rules): ClientPlan {
   const beginning = planBeginning(random);
   const version = random.pick([3, 4, 5] as const);
   const clientId = planClientId(random, index);
@@ -38,19 +45,25 @@ export function planClient(random: Random, index: number, scale: Scale): ClientP
   const offence = beginning === 'offends' ? random.pick(offences) : null;
   const packetBytesMax = random.pick([0, 0, 20, 100, 300]);
   const willBytes = random.chance(0.15) ? random.magnitude(1, Math.min(8 * scale.bufferBytes, 8000)) : -1;
-  const username = random.chance(0.3) ? 'somebody' : '';
-  const whole = offence?.bytes ?? connectPacket({ version, clientId, username, willBytes, keepAlive, packetBytesMax });
+  const username = random.chance(0.3) ? 'somebody' : null;
+  const fields = { version, clientId, username, password: null, willBytes, keepAlive, packetBytesMax };
+  const whole = offence?.bytes ?? connectPacket(fields);
   const says = beginning === 'connects';
+  const passed = rewritten(rules, fields);
+  const head = cutHead(random, beginning, whole);
   const bodyBytes = says || (offence && random.chance(0.3)) ? planBytes(random, scale) : 0;
   return {
     ...planActor(random, scale, bodyBytes),
     beginning,
-    head: cutHead(random, beginning, whole),
+    head,
+    passedHead: says && passed !== fields ? connectPacket(passed) : head,
     bodyBytes,
     tail: says && random.chance(0.4) ? DISCONNECT : NO_BYTES,
     offence,
     version,
     clientId,
+    passedClientId: passed.clientId,
+    isDenied: isClientIdDenied(rules, clientId),
     keepAlive,
     packetBytesMax,
     unansweredBytes: says && random.chance(0.4) ? whole.length : Infinity,

@@ -3,6 +3,7 @@
 import type { MemorySettings } from '../../src/control/memory-map.ts';
 import { Random } from '../tools/random.ts';
 import { type Limits, planLimits } from './admission.ts';
+import { planRules, type Rules } from './rules.ts';
 import type { Timeouts } from './snapshots.ts';
 import { type Rates, troubles } from './trouble.ts';
 
@@ -40,6 +41,8 @@ export interface Scenario {
   isFronted: boolean;
   /** PROXY_PROTOCOL_* that the pool may have, one after the other. */
   proxyProtocols: readonly number[];
+  /** Of every listener. */
+  rules: Rules;
 }
 
 /** Of what a trouble's rate is at most. */
@@ -101,6 +104,7 @@ export function planScenario(seed: number): Scenario {
     evictions: random.chance(0.7) ? random.integer(1, 100) : 0,
     orphanIntervalUs: random.chance(0.3) ? Math.round(random.magnitude(100, 100_000)) : 0,
     ...planHeaders(new Random(seed ^ 0x1f83d9ab)),
+    rules: planRules(new Random(seed ^ 0x5be0cd19)),
   };
   return limits.isOrderly ? { ...scenario, ...NO_CHANGES, arrivalGapMs: CROWDING_MS / limits.rate } : scenario;
 }

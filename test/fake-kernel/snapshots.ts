@@ -25,6 +25,7 @@ import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import { type Limits, writeLimits } from './admission.ts';
 import { FRONTS, LISTENER_ADDRESS } from './preface.ts';
+import type { Rules } from './rules.ts';
 
 /** Larger than any CONNECT that is meant to be taken. */
 const CONNECT_MAX_BYTES = 16384;
@@ -83,19 +84,20 @@ export function pickSnapshot(
   listenerCount: number,
   circumstances: Circumstances,
   limits: Limits,
+  rules: Rules,
 ): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
-  const key = `${variant} ${listenerCount}`;
+  const key = `${variant} ${listenerCount} ${JSON.stringify(rules)}`;
   let snapshot = built.get(key);
   if (!snapshot) {
-    snapshot = build(new Random(variant), listenerCount);
+    snapshot = build(new Random(variant), listenerCount, rules);
     built.set(key, snapshot);
   }
   writeLimits(snapshot, listenerCount, limits);
   return withCircumstances(snapshot, listenerCount, circumstances);
 }
 
-function build(random: Random, listenerCount: number): Uint8Array {
+function build(random: Random, listenerCount: number, { deny, identity }: Rules): Uint8Array {
   // Some that go and come back: an address keeps its id.
   const addresses = random.chance(0.6) ? sourceHosts.slice(random.integer(0, 1), random.integer(2, 3)) : [];
   const hosts = addresses.length > 0 ? ipv4Hosts : [...ipv4Hosts, 'fd00::5'];
@@ -126,6 +128,9 @@ function build(random: Random, listenerCount: number): Uint8Array {
     bind: LISTENER_ADDRESS,
     connectTimeoutMs: 0,
     proxyFrom: FRONTS.map((each) => parseNetwork(each)!),
+    allow: [],
+    deny,
+    identity,
   }));
   const config = { pools: [pool], listeners, connectMaxBytes: CONNECT_MAX_BYTES } as unknown as Config;
   return buildSnapshot(

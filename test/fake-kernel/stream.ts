@@ -3,13 +3,14 @@
 // (DISCONNECT).
 import { contentAt } from '../tools/content.ts';
 import { Random } from '../tools/random.ts';
+import type { Passable } from './passed.ts';
 
 /** PUBLISH: no packet of a body begins as one that means something here. */
 const TYPE = 0x30;
 const PACKET_BYTES_MAX = 3000;
 const PACKET_BYTES_MIN = 2;
 
-export class Stream {
+export class Stream implements Passable {
   readonly total: number;
   readonly #head: Uint8Array;
   readonly #tail: Uint8Array;
@@ -26,6 +27,11 @@ export class Stream {
     this.#tailAt = head.length + bodyBytes;
     this.total = this.#tailAt + tail.length;
     this.#planPackets(new Random(key));
+  }
+
+  /** All of it is passed on as it is. */
+  bytesOf(said: number): number {
+    return said;
   }
 
   #planPackets(random: Random): void {

@@ -35,6 +35,7 @@ import { PHASE_QUEUED } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { Greeting, planArriving } from './preface.ts';
+import { isAddressDenied } from './rules.ts';
 import { type Mood, planMood, type Scenario } from './scenario.ts';
 import { backendOf, pickSnapshot, sourceIdsOf, type Timeouts } from './snapshots.ts';
 import type { Socket } from './socket.ts';
@@ -140,13 +141,14 @@ export class World implements KernelWorld, Clock {
     const life = new Life(index, this);
     this.lives[index] = life;
     const random = new Random(seed * 1009 + index);
-    life.client = new Client(this.#stage, life, planClient(random, index, this.#scale), random.word());
+    life.client = new Client(this.#stage, life, planClient(random, index, this.#scale, scenario.rules), random.word());
     const listener = random.pick([...kernel.listeners.keys()]);
     const own = clientSockaddr(index, random.chance(0.2), scenario.limits.sources);
     const { sockaddr, told, header, reason } = planArriving(new Random(seed * 1013 + index), own, scenario.isFronted);
-    Object.assign(life, { sockaddr, told, headerReason: reason });
+    Object.assign(life, { sockaddr, told, hasHeader: header.length > 0, headerReason: reason });
     life.listener = this.listeners.indexOf(listener);
     life.source = sourceOfClient(told);
+    life.isAddressDenied = isAddressDenied(scenario.rules, told);
     life.client.socket = kernel.newSocket();
     life.client.socket.preface = header;
     life.client.socket.peer = life.client;
@@ -162,7 +164,9 @@ export class World implements KernelWorld, Clock {
 
   headBuffers(place: number): number {
     const peer = this.#parts.kernel.files[place]?.peer;
-    return peer ? Math.ceil(this.lives[peer.life]!.client.plan.head.length / this.#scale.bufferBytes) : 0;
+    if (!peer) return 0;
+    const { head, passedHead } = this.lives[peer.life]!.client.plan;
+    return Math.ceil(Math.max(head.length, passedHead.length) / this.#scale.bufferBytes);
   }
 
   lifeOf(peer: Uint8Array): Life | undefined {
@@ -284,11 +288,11 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted } = scenario;
+    const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted, rules } = scenario;
     const proxyProtocol = scenario.proxyProtocols[epoch % scenario.proxyProtocols.length]!;
     const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol };
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits);
+    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits, rules);
     this.ports.sources = sourceIdsOf(snapshot);
     publishSnapshot(memory, snapshot, epoch, this.listeners.fds);
     this.#tell(`publishes epoch ${epoch}`);
