@@ -103,11 +103,11 @@ const CLIENT = 0;
 const BACKEND = 1;
 
 const READING = 0; // the CONNECT isn't complete
-const DIALLING = 1; // until the CONNECT was handed to a backend's socket
-const OPEN = 2;
-const CLOSING = 3; // what the client still sends is dropped
-const LEAVING = 4; // evicted: nothing more is passed on, what waits goes out, then a last word
-const QUEUED = 5; // until it may be dialled
+const QUEUED = 1; // until it may be dialled
+const DIALLING = 2; // until the CONNECT was handed to a backend's socket
+const OPEN = 3;
+const CLOSING = 4; // what the client still sends is dropped
+const LEAVING = 5; // evicted: nothing more is passed on, what waits goes out, then a last word
 const ENTERING = 6; // in a front door
 
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */

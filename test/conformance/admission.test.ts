@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { describe, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineName } from '../../src/index.ts';
-import { type Backend, hello, refusingBackend, startBackend } from '../tools/backends.ts';
+import { type Backend, echo, hello, refusingBackend, startBackend } from '../tools/backends.ts';
 import { type Balancer, type BalancerOptions, startBalancer } from '../tools/balancer.ts';
-import { type Client, connectClient } from '../tools/client.ts';
+import { type Client, connectClient, nextBytes } from '../tools/client.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { connackPacket, connectPacket, refusalPacket } from '../tools/packets.ts';
+import { PATIENCE_MS } from '../tools/patience.ts';
 import { waitFor } from '../tools/wait.ts';
 
 const SERVER_UNAVAILABLE = 3;
@@ -247,4 +248,28 @@ describe('max_connections', { concurrency: true }, () => {
     const again = await connectFrom('127.0.0.1');
     assert.deepEqual(again.connack, connackPacket(5));
   });
+});
+
+testEveryEngine('keeps what a client says while it waits', async (engine, context) => {
+  const backend = await startBackend(context, echo);
+  const pool = { connect_rate: { rate: 2, burst: 1 } };
+  const balancer = await startBalancer(context, { engine, backends: [backend.address], pool });
+  const first = await connectClient(balancer.port);
+  const socket = balancer.connect().setTimeout(PATIENCE_MS, () => socket.destroy());
+  context.after(() => socket.destroy());
+  context.after(() => leave([first]));
+  socket.write(connectPacket({ clientId: 'second' }));
+  await waitFor('a client that waits', () => balancer.tidegate.status().connections === 2);
+  for (const word of ['and ', 'so ', 'on']) {
+    await sleep(30);
+    socket.write(word);
+  }
+  const wanted = Buffer.concat([connackPacket(4), Buffer.from('and so on')]);
+  let heard = Buffer.alloc(0);
+  while (heard.length < wanted.length) {
+    const bytes = await nextBytes(socket);
+    if (bytes.length === 0) break;
+    heard = Buffer.concat([heard, bytes]);
+  }
+  assert.deepEqual(heard, wanted);
 });
