@@ -1254,8 +1254,8 @@ function cancelPending(slot: u32, firstOp: u32, lastOp: u32): void {
 function join(slot: u32): void {
   const line = hot(slot);
   if (line.pending != 0) return;
-  clearTimer(slot);
   endGreeting(slot);
+  clearTimer(slot);
   if (line.flags & FLAG_CLIENT_FILE) prepClose(slot, CLIENT);
   if (line.flags & FLAG_BACKEND_FILE) prepClose(slot, BACKEND);
   dropAll(direction(slot, CLIENT));

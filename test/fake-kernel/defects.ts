@@ -406,8 +406,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('the header of a connection that ended is kept', [
     PROXY,
-    'endGreeting(slot); if (line.flags & FLAG_CLIENT_FILE)',
-    'if (line.flags & FLAG_CLIENT_FILE)',
+    'endGreeting(slot); clearTimer(slot);',
+    'clearTimer(slot);',
   ]),
   defect('two connections have one unique id', [
     GREETING,
