@@ -197,6 +197,7 @@ class Simulation {
       if (this.turns % LIVENESS_TURNS === 0) {
         this.#checkLiveness();
         this.#world.listeners.checkLeft();
+        this.#world.checkEvictionsRead();
       }
       if (!this.#world.isOver || this.#world.isDraining) continue;
       if (settling++ < SETTLING_TURNS) continue;

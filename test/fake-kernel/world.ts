@@ -7,6 +7,8 @@ import {
   EVICTIONS_MAX,
   HEADER_CONTROL,
   HEADER_EPOCH,
+  HEADER_EVICTIONS_READ,
+  HEADER_EVICTIONS_WRITTEN,
   HEADER_OFFSET,
   HEADER_REGION_HEALTH,
   HEALTH_DOWN,
@@ -40,6 +42,7 @@ import { type Mood, planMood, type Scenario } from './scenario.ts';
 import { backendOf, pickSnapshot, sourceIdsOf, type Timeouts } from './snapshots.ts';
 import type { Socket } from './socket.ts';
 import type { Timeline } from './timeline.ts';
+import { Violation } from './violation.ts';
 
 /** As Linux gives a connect up, after its last SYN. */
 const CONNECT_GIVEN_UP_MS = 127_000;
@@ -49,6 +52,8 @@ const ETIMEDOUT = 110;
 
 const BUFFERS_FEW = 256;
 const BUFFERS_PLENTY = 64;
+/** A wake-up may be late, but not so late. */
+const EVICTIONS_READ_MS = 2000;
 
 export interface WorldParts {
   seed: number;
@@ -86,6 +91,8 @@ export class World implements KernelWorld, Clock {
   readonly #moods: Mood[];
   readonly #words: Int32Array;
   #epoch = 0;
+  /** When the oldest eviction that wasn't read yet was written, without the jumps of the clock. */
+  #evictedAt = 0;
 
   constructor(parts: WorldParts) {
     const { scenario, kernel, memory, seed } = parts;
@@ -329,11 +336,25 @@ export class World implements KernelWorld, Clock {
     };
     const entries = this.lives.flatMap((life) => (life && random.chance(share) ? this.#evictionOf(life, how) : []));
     if (entries.length > 0 && random.chance(0.1)) this.#fillWithVoid(entries[0]!);
+    const arePending = this.#evictionsPending;
     const written = writeEvictions(this.#parts.memory, entries);
+    if (!arePending) this.#evictedAt = this.now - this.jumpedMs;
     this.#tell(`evicts ${written} of ${entries.length} with code ${how.code}, flags ${how.flags}`);
     for (const [index, { slot, generation }] of entries.entries())
       if (index < written) this.#note(slot, generation, how);
     this.#parts.kernel.writeEventfd();
+  }
+
+  get #evictionsPending(): boolean {
+    const word = (field: number) => this.#words[(HEADER_OFFSET + field) >>> 2];
+    return word(HEADER_EVICTIONS_READ) !== word(HEADER_EVICTIONS_WRITTEN);
+  }
+
+  /** The data plane was woken for them. */
+  checkEvictionsRead(): void {
+    const waitedMs = this.now - this.jumpedMs - this.#evictedAt;
+    if (!this.#evictionsPending || this.isStopping || waitedMs < EVICTIONS_READ_MS) return;
+    throw new Violation(`evictions are not read for ${Math.round(waitedMs)} ms`);
   }
 
   #evictionOf(life: Life, how: Omit<Eviction, 'slot' | 'generation'>): Eviction[] {
