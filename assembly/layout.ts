@@ -686,7 +686,7 @@ export const FRONT_SNI = 0; // what is found at which place in the list
 export const FRONT_CLIENT_CN = 1; // of a certificate that could be verified
 export const FRONT_TLS_VERSION = 2;
 export const FRONT_TLS_CIPHER = 3;
-export const FRONT_TLS_ERROR = 4; // why there was no handshake
+export const FRONT_ERROR = 4; // why there was no handshake
 export const FRONT_TEXTS = FRONT_TEXTS_MAX * 2;
 export const FRONT_BYTES_MAX = FRONT_TEXTS + 512;
 

@@ -34,7 +34,7 @@ test('a line of the log ends with what is known, in every format, and nothing in
     );
     const json = JSON.parse(lineOf(compileFormat('json'), encodeFront(INFO), clientId));
     assert.deepEqual([json.client_id, json.client_cn, json.sni], [clientId, 'pump "17"\n', 'mqtt.example.net']);
-    const template = compileTemplate('$mqtt_client_id $ssl_protocol $ssl_server_name $tls_error|');
+    const template = compileTemplate('$mqtt_client_id $ssl_protocol $ssl_server_name $front_error|');
     const line = lineOf(template, encodeFront({}, 'cert_has_expired'), clientId);
     assert.match(line, /cert_has_expired\|\n$/);
   }

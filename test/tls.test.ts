@@ -266,7 +266,7 @@ test('TLS 1.2 and 1.3 are spoken, and nothing older', async (context) => {
   assert.match(await handshake(scene.port, ['-tls1_3', ...caOf(scene)]), /New, TLSv1\.3[\s\S]*Verify return code: 0/);
   const old = await handshake(scene.port, ['-tls1_1', '-cipher', 'DEFAULT@SECLEVEL=0', ...caOf(scene)]);
   assert.match(old, /New, \(NONE\), Cipher is \(NONE\)/);
-  assert.match((await scene.lines(3)).join('\n'), / 400 .* reason=tls_handshake .* tls_error=unsupported_protocol$/m);
+  assert.match((await scene.lines(3)).join('\n'), / 400 .* reason=tls_handshake .* front_error=unsupported_protocol$/m);
 });
 
 test('min_version and ciphers are heeded', async (context) => {
@@ -351,7 +351,7 @@ test('clients with good certificates are served where one is required, and no ot
   }
   const lines = (await scene.lines(10)).join('\n');
   for (const fault of ['cert_has_expired', 'cert_revoked', 'no_certificate']) {
-    assert.match(lines, new RegExp(` 403 .* reason=client_certificate .* tls_error=${fault}$`, 'm'));
+    assert.match(lines, new RegExp(` 403 .* reason=client_certificate .* front_error=${fault}$`, 'm'));
   }
   assert.match(lines, / 200 .* client_cn=good$/m);
   assert.equal(scene.tidegate.status().counters.client_certificate, 8);
@@ -507,6 +507,6 @@ test('MQTT without TLS at a TLS port is refused, and a client that leaves in the
   await once(socket, 'connect');
   socket.end();
   const lines = (await scene.lines(2)).join('\n');
-  assert.match(lines, /reason=tls_handshake .* tls_error=wrong_version_number$/m);
+  assert.match(lines, /reason=tls_handshake .* front_error=wrong_version_number$/m);
   assert.equal(lines.match(/reason=tls_handshake/g)?.length, 2);
 });

@@ -4,11 +4,11 @@ import { hostname } from 'node:os';
 import {
   CLIENT_ID_KEPT_BYTES_MAX,
   FRONT_CLIENT_CN,
+  FRONT_ERROR,
   FRONT_SNI,
   FRONT_TEXTS,
   FRONT_TEXTS_MAX,
   FRONT_TLS_CIPHER,
-  FRONT_TLS_ERROR,
   FRONT_TLS_VERSION,
   NONE,
   REASON_NONE,
@@ -245,7 +245,7 @@ const VARIABLES: Record<string, MakeField> = {
   ssl_cipher: (style) => frontField(FRONT_TLS_CIPHER, style),
   ssl_server_name: (style) => frontField(FRONT_SNI, style),
   ssl_client_cn: (style) => frontField(FRONT_CLIENT_CN, style),
-  tls_error: (style) => frontField(FRONT_TLS_ERROR, style),
+  front_error: (style) => frontField(FRONT_ERROR, style),
 };
 
 function literal(bytes: Uint8Array): Field {
@@ -321,7 +321,7 @@ const FRONT_NAMES: readonly [string, number][] = [
   ['tls_cipher', FRONT_TLS_CIPHER],
   ['sni', FRONT_SNI],
   ['client_cn', FRONT_CLIENT_CN],
-  ['tls_error', FRONT_TLS_ERROR],
+  ['front_error', FRONT_ERROR],
 ];
 if (FRONT_NAMES.length > FRONT_TEXTS_MAX) throw new Error('a Front block has no place for all of its texts');
 

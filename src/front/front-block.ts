@@ -2,11 +2,11 @@
 import {
   FRONT_BYTES_MAX,
   FRONT_CLIENT_CN,
+  FRONT_ERROR,
   FRONT_SNI,
   FRONT_TEXTS,
   FRONT_TEXTS_MAX,
   FRONT_TLS_CIPHER,
-  FRONT_TLS_ERROR,
   FRONT_TLS_VERSION,
 } from '../../assembly/layout.ts';
 import type { FrontInfo } from './front-info.ts';
@@ -26,7 +26,7 @@ export function encodeFront({ sni, tls }: FrontInfo, error = ''): Uint8Array {
   texts[FRONT_CLIENT_CN] = cut(tls?.isVerified ? tls.clientCn : '', CLIENT_CN_BYTES_MAX);
   texts[FRONT_TLS_VERSION] = cut(tls?.version, TEXT_BYTES_MAX);
   texts[FRONT_TLS_CIPHER] = cut(tls?.cipher, TEXT_BYTES_MAX);
-  texts[FRONT_TLS_ERROR] = cut(error, TEXT_BYTES_MAX);
+  texts[FRONT_ERROR] = cut(error, TEXT_BYTES_MAX);
   const lengths = new Uint8Array(FRONT_TEXTS);
   const view = new DataView(lengths.buffer);
   for (const [place, { length }] of texts.entries()) view.setUint16(place * 2, length, true);
