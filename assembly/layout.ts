@@ -238,12 +238,11 @@ export const HEALTH_SHARE_FULL = 1 << 16;
 
 // ---- Snapshot --------------------------------------------------------------------------------------------------------
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, Addresses
-//   and Identities of the listeners that have them, 16-byte aligned | networks
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, and the
+//   Addresses and Identities of the listeners that have them, 16-byte aligned
 //
 //   limits: ListenerLimits x LISTENERS_MAX | PoolLimits x POOLS_MAX | BackendLimits x BACKENDS_MAX, by backend id
 //   addresses: what each listener is bound to, a sockaddr x LISTENERS_MAX
-//   networks: for each listener behind a front those that it takes clients from
 //
 // A listener keeps its index for as long as it has connections: one that was removed keeps its entry too, by which they
 // are served. The bytes are the same for every worker but for the sockets.
@@ -253,16 +252,15 @@ export const SNAPSHOT_LISTENER_COUNT = 4;
 export const SNAPSHOT_POOL_COUNT = 8;
 export const SNAPSHOT_CONNECT_MAX_BYTES = 12;
 export const SNAPSHOT_LISTENERS = 64;
-export const LISTENER_ENTRY_BYTES = 40;
+export const LISTENER_ENTRY_BYTES = 32;
 export const LISTENER_POOL = 0; // index in the list of pools; NONE: it was removed, and its pool with it
 export const LISTENER_CONNECT_TIMEOUT_MS = 4; // from accept to a complete CONNECT
 export const LISTENER_KEEP_ALIVE_PERCENT = 8; // of the Keep Alive, after which a silent client is closed; 0 never
 export const LISTENER_IDLE_TIMEOUT_MS = 12; // the same for a client with Keep Alive 0; 0 never
-export const LISTENER_NETWORKS = 16; // offset in the half of the networks whose connections begin with a PROXY header
-export const LISTENER_NETWORK_COUNT = 20; // 0: connections begin with CONNECT, wherever they come from
+export const LISTENER_FRONTS = 16; // offset in the half of the Addresses whose connections begin with a PROXY header; 0: none do
+export const LISTENER_IDENTITY = 20; // offset in the half of its Identity; 0: it asks for none
+export const LISTENER_ADDRESSES = 24; // offset in the half of its Addresses; 0: everybody may come
 export const LISTENER_FD = 28; // the worker's own listening socket, written when the snapshot is published; NONE: it was removed
-export const LISTENER_IDENTITY = 32; // offset in the half of its Identity; 0: it asks for none
-export const LISTENER_ADDRESSES = 36; // offset in the half of its Addresses; 0: everybody may come
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
 // Limits are those of all workers together, 0 for none: each worker keeps to its part.
 export const SNAPSHOT_LISTENER_LIMITS = SNAPSHOT_POOLS + POOLS_MAX * 4;
@@ -288,9 +286,6 @@ export const BACKEND_LIMITS_CREWS = 12; // its pool's
 export const SNAPSHOT_LISTENER_ADDRESSES = SNAPSHOT_BACKEND_LIMITS + BACKENDS_MAX * BACKEND_LIMITS_BYTES;
 export const LISTENER_ADDRESS_BYTES = 32; // SOCKADDR_BYTES_MAX, as the kernel spells it
 export const SNAPSHOT_BLOCKS = SNAPSHOT_LISTENER_ADDRESSES + LISTENERS_MAX * LISTENER_ADDRESS_BYTES;
-export const NETWORK_BYTES = 32;
-export const NETWORK_ADDRESS = 0; // 16 bytes; an IPv4 one as an IPv6 one, ::ffff:a.b.c.d
-export const NETWORK_MASK = 16; // 16 bytes, ones for what must be equal
 
 // A pool block is relocatable: offsets inside it count from its own start, so it is built once and copied everywhere.
 //

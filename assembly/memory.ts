@@ -183,14 +183,13 @@ import {
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_FD,
+  LISTENER_FRONTS,
   LISTENER_IDENTITY,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
   LISTENER_LIMITS_MAX_PER_SOURCE,
-  LISTENER_NETWORK_COUNT,
-  LISTENER_NETWORKS,
   LISTENER_POOL,
   LISTENERS_MAX,
   MEMBER_BACKEND,
@@ -466,19 +465,16 @@ export class ListenerEntry {
   connectTimeoutMs: u32;
   keepAlivePercent: u32;
   idleTimeoutMs: u32;
-  networks: u32;
-  networkCount: u32;
-  _pad24: u32;
-  /** Written last, when the snapshot is published: each worker has a socket of its own. */
-  fd: u32;
+  fronts: u32;
   identity: u32;
   addresses: u32;
+  /** Written last, when the snapshot is published: each worker has a socket of its own. */
+  fd: u32;
 }
 if (offsetof<ListenerEntry>('identity') != LISTENER_IDENTITY) ERROR('ListenerEntry.identity moved');
 if (offsetof<ListenerEntry>('addresses') != LISTENER_ADDRESSES) ERROR('ListenerEntry.addresses moved');
 if (offsetof<ListenerEntry>('fd') != LISTENER_FD) ERROR('ListenerEntry.fd moved');
-if (offsetof<ListenerEntry>('networks') != LISTENER_NETWORKS) ERROR('ListenerEntry.networks moved');
-if (offsetof<ListenerEntry>('networkCount') != LISTENER_NETWORK_COUNT) ERROR('ListenerEntry.networkCount moved');
+if (offsetof<ListenerEntry>('fronts') != LISTENER_FRONTS) ERROR('ListenerEntry.fronts moved');
 if (offsetof<ListenerEntry>('pool') != LISTENER_POOL) ERROR('ListenerEntry.pool moved');
 if (offsetof<ListenerEntry>() != LISTENER_ENTRY_BYTES) ERROR('ListenerEntry changed its size');
 if (offsetof<ListenerEntry>('idleTimeoutMs') != LISTENER_IDLE_TIMEOUT_MS) ERROR('ListenerEntry.idleTimeoutMs moved');

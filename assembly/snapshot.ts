@@ -10,7 +10,6 @@ import {
   LISTENER_ADDRESS_BYTES,
   LISTENER_ENTRY_BYTES,
   LISTENER_LIMITS_BYTES,
-  NETWORK_BYTES,
   POOL_LIMITS_BYTES,
   SNAPSHOT_BACKEND_LIMITS,
   SNAPSHOT_HALF_BYTES,
@@ -31,7 +30,6 @@ import {
   PoolLimits,
   SnapshotHalf,
 } from './memory';
-import { holds } from './mqtt/network';
 import { observe, publish } from './shared';
 
 let half: usize = 0;
@@ -65,12 +63,9 @@ export function listenerAddressAt(listener: u32): usize {
   return half + SNAPSHOT_LISTENER_ADDRESSES + <usize>listener * LISTENER_ADDRESS_BYTES;
 }
 
-/** The sockaddr's address is one of those whose connections to the listener begin with a PROXY header. */
-export function isFront(listener: ListenerEntry, sockaddr: usize): bool {
-  for (let index: u32 = 0; index < listener.networkCount; index++) {
-    if (holds(half + listener.networks + <usize>index * NETWORK_BYTES, sockaddr)) return true;
-  }
-  return false;
+/** Of a listener that has some: those whose connections begin with a PROXY header. */
+export function frontsAt(listener: ListenerEntry): usize {
+  return half + listener.fronts;
 }
 
 export function poolAt(index: u32): Pool {

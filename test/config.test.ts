@@ -268,10 +268,7 @@ pools:
   a: { proxy_protocol: v2, health: mqtt, backends: [x:1, { address: y:1, health_port: 2 }] }
 `;
   const { listeners, pools } = parseConfig(text, 'test.yaml');
-  assert.deepEqual(
-    listeners[0]!.proxyFrom.map(({ mask }) => mask.filter((byte) => byte === 255).length),
-    [16, 14, 4],
-  );
+  assert.deepEqual(listeners[0]!.proxyFrom, ['10.0.0.5', '10.1.0.0/16', '2001:db8::/32']);
   assert.equal(pools[0]!.proxyProtocol, 'v2');
   // What listens on another port is told nothing.
   assert.deepEqual(
@@ -289,8 +286,8 @@ pools:
   a: { proxy_protocol: v3, backends: [x:1] }
 `;
   assertFaults(text, [
-    'test.yaml:2:49: listeners[0].proxy_protocol.from[0]: expected an IP address or a network, such as 10.0.0.5, 10.0.0.0/8 or "2001:db8::/32", found "10.0.0.0/33"',
-    'test.yaml:3:48: listeners[1].proxy_protocol.from: expected a list of 1 to 256 IP addresses or networks, found a list of 0',
+    'test.yaml:2:49: listeners[0].proxy_protocol.from[0]: expected an IP address or a range such as 10.0.0.0/8 or "2001:db8::/32", with no bit set behind its prefix, found "10.0.0.0/33"',
+    'test.yaml:3:48: listeners[1].proxy_protocol.from: expected a list of 1 to 4096 IP addresses or ranges, found a list of 0',
     'test.yaml:4:40: listeners[2].proxy_protocol: expected a mapping with from, found "v2"',
     'test.yaml:6:24: pools.a.proxy_protocol: expected off, v1 or v2, found "v3"',
   ]);

@@ -13,7 +13,6 @@ import {
   PROXY_HEADER_STRUCT_BYTES,
 } from '../assembly/layout.ts';
 import type { Address } from '../src/config/address.ts';
-import { parseNetwork } from '../src/config/network.ts';
 import { encodeProxyHeader, parseProxyHeader } from '../src/core.ts';
 import { encodeTlvs } from '../src/front/proxy-tlvs.ts';
 import { decodeSockaddr, encodeSockaddr } from '../src/system/sockaddr.ts';
@@ -287,30 +286,4 @@ test('has TLVs fit into a header, however long the names are', () => {
 test('sums as RFC 3720 does', () => {
   assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283);
   assert.equal(crc32c(Buffer.alloc(32)), 0x8a9136aa);
-});
-
-test('reads networks, and nothing else, as networks', () => {
-  const hex = (text: string) => {
-    const network = parseNetwork(text);
-    return network && `${Buffer.from(network.address).toString('hex')}/${Buffer.from(network.mask).toString('hex')}`;
-  };
-  const v4 = '00000000000000000000ffff';
-  assert.equal(hex('10.0.0.5'), `${v4}0a000005/${'f'.repeat(32)}`);
-  assert.equal(hex('10.0.0.0/9'), `${v4}0a000000/${'f'.repeat(24)}ff800000`);
-  assert.equal(hex('0.0.0.0/0'), `${v4}00000000/${'f'.repeat(24)}00000000`);
-  assert.equal(hex('2001:db8::/33'), `20010db8${'0'.repeat(24)}/ffffffff8${'0'.repeat(23)}`);
-  assert.equal(hex('::/0'), `${'0'.repeat(32)}/${'0'.repeat(32)}`);
-  for (const text of [
-    '',
-    '10.0.0',
-    '10.0.0.0/33',
-    '::/129',
-    '10.0.0.0/',
-    '10.0.0.0/8/8',
-    'host',
-    'fe80::1%eth0',
-    '/8',
-  ]) {
-    assert.equal(parseNetwork(text), null, text);
-  }
 });

@@ -101,7 +101,7 @@ export function beginLife(slot: u32, listener: u32): void {
  */
 export function connectionArrived(slot: u32): u32 {
   const line = cold(slot);
-  if (listenerAt(line.listener).networkCount != 0) return askForHeader(slot);
+  if (listenerAt(line.listener).fronts != 0) return askForHeader(slot);
   return mayCome(line) ? VERDICT_MORE : VERDICT_REFUSE;
 }
 

@@ -1,5 +1,6 @@
 // Clients that come through a front, another balancer for instance, which says in a PROXY header who they are. From the
 // header on everything knows the client by the address in it: its log line, its key, the limits of its source, its backend.
+import { holdsPeer } from '../identity/addresses';
 import {
   HEADER_OFFSET,
   HEADER_PROXY_HEADER,
@@ -15,13 +16,13 @@ import {
 } from '../layout';
 import { Cold, ProxyHeader } from '../memory';
 import { parseProxyHeader } from '../mqtt/proxy-header-reader';
-import { isFront, listenerAt } from '../snapshot';
+import { frontsAt, listenerAt } from '../snapshot';
 import { cold, FLAG_HEADER_DUE, hot } from './table';
 
 /** VERDICT_HEADER, or VERDICT_REFUSE for whoever is none of the listener's fronts: anybody could say anything. */
 export function askForHeader(slot: u32): u32 {
   const line = cold(slot);
-  if (!isFront(listenerAt(line.listener), peerOf(line))) {
+  if (!holdsPeer(frontsAt(listenerAt(line.listener)), line)) {
     line.reason = <u16>REASON_PROXY_SOURCE;
     return VERDICT_REFUSE;
   }

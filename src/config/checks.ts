@@ -75,7 +75,11 @@ export function checkTables(
 }
 
 function rulesBytes(listeners: readonly ListenerConfig[]): number {
-  const blocks = listeners.flatMap((listener) => [addressesBlock(listener), identityBlock(listener.identity)]);
+  const blocks = listeners.flatMap((listener) => [
+    addressesBlock(listener),
+    addressesBlock({ allow: listener.proxyFrom, deny: [] }),
+    identityBlock(listener.identity),
+  ]);
   return blocks.reduce((sum, block) => sum + (block === null ? 0 : block.length + BLOCK_ALIGNMENT), 0);
 }
 

@@ -20,7 +20,6 @@ import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
 import { parseCidr } from './address-ranges.ts';
 import { duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
-import { parseNetwork } from './network.ts';
 import { FIELD_NAMES, isField, patternTokens, templateTokens } from './text-tokens.ts';
 import { tls } from './tls.ts';
 import { websocket } from './websocket.ts';
@@ -41,7 +40,6 @@ const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIV
 const SOURCES_EXPECTED = `expected a list of at most ${SOURCES_MAX} IP addresses`;
 const CONNECTIONS_MAX = 1 << 20;
 /** Of one listener; each connection is compared with them. */
-const NETWORKS_MAX = 256;
 export const RATE_MIN = 0.1;
 export const RATE_MAX = 1_000_000;
 const THRESHOLD_MAX = 100;
@@ -114,16 +112,11 @@ function sourceAddress() {
   return z.string({ error }).refine((value) => isIP(value) !== 0 && !isWildcard(value), { error });
 }
 
-function network() {
-  const error = 'expected an IP address or a network, such as 10.0.0.5, 10.0.0.0/8 or "2001:db8::/32"';
-  return z.string({ error }).refine((value) => parseNetwork(value) !== null, { error });
-}
-
 function cidrList() {
   const error =
     'expected an IP address or a range such as 10.0.0.0/8 or "2001:db8::/32", with no bit set behind its prefix';
   const cidr = z.string({ error }).refine((value) => parseCidr(value) !== null, { error });
-  return listOf(cidr, 'IP addresses or ranges', ADDRESS_RULES_MAX).optional();
+  return listOf(cidr, 'IP addresses or ranges', ADDRESS_RULES_MAX);
 }
 
 function pattern(check: (value: string) => void = () => {}) {
@@ -426,8 +419,8 @@ const pool = mapping(
 
 const proxyProtocol = mapping(
   {
-    from: listOf(network(), 'IP addresses or networks', NETWORKS_MAX).describe(
-      'Where the fronts connect from: IP addresses, or networks such as 10.0.0.0/8. Nobody else can connect to this listener.',
+    from: cidrList().describe(
+      'Where the fronts connect from: IP addresses, or ranges such as 10.0.0.0/8. Nobody else can connect to this listener.',
     ),
   },
   'a mapping with from',
@@ -509,8 +502,12 @@ const listener = mapping(
       ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
-    allow: cidrList().describe('IP addresses and ranges of them whose clients alone are let in. Default: everybody.'),
-    deny: cidrList().describe('Those whose clients are closed as soon as they come, also when allow has them.'),
+    allow: cidrList()
+      .optional()
+      .describe('IP addresses and ranges of them whose clients alone are let in. Default: everybody.'),
+    deny: cidrList()
+      .optional()
+      .describe('Those whose clients are closed as soon as they come, also when allow has them.'),
     identity: identity
       .optional()
       .describe('What clients may call themselves, and what brokers are told instead. Default: what they like.'),

@@ -1,7 +1,7 @@
 // What the data plane knows of the configuration, as one block of bytes that is the same for every worker:
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, Addresses
-//   and Identities of the listeners that have them, 16-byte aligned | networks
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, and the
+//   Addresses and Identities of the listeners that have them, 16-byte aligned
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
 
@@ -30,21 +30,18 @@ import {
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_FD,
+  LISTENER_FRONTS,
   LISTENER_IDENTITY,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
   LISTENER_LIMITS_MAX_PER_SOURCE,
-  LISTENER_NETWORK_COUNT,
-  LISTENER_NETWORKS,
   LISTENER_POOL,
   MEMBER_BACKEND,
   MEMBER_BYTES,
   MEMBER_SOCKADDR,
   MEMBER_SOCKADDR_BYTES,
-  NETWORK_BYTES,
-  NETWORK_MASK,
   NONE,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_DRAIN,
@@ -235,16 +232,15 @@ export function buildSnapshot(
   const blocks = config.pools.map((pool, index) => buildPoolBlock(pool, backends, workerCount * crews[index]!));
   const poolIndexes = new Map(config.pools.map(({ name }, index) => [name, index]));
   const addresses = config.listeners.map(addressesBlock);
+  const fronts = config.listeners.map(({ proxyFrom }) => addressesBlock({ allow: proxyFrom, deny: [] }));
   const identities = config.listeners.map(({ identity }) => identityBlock(identity));
   const offsets = new Map<Uint8Array, number>();
   let end = SNAPSHOT_BLOCKS;
-  for (const block of [...blocks, ...addresses, ...identities]) {
+  for (const block of [...blocks, ...addresses, ...fronts, ...identities]) {
     if (block === null) continue;
     offsets.set(block, end);
     end += Math.ceil(block.length / 16) * 16;
   }
-  const networksAt = end;
-  end += config.listeners.reduce((sum, { proxyFrom }) => sum + proxyFrom.length, 0) * NETWORK_BYTES;
   if (end > SNAPSHOT_HALF_BYTES) {
     const message = `the pools' tables need ${end} bytes, but ${SNAPSHOT_HALF_BYTES} is what a worker holds: lower balance.rows`;
     throw new TidegateError('SNAPSHOT_BYTES', message);
@@ -263,6 +259,7 @@ export function buildSnapshot(
     writeWord(view, entry + LISTENER_KEEP_ALIVE_PERCENT, Math.round(listener.keepAliveFactor * 100));
     writeWord(view, entry + LISTENER_IDLE_TIMEOUT_MS, listener.idleTimeoutMs);
     writeWord(view, entry + LISTENER_ADDRESSES, offsetOf(addresses[index]!));
+    writeWord(view, entry + LISTENER_FRONTS, offsetOf(fronts[index]!));
     writeWord(view, entry + LISTENER_IDENTITY, offsetOf(identities[index]!));
     const limits = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
     writeWord(view, limits + LISTENER_LIMITS_MAX_CONNECTIONS, listener.maxConnections);
@@ -270,29 +267,12 @@ export function buildSnapshot(
     const { host, port } = listener.bind;
     bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
   }
-  writeNetworks(view, config.listeners, networksAt);
   for (const [index, pool] of config.pools.entries()) {
     writePoolLimits(view, index, pool, membersOf(pool, backends), crews[index]!);
   }
   for (const [index, block] of blocks.entries()) writeWord(view, SNAPSHOT_POOLS + index * 4, offsetOf(block));
   for (const [block, offset] of offsets) bytes.set(block, offset);
   return bytes;
-}
-
-/** For each listener behind a front the addresses whose connections begin with a PROXY header. */
-function writeNetworks(view: DataView, listeners: SnapshotConfig['listeners'], first: number): void {
-  let at = first;
-  for (const [index, { proxyFrom }] of listeners.entries()) {
-    const entry = SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES;
-    writeWord(view, entry + LISTENER_NETWORKS, at);
-    writeWord(view, entry + LISTENER_NETWORK_COUNT, proxyFrom.length);
-    for (const { address, mask } of proxyFrom) {
-      const bytes = new Uint8Array(view.buffer, at, NETWORK_BYTES);
-      bytes.set(address);
-      bytes.set(mask, NETWORK_MASK);
-      at += NETWORK_BYTES;
-    }
-  }
 }
 
 /** The half may be written: its last reader has moved on to the epoch before this one. */

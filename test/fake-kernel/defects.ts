@@ -361,7 +361,7 @@ export const defects: readonly Defect[] = [
     'return answers(SERVER_UNAVAILABLE, CONNECTION_RATE_EXCEEDED);',
     'return answers(SERVER_UNAVAILABLE, QUOTA_EXCEEDED);',
   ]),
-  defect('whoever is no front is heard', [FRONT, 'if (!isFront(', 'if (false && !isFront(']),
+  defect('whoever is no front is heard', [FRONT, 'if (!holdsPeer(', 'if (false && !holdsPeer(']),
   defect('a client is known by its front’s address', [
     FRONT,
     'if (found.hasAddress) memory.copy(peerOf(line), changetype<usize>(found) + PROXY_HEADER_SOURCE, SOCKADDR_BYTES_MAX);',

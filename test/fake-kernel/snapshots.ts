@@ -6,7 +6,6 @@ import {
   LISTENER_ENTRY_BYTES,
   LISTENER_IDLE_TIMEOUT_MS,
   LISTENER_KEEP_ALIVE_PERCENT,
-  LISTENER_NETWORK_COUNT,
   POOL_CONNECT_TIMEOUT_MS,
   POOL_DRAIN,
   POOL_PROXY_PROTOCOL,
@@ -18,7 +17,6 @@ import {
   SOURCE_BYTES,
   SOURCE_ID,
 } from '../../assembly/layout.ts';
-import { parseNetwork } from '../../src/config/network.ts';
 import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
 import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } from '../../src/control/snapshot.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
@@ -87,17 +85,18 @@ export function pickSnapshot(
   rules: Rules,
 ): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
-  const key = `${variant} ${listenerCount} ${JSON.stringify(rules)}`;
+  const { isFronted } = circumstances;
+  const key = `${variant} ${listenerCount} ${isFronted} ${JSON.stringify(rules)}`;
   let snapshot = built.get(key);
   if (!snapshot) {
-    snapshot = build(new Random(variant), listenerCount, rules);
+    snapshot = build(new Random(variant), listenerCount, rules, isFronted);
     built.set(key, snapshot);
   }
   writeLimits(snapshot, listenerCount, limits);
   return withCircumstances(snapshot, listenerCount, circumstances);
 }
 
-function build(random: Random, listenerCount: number, { deny, identity }: Rules): Uint8Array {
+function build(random: Random, listenerCount: number, { deny, identity }: Rules, isFronted: boolean): Uint8Array {
   // Some that go and come back: an address keeps its id.
   const addresses = random.chance(0.6) ? sourceHosts.slice(random.integer(0, 1), random.integer(2, 3)) : [];
   const hosts = addresses.length > 0 ? ipv4Hosts : [...ipv4Hosts, 'fd00::5'];
@@ -127,7 +126,7 @@ function build(random: Random, listenerCount: number, { deny, identity }: Rules)
     pool: 'brokers',
     bind: LISTENER_ADDRESS,
     connectTimeoutMs: 0,
-    proxyFrom: FRONTS.map((each) => parseNetwork(each)!),
+    proxyFrom: isFronted ? FRONTS : [],
     allow: [],
     deny,
     identity,
@@ -174,7 +173,6 @@ function withCircumstances(snapshot: Uint8Array, listenerCount: number, circumst
     view.setUint32(entry + LISTENER_CONNECT_TIMEOUT_MS, circumstances.connectTimeoutMs, true);
     view.setUint32(entry + LISTENER_KEEP_ALIVE_PERCENT, circumstances.keepAlivePercent, true);
     view.setUint32(entry + LISTENER_IDLE_TIMEOUT_MS, circumstances.idleTimeoutMs, true);
-    view.setUint32(entry + LISTENER_NETWORK_COUNT, circumstances.isFronted ? FRONTS.length : 0, true);
   }
   // There is one pool, and its block is the first.
   view.setUint32(SNAPSHOT_BLOCKS + POOL_CONNECT_TIMEOUT_MS, circumstances.dialTimeoutMs, true);
