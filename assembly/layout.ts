@@ -376,7 +376,9 @@ export const TOKEN_FIELDS = 512; // and the FIELD_*
 export const FIELD_CLIENT_ID = 0;
 export const FIELD_USERNAME = 1;
 export const FIELD_REMOTE_ADDR = 2;
-export const FIELDS_MAX = 3;
+export const FIELD_TLS_CLIENT_CN = 3; // of a certificate that was verified
+export const FIELD_TLS_SNI = 4;
+export const FIELDS_MAX = 5;
 /** A longer ClientId or user name matches no pattern, and is refused where any are to be matched: no match takes long. */
 export const MATCHED_BYTES_MAX = 1024;
 /** Patterns in one list, the bytes of one, and how many fields it names. */

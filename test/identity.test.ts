@@ -1,8 +1,10 @@
 // What a listener asks of its clients' names and addresses, and what it makes of them.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { encodeFront } from '../src/front/front-block.ts';
 import { type IdentityDocument, loadIdentityDocuments } from './documents/identity/load.ts';
 import { Decisions } from './tools/decisions.ts';
+import { connectPacket } from './tools/packets.ts';
 
 const documents = loadIdentityDocuments();
 const decisions = await Decisions.make();
@@ -30,6 +32,21 @@ async function replay({ bytes, from, rules, connectMaxBytes, expected, clientId,
     assert.equal(decision.isRewritten, !decision.bytes.equals(bytes), place);
   }
 }
+
+test('a common name that MQTT can’t carry comes into no packet', async () => {
+  await decisions.rule({ identity: { rewrite: { username: '${tls_client_cn}' } } });
+  const packet = connectPacket({ clientId: 'device' });
+  const tls = { version: 'TLSv1.3', cipher: '', isVerified: true };
+  const reasonFor = (clientCn: string) => {
+    const decision = decisions.decide(packet, '127.0.0.1', encodeFront({ tls: { ...tls, clientCn } }));
+    return decision.is === 'refused' ? decision.reason : decision.is;
+  };
+  assert.equal(reasonFor('good'), 'taken');
+  assert.equal(reasonFor('nothing\0'), 'null_character');
+  // Cut off in the middle of a character.
+  assert.equal(reasonFor('é'.repeat(65)), 'utf8');
+  assert.equal(reasonFor(''), 'rewrite_field_missing');
+});
 
 /** Bytes as hex: a difference reads well. */
 function plain(value: object): unknown {

@@ -9,7 +9,11 @@ import {
   EMPTY_REFUSE,
   FIELD_CLIENT_ID,
   FIELD_REMOTE_ADDR,
+  FIELD_TLS_CLIENT_CN,
+  FIELD_TLS_SNI,
   FIELD_USERNAME,
+  FRONT_CLIENT_CN,
+  FRONT_SNI,
   HEADER_OFFSET,
   HEADER_RANDOM_STATE,
   MATCHED_BYTES_MAX,
@@ -27,6 +31,7 @@ import {
 import { Cold, Connect, Identity, Text } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { AS_IT_IS, rewriteConnect } from '../mqtt/rewrite';
+import { frontText, frontTextBytes } from '../proxy/front';
 import { header } from '../proxy/table';
 import { mix64, nextRandom } from '../route/hash';
 import { ADDRESS_TEXT_BYTES_MAX, hexDigit, writePeerText } from './addresses';
@@ -51,12 +56,19 @@ export function replacedBytes(): u32 {
 }
 
 /**
- * REASON_NONE, or why the client is refused. `found` is what the parser found at `bytes`; when rewrittenBytes says so
+ * REASON_NONE, or why the client is refused. `found` is what the parser found at `bytes`, `front` its Front block or 0; when rewrittenBytes says so
  * afterwards, it is what it found in the rewritten CONNECT, which is no longer than `packetBytesMax`.
  */
-export function applyIdentity(identity: Identity, line: Cold, found: Connect, bytes: usize, packetBytesMax: u32): u32 {
+export function applyIdentity(
+  identity: Identity,
+  line: Cold,
+  found: Connect,
+  bytes: usize,
+  front: usize,
+  packetBytesMax: u32,
+): u32 {
   rewritten = 0;
-  setFields(line, found, bytes);
+  setFields(line, found, bytes, front);
   const fault = judgeUsername(identity);
   if (fault != REASON_NONE) return fault;
   const other = judgeClientId(identity);
@@ -67,11 +79,13 @@ export function applyIdentity(identity: Identity, line: Cold, found: Connect, by
   return isNamed || rewrites ? rewrite(identity, found, bytes, packetBytesMax) : REASON_NONE;
 }
 
-function setFields(line: Cold, found: Connect, bytes: usize): void {
+function setFields(line: Cold, found: Connect, bytes: usize, front: usize): void {
   const notes = notesAddress();
   setField(FIELD_CLIENT_ID, bytes + found.clientId, found.clientIdBytes);
   setField(FIELD_USERNAME, bytes + found.username, found.usernameBytes);
   setField(FIELD_REMOTE_ADDR, notes, writePeerText(line, notes));
+  setField(FIELD_TLS_CLIENT_CN, frontText(front, FRONT_CLIENT_CN), frontTextBytes(front, FRONT_CLIENT_CN));
+  setField(FIELD_TLS_SNI, frontText(front, FRONT_SNI), frontTextBytes(front, FRONT_SNI));
 }
 
 // ---- Rules ----------------------------------------------------------------------------------------------------------
@@ -141,7 +155,9 @@ function rewrite(identity: Identity, found: Connect, bytes: usize, packetBytesMa
   const length = rewriteConnect(bytes, found, clientId, username, password, out, bytesMax);
   if (length == 0) return REASON_REWRITE_TOO_LARGE;
   const state = parseConnect(out, length, bytesMax, found);
-  assert(state == PARSE_COMPLETE && found.packetBytes == length);
+  // What a certificate or a handshake tells need not be a text that MQTT can carry.
+  if (state != PARSE_COMPLETE) return found.reason;
+  assert(found.packetBytes == length);
   rewritten = length;
   replaced = packetBytes;
   return REASON_NONE;

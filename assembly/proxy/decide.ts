@@ -74,7 +74,7 @@ export function decide(slot: u32, bytes: usize, length: u32, front: usize): u32 
   hot(slot).clientPacketBytesMax = <u16>(found.maximumPacketSize > 0xffff ? 0 : found.maximumPacketSize);
   let packet = bytes;
   if (listener.identity != 0) {
-    const reason = applyIdentity(identityAt(listener), line, found, bytes, snapshot().connectMaxBytes);
+    const reason = applyIdentity(identityAt(listener), line, found, bytes, front, snapshot().connectMaxBytes);
     if (reason != REASON_NONE) return refuseIdentity(line, reason, found, bytes);
     if (rewrittenBytes() > 0) packet = rewrittenAddress();
   }

@@ -3,6 +3,8 @@
 import {
   FIELD_CLIENT_ID,
   FIELD_REMOTE_ADDR,
+  FIELD_TLS_CLIENT_CN,
+  FIELD_TLS_SNI,
   FIELD_USERNAME,
   PATTERN_BYTES_MAX,
   PATTERN_FIELDS_MAX,
@@ -16,6 +18,8 @@ const FIELDS: Record<string, number> = {
   client_id: FIELD_CLIENT_ID,
   username: FIELD_USERNAME,
   remote_addr: FIELD_REMOTE_ADDR,
+  tls_client_cn: FIELD_TLS_CLIENT_CN,
+  tls_sni: FIELD_TLS_SNI,
 };
 
 /** As they stand in patterns and templates. */

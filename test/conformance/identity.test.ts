@@ -1,11 +1,14 @@
 // A listener's rules on every engine: who is refused and how, and what the brokers are told instead.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { generate, type IConnectPacket } from 'mqtt-packet';
 import { type IdentityDocument, loadIdentityDocuments } from '../documents/identity/load.ts';
 import { hello, startBackend } from '../tools/backends.ts';
 import { startBalancer } from '../tools/balancer.ts';
+import { startAuthority } from '../tools/certificates.ts';
 import { testEveryEngine } from '../tools/engines.ts';
 import { exchange } from '../tools/exchange.ts';
 import { startMosquitto } from '../tools/mosquitto.ts';
@@ -226,6 +229,46 @@ testEveryEngine(
     await balancer.reload(settings({}));
     assert.deepEqual((await visit(port)).answer, CONNACK);
     assert.equal(early.socket.destroyed || early.socket.readableEnded, false);
+  },
+);
+
+testEveryEngine(
+  'wants clients to call themselves by their certificates, and tells the broker so',
+  async (engine, context) => {
+    const authority = startAuthority(context);
+    if (authority === undefined) return;
+    const backend = await startScriptBackend(context);
+    const tls = { ...authority.issue('localhost', { hosts: ['localhost'] }), client_ca: authority.ca };
+    const identity = {
+      client_id: { pattern: ['${tls_client_cn}', '${tls_client_cn}/*'] },
+      rewrite: { username: '${tls_client_cn}' },
+    };
+    const listener = { name: 'tls', bind: `${LOOPBACK}:0`, tls: { ...tls, verify_client: 'request' }, identity };
+    const pools = { mirrors: { backends: [backend.mirror] } };
+    const balancer = await startReloadable(context, { engine }, { listeners: [listener], pools });
+    const device = authority.issue('device-7');
+    const come = async (clientId: string, version: 4 | 5, certificate?: typeof device) => {
+      const files = certificate && { cert: readFileSync(certificate.cert), key: readFileSync(certificate.key) };
+      const ca = readFileSync(authority.ca);
+      const client = connectTls({
+        host: LOOPBACK,
+        port: balancer.portOf('tls'),
+        servername: 'localhost',
+        ca,
+        ...files,
+      });
+      client.on('error', () => {});
+      client.write(connectPacket({ clientId, version }));
+      const answer = await firstPacket(client);
+      client.destroy();
+      return answer?.toString('hex');
+    };
+    const told = (clientId: string) => connectPacket({ clientId, username: 'device-7' }).toString('hex');
+    assert.equal(await come('device-7', 4, device), told('device-7'));
+    assert.equal(await come('device-7/valve', 4, device), told('device-7/valve'));
+    assert.equal(await come('device-8', 4, device), refusalPacket(4, 5).toString('hex'));
+    assert.equal(await come('device-70', 5, device), refusalPacket(5, 0x87).toString('hex'));
+    assert.equal(await come('device-7', 4), refusalPacket(4, 5).toString('hex'), 'without a certificate');
   },
 );
 

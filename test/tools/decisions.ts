@@ -10,6 +10,7 @@ import {
   HEADER_REGION_SCRATCH,
   REASON_SHUTDOWN,
   REFUSAL_BYTES_MAX,
+  SCRATCH_FRONT,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_REFUSE,
@@ -74,10 +75,13 @@ export class Decisions {
     return mayCome;
   }
 
-  decide(bytes: Uint8Array, from = '127.0.0.1'): Decision {
+  /** `front`: the client's Front block, as src/front/front-block.ts writes it. */
+  decide(bytes: Uint8Array, from = '127.0.0.1', front?: Uint8Array): Decision {
     const slot = this.#open(from);
     this.#bytes.set(bytes, this.#scratch);
-    const verdict = this.#plane.connectionDecide(slot, this.#scratch, bytes.length);
+    const frontAt = front === undefined ? 0 : this.#scratch + SCRATCH_FRONT;
+    if (front !== undefined) this.#bytes.set(front, frontAt);
+    const verdict = this.#plane.connectionDecide(slot, this.#scratch, bytes.length, frontAt);
     const decision = this.#describe(slot, verdict, Buffer.from(bytes));
     this.#plane.connectionClose(slot, REASON_SHUTDOWN);
     return decision;
