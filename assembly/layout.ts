@@ -536,7 +536,7 @@ export const REASON_CLIENT_LEFT_QUEUE = 58; // closed or reset while it waited t
 export const REASON_LISTENER_CONNECTIONS = 59; // max_connections of the listener
 export const REASON_SOURCE_CONNECTIONS = 60; // max_connections_per_source of the listener
 export const REASON_POOL_CONNECTIONS = 61; // max_connections of the pool
-export const REASON_WEBSOCKET = 63; // its request was refused
+export const REASON_WEBSOCKET_REFUSED = 63; // its request was refused
 export const REASON_BACKEND_CONNECTIONS = 62; // no backend is left but those that have their max_connections
 // a listener's rules
 export const REASON_ADDRESS_DENIED = 64; // it comes from where nobody may

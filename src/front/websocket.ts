@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { REASON_CLIENT_LEFT_EARLY, REASON_CONNECT_TIMEOUT, REASON_WEBSOCKET } from '../../assembly/layout.ts';
+import { REASON_CLIENT_LEFT_EARLY, REASON_CONNECT_TIMEOUT, REASON_WEBSOCKET_REFUSED } from '../../assembly/layout.ts';
 import type { Door, Welcome } from './door.ts';
 import type { WebSocketDoorSettings } from './door-settings.ts';
 import { WebSocketStream } from './websocket-stream.ts';
@@ -98,7 +98,7 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
   #tell(socket: Socket, status: number, why: string): void {
     const entrant = this.#entrants.get(socket);
     this.#entrants.delete(socket);
-    if (entrant !== undefined) this.#welcome.onTurnedAway(entrant, REASON_WEBSOCKET, `${status}_${why}`);
+    if (entrant !== undefined) this.#welcome.onTurnedAway(entrant, REASON_WEBSOCKET_REFUSED, `${status}_${why}`);
   }
 
   #listen(webSocket: WebSocket): void {
