@@ -501,13 +501,14 @@ export const REASON_CLIENT_ID_REQUIRED = 21;
 export const REASON_WILL_TOPIC = 22; // empty, or with wildcards
 export const REASON_CONNECT_TIMEOUT = 23;
 export const REASON_CLIENT_LEFT_EARLY = 24; // closed or reset before its CONNECT was complete
-// the TLS handshake before them
+// who is connected in a client's stead
+export const REASON_PROXY_HEADER = 25; // from a front, but with no PROXY header, or a malformed one
+export const REASON_PROXY_SOURCE = 26; // from an address that no front of this listener has
+// the front doors before them
 export const REASON_TLS_HANDSHAKE = 28; // failed, or the client left during it
 export const REASON_TLS_TIMEOUT = 29;
 export const REASON_TLS_HANDSHAKES_MAX = 30; // too many at once
 export const REASON_CLIENT_CERTIFICATE = 31; // none, or one that isn't good, where one is required
-export const REASON_PROXY_HEADER = 25; // from a front, but with no PROXY header, or a malformed one
-export const REASON_PROXY_SOURCE = 26; // from an address that no front of this listener has
 // ours
 export const REASON_NO_BACKEND = 32; // every candidate refused, timed out or is down
 export const REASON_CONNECTIONS_MAX = 33;
@@ -536,8 +537,9 @@ export const REASON_CLIENT_LEFT_QUEUE = 58; // closed or reset while it waited t
 export const REASON_LISTENER_CONNECTIONS = 59; // max_connections of the listener
 export const REASON_SOURCE_CONNECTIONS = 60; // max_connections_per_source of the listener
 export const REASON_POOL_CONNECTIONS = 61; // max_connections of the pool
-export const REASON_WEBSOCKET_REFUSED = 63; // its request was refused
 export const REASON_BACKEND_CONNECTIONS = 62; // no backend is left but those that have their max_connections
+// of a front door
+export const REASON_WEBSOCKET_REFUSED = 63; // its request was refused
 // a listener's rules
 export const REASON_ADDRESS_DENIED = 64; // it comes from where nobody may
 export const REASON_CLIENT_ID_EMPTY = 65;
@@ -601,7 +603,7 @@ export const COLD_OPENED_MS = 56; // f64, milliseconds since 1970
 export const COLD_KEY_HASH = 64; // u64
 export const COLD_TRIED = 72; // u64, a bit for each member already dialled
 export const COLD_PEER = 80; // sockaddr as accept wrote it
-export const COLD_PEER_BYTES = COLD_PEER + SOCKADDR_BYTES_MAX; // u32
+export const COLD_GREETING = COLD_PEER + SOCKADDR_BYTES_MAX; // u32
 export const COLD_CLIENT_ID = 112; // the id itself up to CLIENT_ID_INLINE_BYTES, else the first arena chunk (u32)
 /** COLD_FRAMING between two packets. What it says inside of one: mqtt/framing.ts. */
 export const FRAMING_BOUNDARY = 0;

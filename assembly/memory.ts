@@ -31,13 +31,13 @@ import {
   COLD_CLIENT_ID_BYTES,
   COLD_CLIENT_TICK,
   COLD_FRAMING,
+  COLD_GREETING,
   COLD_KEEP_ALIVE,
   COLD_KEY_HASH,
   COLD_LISTENER,
   COLD_MEMBER,
   COLD_OPENED_MS,
   COLD_PEER,
-  COLD_PEER_BYTES,
   COLD_POOL,
   COLD_REASON,
   COLD_SENT_TICKS,
@@ -845,7 +845,7 @@ if (offsetof<Cold>('bytesFromClient') != COLD_BYTES_FROM_CLIENT) ERROR('Cold.byt
 if (offsetof<Cold>('openedMs') != COLD_OPENED_MS) ERROR('Cold.openedMs moved');
 if (offsetof<Cold>('tried') != COLD_TRIED) ERROR('Cold.tried moved');
 if (offsetof<Cold>('_peer0') != COLD_PEER) ERROR('Cold.peer moved');
-if (offsetof<Cold>('greeting') != COLD_PEER_BYTES) ERROR('Cold.greeting moved');
+if (offsetof<Cold>('greeting') != COLD_GREETING) ERROR('Cold.greeting moved');
 if (offsetof<Cold>('listener') != COLD_LISTENER) ERROR('Cold.listener moved');
 if (offsetof<Cold>('backend') != COLD_BACKEND) ERROR('Cold.backend moved');
 if (offsetof<Cold>('pool') != COLD_POOL) ERROR('Cold.pool moved');

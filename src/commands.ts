@@ -40,9 +40,9 @@ Exit codes: 0 asked to stop, 1 bad configuration, 2 could not start.`,
     usage: 'route --config FILE --pool NAME [KEY...]',
     options: ['config', 'pool'],
     takesWords: true,
-    details: `The pool's method must be hash. Prints KEY, a tab and the backend for each key, as they are chosen while all backends are up. Without a KEY the
-keys are read from standard input, one per line. An empty key is never hashed: it shows "-". Keys that begin with a
-dash come after "--".`,
+    details: `The pool's method must be hash. Prints KEY, a tab and the backend for each key, as they are chosen while all backends
+are up. Without a KEY the keys are read from standard input, one per line. An empty key is never hashed: it shows "-".
+Keys that begin with a dash come after "--".`,
     run: async ({ config, pool }, keys) =>
       route(required('route', 'config', config), required('route', 'pool', pool), keys),
   },

@@ -67,12 +67,12 @@ export interface ListenerConfig {
   /** Of all workers together; 0: no limit. */
   maxConnections: number;
   maxConnectionsPerSource: number;
-  /** null: plain TCP. */
+  /** null: no TLS. */
   tls: TlsConfig | null;
   /** null: MQTT's bytes, in TLS or without. */
   webSocket: WebSocketConfig | null;
   /** Where the fronts are that say in a PROXY header who a client is; none: clients come by themselves. */
-  proxyFrom: string[];
+  proxyProtocolFrom: string[];
   /** Addresses, or ranges of them, that alone may come, or that may not; of an address in both the latter is heeded. */
   allow: string[];
   deny: string[];
@@ -314,7 +314,7 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
-    proxyFrom: listener.proxy_protocol?.from ?? [],
+    proxyProtocolFrom: listener.proxy_protocol?.from ?? [],
     allow: listener.allow ?? [],
     deny: listener.deny ?? [],
     identity: normaliseIdentity(listener.identity),

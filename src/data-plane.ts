@@ -9,7 +9,10 @@ export interface DataPlane {
   connectionOpen(listener: number): number;
   /** Address of the slot's Cold: the engine writes the peer's sockaddr before it asks for a decision. */
   coldAddress(slot: number): number;
-  /** The peer's sockaddr is written: VERDICT_MORE, VERDICT_HEADER when connectionHeader comes before the decision, or VERDICT_REFUSE. */
+  /**
+   * The peer's sockaddr is written: VERDICT_MORE, VERDICT_HEADER when connectionHeader comes before the decision, or
+   * VERDICT_REFUSE.
+   */
   connectionArrived(slot: number): number;
   /** How many of the client's first bytes are a front's PROXY header; 0: it isn't whole, NONE: the slot is refused. */
   connectionHeader(slot: number, bytes: number, length: number): number;

@@ -97,7 +97,7 @@ test('reads every key of the example', () => {
         maxConnectionsPerSource: 0,
         tls: null,
         webSocket: null,
-        proxyFrom: [],
+        proxyProtocolFrom: [],
         allow: [],
         deny: [],
         identity: null,
@@ -268,7 +268,7 @@ pools:
   a: { proxy_protocol: v2, health: mqtt, backends: [x:1, { address: y:1, health_port: 2 }] }
 `;
   const { listeners, pools } = parseConfig(text, 'test.yaml');
-  assert.deepEqual(listeners[0]!.proxyFrom, ['10.0.0.5', '10.1.0.0/16', '2001:db8::/32']);
+  assert.deepEqual(listeners[0]!.proxyProtocolFrom, ['10.0.0.5', '10.1.0.0/16', '2001:db8::/32']);
   assert.equal(pools[0]!.proxyProtocol, 'v2');
   // What listens on another port is told nothing.
   assert.deepEqual(
@@ -787,7 +787,7 @@ test('refuses hash tables that have no room', () => {
   assert.deepEqual(faultsOf(rows(3)), []);
   assert.match(
     faultsOf(rows(4)).join(),
-    /^test\.yaml:6:3: pools\.p3: expected the hash tables of all pools to fit into 16 MiB/,
+    /^test\.yaml:6:3: pools\.p3: expected the hash tables of all pools, and the rules of all listeners, to fit into 16 MiB/,
   );
   const heavy = (weight: number) =>
     withPool(

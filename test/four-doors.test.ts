@@ -262,3 +262,62 @@ testEveryEngine('a front may stand before every door, and say whose connection i
     }
   }
 });
+
+testEveryEngine('a browser that goes while its broker talks leaves no session behind', async (engine, context) => {
+  const talking: NodeJS.Timeout[] = [];
+  context.after(() => talking.forEach(clearInterval));
+  let isClosed = false;
+  const backend = await startBackend(context, (socket) => {
+    socket.once('data', () => {
+      socket.write(connackPacket(4));
+      talking.push(setInterval(() => socket.write(Buffer.alloc(1000, 0xd0)), 5));
+    });
+    socket
+      .on('error', () => {})
+      .on('close', () => {
+        isClosed = true;
+      });
+  });
+  const settings = {
+    listeners: [{ name: 'ws', bind, websocket: { message_bytes_max: 4 << 20 } }],
+    pools: { brokers: { backends: [backend.address], health: { type: 'none' } } },
+  };
+  const balancer = await startReloadable(context, { engine }, settings);
+  const ways: Record<string, (webSocket: WebSocket) => void> = {
+    closes: (webSocket) => webSocket.close(),
+    vanishes: (webSocket) => webSocket.terminate(),
+    'speaks text': (webSocket) => webSocket.send('text'),
+    'says too much': (webSocket) => webSocket.send(Buffer.alloc((4 << 20) + 1)),
+  };
+  for (const [how, leave] of Object.entries(ways)) {
+    isClosed = false;
+    const webSocket = new WebSocket(`ws://${HOST}:${balancer.portOf('ws')}/mqtt`, 'mqtt');
+    webSocket.on('error', () => {});
+    await once(webSocket, 'open');
+    webSocket.send(connectPacket({ clientId: 'device', keepAlive: 0 }));
+    await once(webSocket, 'message');
+    leave(webSocket);
+    await waitFor(`end of the session of one who ${how}`, () => isClosed);
+    await waitFor('free slot', () => balancer.tidegate.status().connections === 0);
+  }
+});
+
+testEveryEngine('a message as long as a listener allows passes, with the CONNECT in it', async (engine, context) => {
+  const backend = await startBackend(context, echo);
+  const settings = {
+    listeners: [{ name: 'ws', bind, websocket: { message_bytes_max: 8 << 20 } }],
+    pools: { brokers: { backends: [backend.address], health: { type: 'none' } } },
+  };
+  const balancer = await startReloadable(context, { engine }, settings);
+  const webSocket = new WebSocket(`ws://${HOST}:${balancer.portOf('ws')}/mqtt`, 'mqtt');
+  let received = 0;
+  webSocket.on('message', (bytes: Buffer) => {
+    received += bytes.length;
+  });
+  await once(webSocket, 'open');
+  const body = Buffer.alloc(6 << 20, 0xc0);
+  webSocket.send(Buffer.concat([connectPacket({ clientId: 'device' }), body]));
+  await waitFor('all of it', () => received === connackPacket(4).length + body.length);
+  webSocket.close();
+  await balancer.lines(1);
+});

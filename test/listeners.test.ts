@@ -18,7 +18,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     maxConnectionsPerSource: 0,
     tls: null,
     webSocket: null,
-    proxyFrom: [],
+    proxyProtocolFrom: [],
     allow: [],
     deny: [],
     identity: null,

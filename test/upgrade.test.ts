@@ -259,7 +259,7 @@ testEveryEngine(
     await service.configure(settings({ ...all, listeners: [plain, { name: 'tls', bind }] }));
     service.ask('SIGUSR2');
     await service.event('upgrade_failed');
-    assert.match(service.program.stderr, /listener tls gets tls, or loses it/);
+    assert.match(service.program.stderr, /listener tls goes to the other engine/);
     assert.equal(await connectOver(port, args), '20020000');
   },
 );

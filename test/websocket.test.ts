@@ -84,6 +84,21 @@ test('bytes come out as they were sent, however they were cut into messages and 
   assert.deepEqual(Buffer.concat(received), sent);
 });
 
+test('messages that come together are passed on together, and long ones in parts', async (context) => {
+  const { visitor, stream } = await enter(context, await open(context));
+  const lengths: number[] = [];
+  stream.on('data', (bytes) => lengths.push(bytes.length));
+  const total = () => lengths.reduce((sum, length) => sum + length, 0);
+  visitor.pause();
+  for (let index = 0; index < 2000; index++) visitor.send(Buffer.of(index & 255));
+  await waitFor('2,000 bytes', () => total() === 2000);
+  assert.ok(lengths.length < 500, `${lengths.length} parts`);
+  lengths.length = 0;
+  visitor.send(Buffer.alloc(1 << 20));
+  await waitFor('a whole message', () => total() === 1 << 20);
+  assert.ok(Math.max(...lengths) <= 1 << 16, `${Math.max(...lengths)} bytes at once`);
+});
+
 test('what is written goes out in binary messages, and an end as a normal close', async (context) => {
   const { visitor, stream } = await enter(context, await open(context));
   const received: Buffer[] = [];

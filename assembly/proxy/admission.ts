@@ -300,8 +300,9 @@ export function nextReleased(): u32 {
 // Pools, backends and limits are others now: everybody begins again.
 function lineUpAnew(): void {
   epoch = snapshot().epoch;
-  leasePool = NONE;
   emptyLanes(beginAgain);
+  leasePool = NONE;
+  nextLeasePool();
 }
 
 function beginAgain(slot: u32): void {

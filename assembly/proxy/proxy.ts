@@ -979,10 +979,18 @@ export function relieve(): void {
   trimBuffers();
   if (!buffersShort()) return;
   for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
+    if (hot(slot).phase == PHASE_QUEUED) relieveOfWaiting(slot);
     if (hot(slot).phase != PHASE_OPEN && hot(slot).phase != PHASE_LEAVING) continue;
     const side = stalledSide(slot);
     if (side != NONE) giveUp(slot, side);
   }
+}
+
+// Who waits in the queue may keep its CONNECT there, and not what else it says, when others lack the buffers.
+function relieveOfWaiting(slot: u32): void {
+  if (direction(slot, CLIENT).bufferCount < 2) return;
+  cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
+  follow(slot, VERDICT_REFUSE);
 }
 
 // A deadline that comes too early is looked at again, so an earlier one may stand.

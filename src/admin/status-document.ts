@@ -45,7 +45,7 @@ const listenerSchema = z.strictObject({
   tls: z
     .array(certificateSchema)
     .nullable()
-    .describe('Certificates, the first for clients that name no host; null: plain TCP.'),
+    .describe('Certificates, the first for clients that name no host; null: no TLS.'),
   connections: count().describe('Clients whose CONNECT was taken, those that wait among them.'),
   max_connections: count().nullable().describe('null: no limit.'),
   max_connections_per_source: count().nullable().describe('null: no limit.'),

@@ -77,14 +77,14 @@ export function checkTables(
 function rulesBytes(listeners: readonly ListenerConfig[]): number {
   const blocks = listeners.flatMap((listener) => [
     addressesBlock(listener),
-    addressesBlock({ allow: listener.proxyFrom, deny: [] }),
+    addressesBlock({ allow: listener.proxyProtocolFrom, deny: [] }),
     identityBlock(listener.identity),
   ]);
   return blocks.reduce((sum, block) => sum + (block === null ? 0 : block.length + BLOCK_ALIGNMENT), 0);
 }
 
 const NO_ROOM =
-  `expected the hash tables of all pools to fit into ${SNAPSHOT_HALF_BYTES >> 20} MiB; with this pool they need more: ` +
+  `expected the hash tables of all pools, and the rules of all listeners, to fit into ${SNAPSHOT_HALF_BYTES >> 20} MiB; with this pool they need more: ` +
   'lower rows, for ketama the weights, or the number of pools';
 
 /** What must be there in the file system. */

@@ -4,7 +4,6 @@
 // beside an unknown one (see faults.ts); any other stands as it is.
 import { z } from 'zod';
 
-export const NOT_IN_THIS_VERSION = 'not in this version';
 export const KNOWN_KEYS = 'known: ';
 const MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const DURATION_PATTERN = /^(\d{1,9})(ms|s|m|h)$/;
@@ -25,14 +24,8 @@ export function listOf<Item extends z.ZodType>(item: Item, what: string, countMa
     .max(countMax, { error: `expected at most ${countMax} ${what}` });
 }
 
-export function oneOf<const Values extends readonly [string, ...string[]]>(
-  values: Values,
-  later: readonly string[] = [],
-) {
-  return z.enum(values, {
-    error: ({ input }) =>
-      later.includes(String(input)) ? `${input} is ${NOT_IN_THIS_VERSION}` : `expected ${alternatives(values)}`,
-  });
+export function oneOf<const Values extends readonly [string, ...string[]]>(values: Values) {
+  return z.enum(values, { error: `expected ${alternatives(values)}` });
 }
 
 export function integer(min: number, max: number, error = `expected a whole number from ${min} to ${max}`) {

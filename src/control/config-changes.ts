@@ -102,7 +102,10 @@ function describeKeys(prefix: string, before: object, after: object): string[] {
   });
 }
 
+/** Keys that the file spells in another way. */
+const KEYS: Record<string, string> = { webSocket: 'websocket', proxyProtocolFrom: 'proxy_protocol.from' };
+
 /** As the file has it: connectTimeoutMs is connect_timeout there. */
 function keyText(key: string): string {
-  return key.replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return (KEYS[key] ?? key).replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -220,7 +220,8 @@ async function resolveSockaddr(
 
 /**
  * The bytes of a half; its epoch and the sockets are written when it is published. What is said of a second is shared by
- * the workers, of which each engine has `workerCount`. The listeners are in the order of their indexes; one that was removed may name a pool that was too.
+ * the workers, of which each engine has `workerCount`. The listeners are in the order of their indexes; one that was
+ * removed may name a pool that was too.
  */
 export function buildSnapshot(
   config: SnapshotConfig,
@@ -232,7 +233,9 @@ export function buildSnapshot(
   const blocks = config.pools.map((pool, index) => buildPoolBlock(pool, backends, workerCount * crews[index]!));
   const poolIndexes = new Map(config.pools.map(({ name }, index) => [name, index]));
   const addresses = config.listeners.map(addressesBlock);
-  const fronts = config.listeners.map(({ proxyFrom }) => addressesBlock({ allow: proxyFrom, deny: [] }));
+  const fronts = config.listeners.map(({ proxyProtocolFrom }) =>
+    addressesBlock({ allow: proxyProtocolFrom, deny: [] }),
+  );
   const identities = config.listeners.map(({ identity }) => identityBlock(identity));
   const offsets = new Map<Uint8Array, number>();
   let end = SNAPSHOT_BLOCKS;
@@ -242,7 +245,7 @@ export function buildSnapshot(
     end += Math.ceil(block.length / 16) * 16;
   }
   if (end > SNAPSHOT_HALF_BYTES) {
-    const message = `the pools' tables need ${end} bytes, but ${SNAPSHOT_HALF_BYTES} is what a worker holds: lower balance.rows`;
+    const message = `the pools' tables and the listeners' rules need ${end} bytes, but ${SNAPSHOT_HALF_BYTES} is what a worker holds: lower balance.rows`;
     throw new TidegateError('SNAPSHOT_BYTES', message);
   }
   const offsetOf = (block: Uint8Array | null) => (block === null ? 0 : offsets.get(block)!);

@@ -9,8 +9,8 @@
 //      └──── refused ───────┴──────► CLOSING (the CONNACK lingers)
 //
 // ENTERING is a client that stands in a front door of its listener: what comes out of that is a byte stream as the socket
-// was, and all that is known here of what was done to it. The other phases are the data plane's, which draws its own life in assembly/proxy/table.ts; DIALLING here includes its
-// GREETING, CLOSING its REFUSING.
+// was, and all that is known here of what was done to it. The other phases are the data plane's, which draws its own life
+// in assembly/proxy/table.ts; DIALLING here includes its GREETING, CLOSING its REFUSING.
 //
 // A connection has no closures of its own but the one that waits for the CONNECT to be sent: the handlers are shared,
 // and find their connection on the socket. Memory is bounded by not reading: a side whose bytes the other one doesn't
@@ -24,7 +24,6 @@ import { Socket } from 'node:net';
 import {
   COLD_FRAMING,
   COLD_PEER,
-  COLD_PEER_BYTES,
   CONNECT_BYTES_LIMIT,
   CONTROL_DRAIN,
   CONTROL_RUN,
@@ -255,6 +254,13 @@ class PortableEngine {
     this.#bytes.set(bytes, offset);
   }
 
+  /** What a client or a backend has sent, where the data plane looks at it; returns where that is. */
+  stage(bytes: Uint8Array): number {
+    if (bytes.length > CONNECT_BYTES_LIMIT) throw new RangeError(`${bytes.length} bytes at once are too many`);
+    this.#bytes.set(bytes, this.scratch);
+    return this.scratch;
+  }
+
   /** Until the next call into the data plane. */
   view(offset: number, length: number): Buffer {
     return this.#bytes.subarray(offset, offset + length);
@@ -276,8 +282,8 @@ class Connection {
   client: Side;
   /** Those that it has still to go through, beginning with the one that it stands in. */
   doors: readonly Door<Connection>[] = [];
-  /** What a front door knows of the client; encoded for the data plane. */
-  known: Known | undefined;
+  /** What front doors know of the client, for backends that are told; encoded for the data plane. */
+  info: FrontInfo = {};
   front: Uint8Array | undefined;
   backend: Side | null = null;
   /** The last dial failed since its source had no port left. */
@@ -288,8 +294,6 @@ class Connection {
   early: Buffer = EMPTY;
   /** It comes through a front, whose PROXY header isn't there yet. */
   isHeaderDue = false;
-  /** What its TLS or WebSocket session knows of it, for backends that are told. */
-  info: FrontInfo = {};
   /** The PROXY header for the backend that is being dialled. */
   greeting: Uint8Array = EMPTY;
   /** Sockets whose 'close' is still to come. */
@@ -395,7 +399,9 @@ function goOn(connection: Connection, doors: readonly Door<Connection>[]): void 
   const { client } = connection;
   client.on('close', onEntrantClose);
   arm(connection, door.timeoutMs);
-  door.enter(client, connection);
+  // Behind a front's header, or another door, nobody has asked yet.
+  if (door.fullReason === null) door.enter(client, connection);
+  else close(connection, door.fullReason);
 }
 
 function onEntered(connection: Connection, stream: Socket, known: Known): void {
@@ -406,8 +412,7 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
   client.connection = connection;
   client.on('error', onError);
   connection.client = client;
-  connection.known = connection.known?.info.tls === undefined ? known : connection.known;
-  connection.info = connection.known.info;
+  connection.info = { ...connection.info, ...known.info };
   connection.front = encodeFront(connection.info);
   if (known.info.tls !== undefined) engine.count(COUNTERS_TLS_HANDSHAKES);
   if (known.isResumed) engine.count(COUNTERS_TLS_RESUMED);
@@ -455,7 +460,6 @@ function writePeer(engine: PortableEngine, slot: number, { remoteAddress, remote
   const address = known ? encodeSockaddr(remoteAddress, remotePort) : UNKNOWN_PEER;
   const cold = engine.plane.coldAddress(slot);
   engine.write(cold + COLD_PEER, address);
-  engine.writeWord(cold + COLD_PEER_BYTES, address.length);
 }
 
 /** What a front says before its client speaks is its own: it is neither counted nor passed on. */
@@ -463,7 +467,7 @@ function onHeaderBytes(connection: Connection, bytes: Buffer): void {
   const { engine, slot, early, client } = connection;
   const all = early.length === 0 ? bytes : Buffer.concat([early, bytes]);
   const length = Math.min(all.length, PROXY_HEADER_BYTES_MAX);
-  engine.write(engine.scratch, all.subarray(0, length));
+  engine.stage(all.subarray(0, length));
   const headerBytes = engine.plane.connectionHeader(slot, engine.scratch, length);
   if (headerBytes === NONE) {
     refuse(connection);
@@ -489,7 +493,7 @@ function gather(connection: Connection, bytes: Buffer): void {
 function decide(connection: Connection): void {
   const { engine, slot, early } = connection;
   const length = Math.min(early.length, CONNECT_BYTES_LIMIT);
-  engine.write(engine.scratch, early.subarray(0, length));
+  engine.stage(early.subarray(0, length));
   engine.readClock();
   engine.plane.observeSnapshot();
   const verdict = engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection));
@@ -690,7 +694,7 @@ function onBackendData(this: Side, length: number): boolean {
 /** Tells the data plane what has come from a side: it keeps where in a packet that ends. */
 function follow({ engine, slot, isFollowed }: Connection, side: number, bytes: Uint8Array): void {
   if (!isFollowed) return;
-  engine.write(engine.scratch, bytes);
+  engine.stage(bytes);
   engine.plane.connectionFramed(slot, side, engine.scratch, bytes.length);
 }
 
@@ -709,7 +713,7 @@ function onAnswered(connection: Connection, bytes: Buffer): void {
   const { engine, slot } = connection;
   const length = Math.min(bytes.length, CONNECT_BYTES_LIMIT);
   connection.isAnswered = true;
-  engine.write(engine.scratch, bytes.subarray(0, length));
+  engine.stage(bytes.subarray(0, length));
   engine.readClock();
   engine.plane.connectionAnswered(slot, engine.scratch, length);
   armSilence(connection);
@@ -771,7 +775,7 @@ function evictAtOnce(connection: Connection, reason: number): void {
 /** What of these bytes still goes to the other side: the rest of a packet that it has got the beginning of. */
 function cutAfterPacket({ engine, slot, isCut }: Connection, side: number, bytes: Buffer): Buffer {
   if (isCut[side]) return EMPTY;
-  engine.write(engine.scratch, bytes);
+  engine.stage(bytes);
   return bytes.subarray(0, engine.plane.connectionRest(slot, side, engine.scratch, bytes.length));
 }
 
@@ -897,7 +901,10 @@ function onClientClose(this: Side, failed: boolean): void {
   if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
   else if (connection.phase === QUEUED) close(connection, REASON_CLIENT_LEFT_QUEUE);
   else if (connection.phase === DIALLING) close(connection, REASON_CLIENT_RESET);
-  else if (connection.phase === OPEN && failed) hangUp(connection, connection.backend!, REASON_CLIENT_RESET);
+  // Nothing more can be said to it, though its backend isn't done: what a front door made of a socket has no half that
+  // goes on alone, and doesn't say that it has failed.
+  else if (connection.phase === OPEN && (failed || !this.readableEnded || !this.writableEnded))
+    hangUp(connection, connection.backend!, this.readableEnded ? REASON_CLIENT_CLOSED : REASON_CLIENT_RESET);
   if (connection.openSockets === 0) forget(connection);
 }
 

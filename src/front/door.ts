@@ -28,6 +28,4 @@ export interface Door<Entrant> {
   readonly timeoutReason: number;
   readonly leftReason: number;
   enter(socket: Socket, entrant: Entrant): void;
-  /** Nobody enters any more. */
-  close(): void;
 }

@@ -1,4 +1,4 @@
-// What a front door knows about a client, for hash keys, PROXY protocol headers, logs and rules.
+// What a front door knows about a client, for hash keys, PROXY headers, logs and rules.
 
 export interface FrontInfo {
   /** The host that the client asked for in its handshake. */

@@ -60,8 +60,6 @@ export class TlsDoor<Entrant> implements Door<Entrant> {
     this.#server.emit('connection', socket);
   }
 
-  close(): void {}
-
   setTicketKeys(keys: Uint8Array): void {
     this.#server.setTicketKeys(Buffer.from(keys));
   }

@@ -5,6 +5,8 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
 
+/** As much as a socket brings at once. */
+const CHUNK_BYTES_MAX = 64 * 1024;
 const CLOSE_NORMAL = 1000;
 const CLOSE_GOING_AWAY = 1001;
 const CLOSE_UNSUPPORTED_DATA = 1003;
@@ -14,6 +16,8 @@ const CLOSE_MS = 1000;
 export class WebSocketStream extends Duplex {
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
+  /** Messages that one read of the socket has brought. */
+  #arrived: Buffer[] = [];
   /** Of payload, that the socket below has taken. */
   bytesWritten = 0;
 
@@ -65,13 +69,26 @@ export class WebSocketStream extends Duplex {
   #onMessage(data: RawData, isBinary: boolean): void {
     // [MQTT-6.0.0-1]
     if (!isBinary) this.#webSocket.close(CLOSE_UNSUPPORTED_DATA, 'MQTT comes in binary frames');
-    else if (!this.readableEnded && !this.destroyed && !this.push(data)) this.#webSocket.pause();
+    else if (this.#arrived.push(data as Buffer) === 1) process.nextTick(() => this.#pass());
+  }
+
+  // A frame may hold a single byte, and whoever reads a CONNECT in pieces looks at all of it with each piece: what came
+  // together is passed on together. A message may be longer than anybody takes at once.
+  #pass(): void {
+    const bytes = this.#arrived.length === 1 ? this.#arrived[0]! : Buffer.concat(this.#arrived);
+    this.#arrived = [];
+    if (this.readableEnded || this.destroyed) return;
+    let flows = true;
+    for (let at = 0; at < bytes.length; at += CHUNK_BYTES_MAX)
+      flows = this.push(bytes.subarray(at, at + CHUNK_BYTES_MAX));
+    if (!flows) this.#webSocket.pause();
   }
 
   #onClose(): void {
+    if (this.#arrived.length > 0) this.#pass();
     if (this.destroyed) return;
-    this.push(null);
     // Nothing that is written from now on can arrive.
-    if (!this.writableEnded) this.end();
+    this.once('end', () => this.destroy());
+    this.push(null);
   }
 }

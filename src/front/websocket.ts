@@ -25,6 +25,7 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
   /** Those that have said something since the last ping. */
   readonly #heard = new WeakSet<WebSocket>();
   readonly #pings: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(settings: WebSocketDoorSettings, welcome: Welcome<Entrant>) {
     const { messageBytesMax, pingIntervalMs } = settings;
@@ -55,9 +56,9 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
     socket.resume(); // bytes that were read too early stand in it
   }
 
-  /** Nobody new; those who are in stay, and aren't pinged any more. */
+  /** Nobody new; those who are in stay, and are pinged. */
   close(): void {
-    clearInterval(this.#pings);
+    this.#isClosed = true;
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
@@ -108,7 +109,9 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
   }
 
   #pingAll(): void {
+    if (this.#isClosed && this.#webSockets.clients.size === 0) clearInterval(this.#pings);
     for (const webSocket of this.#webSockets.clients) {
+      if (webSocket.isPaused) continue; // it can't be heard
       if (!this.#heard.delete(webSocket)) webSocket.terminate();
       else webSocket.ping();
     }

@@ -13,7 +13,8 @@ export const SOCKADDR_IN6_BYTES = 28;
 /** `host` must be an IP address, IPv6 with or without a zone; a name is a RangeError. */
 export function encodeSockaddr(host: string, port: number): Uint8Array {
   if (isIPv4(host)) return encodeIPv4(host, port);
-  if (isIPv6(host)) return encodeIPv6(host, port);
+  // A zone may have any characters that an interface's name has.
+  if (isIPv6(host.split('%', 1)[0]!)) return encodeIPv6(host, port);
   throw new RangeError(`not an IP address: ${host}`);
 }
 

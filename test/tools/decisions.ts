@@ -5,7 +5,6 @@ import {
   COLD_CLIENT_ID_BYTES,
   COLD_KEY_HASH,
   COLD_PEER,
-  COLD_PEER_BYTES,
   COLD_REASON,
   HEADER_REGION_SCRATCH,
   REASON_SHUTDOWN,
@@ -118,7 +117,6 @@ export class Decisions {
     const cold = this.#plane.coldAddress(slot);
     const sockaddr = encodeSockaddr(from, 12345);
     this.#bytes.set(sockaddr, cold + COLD_PEER);
-    this.#bytes.writeUInt32LE(sockaddr.length, cold + COLD_PEER_BYTES);
     return slot;
   }
 }

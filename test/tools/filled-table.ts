@@ -2,7 +2,6 @@
 // each, as the portable engine has it do. No thread runs on it.
 import {
   COLD_PEER,
-  COLD_PEER_BYTES,
   HEADER_CLOCK_MS,
   HEADER_REGION_SCRATCH,
   HEADER_WALL_MS,
@@ -82,7 +81,6 @@ export class FilledTable {
     const cold = this.plane.coldAddress(slot);
     const sockaddr = encodeSockaddr(address, 1000 + (slot % 60_000));
     new Uint8Array(this.memory.buffer).set(sockaddr, cold + COLD_PEER);
-    new DataView(this.memory.buffer).setUint32(cold + COLD_PEER_BYTES, sockaddr.length, true);
     return slot;
   }
 
