@@ -56,6 +56,12 @@ test('names of any length fit into the block', () => {
   assert.ok(encodeFront({ sni: 's'.repeat(999), tls }, 'e'.repeat(999)).length <= FRONT_BYTES_MAX);
 });
 
+test('a certificate’s name that is too long is none, since its beginning may be that of another', () => {
+  const named = (length: number) => ({ ...INFO, tls: { ...INFO.tls!, clientCn: 'n'.repeat(length) } });
+  assert.match(lineOf(compileFormat('text'), encodeFront(named(129)), 'a'), /client_cn=n{129}\n/);
+  assert.doesNotMatch(lineOf(compileFormat('text'), encodeFront(named(130)), 'a'), /client_cn/);
+});
+
 test('alternative names are told apart, also those that hold what separates them', () => {
   assert.deepEqual(splitNames('DNS:a.example.net, IP Address:10.0.0.1, URI:"urn:a, DNS:forged"'), [
     'DNS:a.example.net',

@@ -23,7 +23,7 @@ if (SNI_BYTES_MAX + CLIENT_CN_BYTES_MAX + 3 * TEXT_BYTES_MAX > FRONT_BYTES_MAX -
 export function encodeFront({ sni, tls }: FrontInfo, error = ''): Uint8Array {
   const texts: Uint8Array[] = Array.from({ length: FRONT_TEXTS_MAX }, () => new Uint8Array(0));
   texts[FRONT_SNI] = cut(sni, SNI_BYTES_MAX);
-  texts[FRONT_CLIENT_CN] = cut(tls?.isVerified ? tls.clientCn : '', CLIENT_CN_BYTES_MAX);
+  texts[FRONT_CLIENT_CN] = whole(tls?.isVerified ? tls.clientCn : '', CLIENT_CN_BYTES_MAX);
   texts[FRONT_TLS_VERSION] = cut(tls?.version, TEXT_BYTES_MAX);
   texts[FRONT_TLS_CIPHER] = cut(tls?.cipher, TEXT_BYTES_MAX);
   texts[FRONT_ERROR] = cut(error, TEXT_BYTES_MAX);
@@ -31,6 +31,12 @@ export function encodeFront({ sni, tls }: FrontInfo, error = ''): Uint8Array {
   const view = new DataView(lengths.buffer);
   for (const [place, { length }] of texts.entries()) view.setUint16(place * 2, length, true);
   return Buffer.concat([lengths, ...texts]);
+}
+
+/** A name that was cut off could be another's. */
+function whole(text: string | undefined, bytesMax: number): Uint8Array {
+  const bytes = Buffer.from(text ?? '');
+  return bytes.length > bytesMax ? bytes.subarray(0, 0) : bytes;
 }
 
 function cut(text: string | undefined, bytesMax: number): Uint8Array {
