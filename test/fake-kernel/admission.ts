@@ -272,7 +272,7 @@ export class Gatekeeper {
     }
   }
 
-  /** It has waited as long as it may: others were dialled meanwhile, as many as there were tokens. */
+  /** By that time it has waited as long as it may: others were dialled meanwhile, as many as there were tokens. */
   hasBeenBusy(nowMs: number): boolean {
     const { rate, backendRate, leaseFlips, queueTimeoutMs } = this.limits;
     if (rate === 0 || backendRate > 0 || leaseFlips > 0) return true;

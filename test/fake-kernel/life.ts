@@ -477,10 +477,10 @@ export class Life {
   }
 
   #hasWaited(livedMs: number): boolean {
-    const { gatekeeper, now } = this.#clock;
+    const { gatekeeper } = this.#clock;
     if (livedMs < gatekeeper.limits.queueTimeoutMs - EARLY_MS) return false;
-    // A dial that failed counts as waiting, and others may have gone on long before.
-    return this.dials > 0 || this.#clientDisturbance !== '' || gatekeeper.hasBeenBusy(now);
+    // Its record may be read much later. A dial that failed counts as waiting, and others may have gone on long before.
+    return this.dials > 0 || this.#clientDisturbance !== '' || gatekeeper.hasBeenBusy(this.acceptedAt + livedMs);
   }
 
   /** There is something to wait for: a token, or a part of a limit. */

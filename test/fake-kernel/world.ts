@@ -335,8 +335,8 @@ export class World implements KernelWorld, Clock {
       reference: random.chance(0.6),
     };
     const entries = this.lives.flatMap((life) => (life && random.chance(share) ? this.#evictionOf(life, how) : []));
-    if (entries.length > 0 && random.chance(0.1)) this.#fillWithVoid(entries[0]!);
     const arePending = this.#evictionsPending;
+    if (entries.length > 0 && random.chance(0.1)) this.#fillWithVoid(entries[0]!);
     const written = writeEvictions(this.#parts.memory, entries);
     if (!arePending) this.#evictedAt = this.now - this.jumpedMs;
     this.#tell(`evicts ${written} of ${entries.length} with code ${how.code}, flags ${how.flags}`);
