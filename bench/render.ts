@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { drawPlot } from './plot.ts';
 import type { ProxyName } from './proxies.ts';
 import { FULL_RUN, loadResults, type Results } from './results.ts';
-import { buildTable, toMarkdown } from './table.ts';
+import { buildTable, remarks, toMarkdown } from './table.ts';
 
 const README = join(import.meta.dirname, '../README.md');
 const PLOT = join(import.meta.dirname, 'results/latest.svg');
@@ -38,5 +38,7 @@ function section(found: Results): string {
     '`ratio`: Tidegate to the better of HAProxy and nginx, each configured to hash the ClientId as Tidegate does.',
     '',
     toMarkdown(buildTable(found, COLUMNS)),
+    '',
+    ...remarks(found).map((remark) => `- ${remark}`),
   ].join('\n');
 }

@@ -65,7 +65,7 @@ export function bestRival(results: Results, scenario: ScenarioResult, figure: Fi
 export function ratio(results: Results, scenario: ScenarioResult, figure: Figure): number | undefined {
   const own = value(scenario, figure, 'tidegate');
   const best = bestRival(results, scenario, figure);
-  return own === undefined || best === undefined || best <= 0 ? undefined : own / best;
+  return own === undefined || best === undefined || own < 0 || best <= 0 ? undefined : own / best;
 }
 
 export function format(found: number | undefined, digits: number): string {

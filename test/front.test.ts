@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FRONT_BYTES_MAX, REGIONS_OFFSET } from '../assembly/layout.ts';
 import { AccessRecord, compileFormat, compileTemplate, type RecordFormat } from '../src/control/record-format.ts';
-import { splitNames } from '../src/front/client-certificate.ts';
 import { encodeFront } from '../src/front/front-block.ts';
 import type { FrontInfo } from '../src/front/front-info.ts';
 import { RecordWriter } from './tools/record-writer.ts';
@@ -60,13 +59,4 @@ test('a certificate’s name that is too long is none, since its beginning may b
   const named = (length: number) => ({ ...INFO, tls: { ...INFO.tls!, clientCn: 'n'.repeat(length) } });
   assert.match(lineOf(compileFormat('text'), encodeFront(named(129)), 'a'), /client_cn=n{129}\n/);
   assert.doesNotMatch(lineOf(compileFormat('text'), encodeFront(named(130)), 'a'), /client_cn/);
-});
-
-test('alternative names are told apart, also those that hold what separates them', () => {
-  assert.deepEqual(splitNames('DNS:a.example.net, IP Address:10.0.0.1, URI:"urn:a, DNS:forged"'), [
-    'DNS:a.example.net',
-    'IP Address:10.0.0.1',
-    'URI:urn:a, DNS:forged',
-  ]);
-  assert.deepEqual(splitNames(''), []);
 });

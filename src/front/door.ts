@@ -1,7 +1,6 @@
 // What stands before a listener's clients: a byte stream goes in, and comes out as another one with what was learnt on the
 // way. Doors may stand one behind the other, as WebSocket behind TLS. None of them knows MQTT.
 import type { Socket } from 'node:net';
-import type { ClientCertificate } from './client-certificate.ts';
 import type { FrontInfo } from './front-info.ts';
 
 /** What becomes of whoever stands in a door. One of the two is called, once, unless the socket ends before. */
@@ -15,7 +14,6 @@ export interface Welcome<Entrant> {
 /** What one door has learnt. */
 export interface Known {
   info: FrontInfo;
-  certificate: ClientCertificate | undefined;
   isResumed: boolean;
 }
 

@@ -8,7 +8,7 @@ import {
   REASON_TLS_HANDSHAKES_MAX,
   REASON_TLS_TIMEOUT,
 } from '../../assembly/layout.ts';
-import { type ClientCertificate, clientCertificateOf } from './client-certificate.ts';
+import { clientCnOf } from './client-certificate.ts';
 import type { Door, Welcome } from './door.ts';
 import type { CertificateMaterial, TlsDoorSettings } from './door-settings.ts';
 import type { FrontInfo } from './front-info.ts';
@@ -73,17 +73,17 @@ export class TlsDoor<Entrant> implements Door<Entrant> {
 
   #onSecure(socket: TLSSocket): void {
     const entrant = this.#take(socket);
-    const certificate = this.settings.clientCa === null ? undefined : clientCertificateOf(socket);
+    const clientCn = this.settings.clientCa === null ? undefined : clientCnOf(socket);
     // A session that is taken up counts as verified also where nobody has shown a certificate.
-    const isVerified = socket.authorized && certificate !== undefined;
+    const isVerified = socket.authorized && clientCn !== undefined;
     if (entrant === undefined) {
       socket.destroy(); // it has been given up
     } else if (this.settings.isCertificateRequired && !isVerified) {
       socket.on('error', () => {}).destroy();
-      this.#welcome.onTurnedAway(entrant, REASON_CLIENT_CERTIFICATE, certificateFault(socket, certificate));
+      this.#welcome.onTurnedAway(entrant, REASON_CLIENT_CERTIFICATE, certificateFault(socket, clientCn));
     } else {
       socket.allowHalfOpen = true;
-      const known = { info: infoOf(socket, certificate, isVerified), certificate, isResumed: socket.isSessionReused() };
+      const known = { info: infoOf(socket, clientCn, isVerified), isResumed: socket.isSessionReused() };
       this.#welcome.onEntered(entrant, socket, known);
     }
   }
@@ -130,7 +130,7 @@ function chooseContext(settings: TlsDoorSettings): SniCallback {
   };
 }
 
-function infoOf(socket: TLSSocket, certificate: ClientCertificate | undefined, isVerified: boolean): FrontInfo {
+function infoOf(socket: TLSSocket, clientCn: string | undefined, isVerified: boolean): FrontInfo {
   // `false` where the client has asked for none.
   const sni = socket.servername as string | false | undefined;
   const { alpnProtocol } = socket;
@@ -140,15 +140,15 @@ function infoOf(socket: TLSSocket, certificate: ClientCertificate | undefined, i
     tls: {
       version: socket.getProtocol() ?? '',
       cipher: socket.getCipher().name,
-      ...(certificate === undefined ? {} : { clientCn: certificate.cn }),
+      ...(clientCn === undefined ? {} : { clientCn }),
       isVerified,
     },
   };
 }
 
 /** "cert_has_expired", "cert_revoked" and so on, by OpenSSL's words. */
-function certificateFault({ authorizationError }: TLSSocket, certificate: ClientCertificate | undefined): string {
-  return certificate === undefined ? 'no_certificate' : String(authorizationError).toLowerCase();
+function certificateFault({ authorizationError }: TLSSocket, clientCn: string | undefined): string {
+  return clientCn === undefined ? 'no_certificate' : String(authorizationError).toLowerCase();
 }
 
 /** "unsupported_protocol" for ERR_SSL_UNSUPPORTED_PROTOCOL. */

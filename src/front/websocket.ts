@@ -11,7 +11,7 @@ import { WebSocketStream } from './websocket-stream.ts';
 /** MQTT 3.1.1 and 5.0, section 6; MQTT 3.1 over WebSocket came before them. */
 const SUB_PROTOCOLS = ['mqtt', 'mqttv3.1'];
 const HEADER_BYTES_MAX = 8192;
-const NOTHING_KNOWN = { info: {}, certificate: undefined, isResumed: false };
+const NOTHING_KNOWN = { info: {}, isResumed: false };
 
 export class WebSocketDoor<Entrant> implements Door<Entrant> {
   readonly settings: WebSocketDoorSettings;
