@@ -43,8 +43,8 @@ test('a common name that MQTT can’t carry comes into no packet', async () => {
   };
   assert.equal(reasonFor('good'), 'taken');
   assert.equal(reasonFor('nothing\0'), 'null_character');
-  // Cut off in the middle of a character.
-  assert.equal(reasonFor('é'.repeat(65)), 'utf8');
+  assert.equal(reasonFor('é'.repeat(64)), 'taken');
+  assert.equal(reasonFor('é'.repeat(65)), 'rewrite_field_missing', 'too long for its place');
   assert.equal(reasonFor(''), 'rewrite_field_missing');
 });
 
