@@ -630,7 +630,8 @@ export const EVICTION_ABRUPT = 2;
 
 // ---- Admission: who may be dialled, and who waits for it ---------------------------------------------------------------
 //
-//   Admission | Gate x GATES_MAX | Place for each slot | table of source addresses, 16 B each
+//   Admission | Gate x GATES_MAX | Place for each slot | Tally for each slot, padded to 16 B | table of source
+//   addresses, 16 B each
 //
 // A gate stands for a listener, a pool or a backend, or for a pool's clients that wait for a place: it has a bucket of
 // tokens, a lane of waiting slots, and the connections that this worker may have. Zeroed memory is a gate that nobody
@@ -662,9 +663,10 @@ export const PLACE_BYTES = 16;
 export const PLACE_PREVIOUS = 0; // u32 slot + 1
 export const PLACE_NEXT = 4; // u32 slot + 1
 export const PLACE_SINCE_TICK = 8; // when it first began to wait; 0: it never has
-export const PLACE_LANE = 12; // u16, gate + 1; 0: it doesn't wait
-export const PLACE_POOL = 14; // u8, id of the pool that counts it, with MARK_ADMITTED
-export const PLACE_MARKS = 15; // u8, MARK_* below
+export const PLACE_LANE = 12; // u32, gate + 1; 0: it doesn't wait
+export const TALLY_BYTES = 2;
+export const TALLY_POOL = 0; // u8, id of the pool that counts the slot, with MARK_ADMITTED
+export const TALLY_MARKS = 1; // u8, MARK_* below
 /** Its listener and its pool count it. */
 export const MARK_ADMITTED = 4;
 /** Its source address counts it. */

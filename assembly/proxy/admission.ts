@@ -50,6 +50,7 @@ import {
   roomAt,
   sharers,
   takeToken,
+  tallyOf,
   tokenDueMs,
   workers,
 } from './gates';
@@ -118,9 +119,9 @@ function refuseFor(line: Cold, reason: u32): u32 {
 
 /** Counts the slot in its listener and pool, if they have room: GOES, REFUSED, or the lane to wait in. */
 function enter(slot: u32, line: Cold, limits: PoolLimits): u32 {
-  const place = placeOf(slot);
-  const isIn = (place.marks & <u8>MARK_ADMITTED) != 0;
-  if (isIn && place.pool == <u8>limits.id) return GOES;
+  const tally = tallyOf(slot);
+  const isIn = (tally.marks & <u8>MARK_ADMITTED) != 0;
+  if (isIn && tally.pool == <u8>limits.id) return GOES;
   const listener = listenerLimitsAt(line.listener);
   if (!isIn) {
     const refusal = refusalByListener(slot, line, listener, limits);
@@ -131,10 +132,10 @@ function enter(slot: u32, line: Cold, limits: PoolLimits): u32 {
     if (step != GOES) return step;
   }
   // A snapshot may have given the listener another pool meanwhile.
-  if (isIn) gateAt(poolGate(place.pool)).active--;
+  if (isIn) gateAt(poolGate(tally.pool)).active--;
   else countIn(slot, line, listener);
-  place.marks |= <u8>MARK_ADMITTED;
-  place.pool = <u8>limits.id;
+  tally.marks |= <u8>MARK_ADMITTED;
+  tally.pool = <u8>limits.id;
   gateAt(poolGate(limits.id)).active++;
   return GOES;
 }
@@ -161,27 +162,28 @@ function stepFor(slot: u32, gate: u32, limits: PoolLimits, reason: u32): u32 {
 
 /** Whether it waits for what another worker has. */
 function isPatient(slot: u32): bool {
-  return (placeOf(slot).marks & <u8>MARK_IMPATIENT) == 0;
+  return (tallyOf(slot).marks & <u8>MARK_IMPATIENT) == 0;
 }
 
 function countIn(slot: u32, line: Cold, listener: ListenerLimits): void {
   gateAt(listenerGate(line.listener)).active++;
   if (listener.maxPerSource == 0) return;
   addSource(line);
-  placeOf(slot).marks |= <u8>MARK_SOURCE;
+  tallyOf(slot).marks |= <u8>MARK_SOURCE;
 }
 
 /** The connection has ended: nobody counts it any more. */
 export function leave(slot: u32): void {
   stepOut(slot);
   const place = placeOf(slot);
-  place.sinceTick = 0;
-  const marks = place.marks;
-  place.marks = 0;
+  if (place.sinceTick != 0) place.sinceTick = 0; // a page that is only read costs nothing
+  const tally = tallyOf(slot);
+  const marks = tally.marks;
+  tally.marks = 0;
   if ((marks & <u8>MARK_ADMITTED) == 0) return;
   const line = cold(slot);
   gateAt(listenerGate(line.listener)).active--;
-  gateAt(poolGate(place.pool)).active--;
+  gateAt(poolGate(tally.pool)).active--;
   if (marks & <u8>MARK_SOURCE) removeSource(line);
 }
 
@@ -313,7 +315,7 @@ function beginAgain(slot: u32): void {
   line.tried = 0;
   hot(slot).epoch = <u16>epoch;
   const id = poolLimitsAt(line.pool).id;
-  const isIn = (placeOf(slot).marks & <u8>MARK_ADMITTED) != 0;
+  const isIn = (tallyOf(slot).marks & <u8>MARK_ADMITTED) != 0;
   lineUp(slot, isIn ? poolGate(id) : leaseGate(id), id);
 }
 
@@ -442,7 +444,7 @@ export function onQueueTimer(slot: u32): u32 {
   const limits = poolLimitsAt(line.pool);
   if (isLeaseLane(laneOf(slot))) {
     stepOut(slot);
-    placeOf(slot).marks |= <u8>MARK_IMPATIENT;
+    tallyOf(slot).marks |= <u8>MARK_IMPATIENT;
     return settle(slot, line, limits, nextStep(slot, line, limits));
   }
   if (queueLeftMs(slot) > 0) return VERDICT_QUEUE;

@@ -9,8 +9,9 @@ import {
   GATES_MAX,
   GATES_POOLS,
   PLACE_BYTES,
+  TALLY_BYTES,
 } from '../layout';
-import { Admission, Gate, Place } from '../memory';
+import { Admission, Gate, Place, Tally } from '../memory';
 import { header } from './table';
 
 /** A gate has room for one more, has none while other workers may have some, or has none at all. */
@@ -26,16 +27,18 @@ const TOKEN: f64 = 1 - 1e-6;
 let region: usize = 0;
 let gates: usize = 0;
 let places: usize = 0;
+let tallies: usize = 0;
 
 export function attachGates(): void {
   region = header().admission;
   gates = region + ADMISSION_BYTES;
   places = gates + GATES_MAX * GATE_BYTES;
+  tallies = places + <usize>header().connectionsMax * PLACE_BYTES;
 }
 
 /** Where the table of source addresses begins. */
-export function placesEnd(): usize {
-  return places + <usize>header().connectionsMax * PLACE_BYTES;
+export function talliesEnd(): usize {
+  return tallies + ((<usize>header().connectionsMax * TALLY_BYTES + 15) & ~(<usize>15));
 }
 
 export function admission(): Admission {
@@ -49,6 +52,10 @@ export function gateAt(index: u32): Gate {
 
 export function placeOf(slot: u32): Place {
   return changetype<Place>(places + <usize>slot * PLACE_BYTES);
+}
+
+export function tallyOf(slot: u32): Tally {
+  return changetype<Tally>(tallies + <usize>slot * TALLY_BYTES);
 }
 
 export function listenerGate(listener: u32): u32 {

@@ -13,7 +13,7 @@ export function lineUp(slot: u32, lane: u32, pool: u32): void {
   const place = placeOf(slot);
   assert(place.lane == 0);
   const gate = gateAt(lane);
-  place.lane = <u16>(lane + 1);
+  place.lane = lane + 1;
   place.next = 0;
   place.previous = gate.tail;
   if (gate.tail != 0) placeOf(gate.tail - 1).next = slot + 1;
@@ -27,7 +27,7 @@ export function lineUp(slot: u32, lane: u32, pool: u32): void {
 export function stepOut(slot: u32): void {
   const place = placeOf(slot);
   if (place.lane == 0) return;
-  const lane: u32 = place.lane - 1;
+  const lane = place.lane - 1;
   const gate = gateAt(lane);
   if (place.previous != 0) placeOf(place.previous - 1).next = place.next;
   else gate.head = place.next;
@@ -46,7 +46,7 @@ export function firstOf(lane: u32): u32 {
 
 /** The lane that the slot waits in, NONE when it doesn't. */
 export function laneOf(slot: u32): u32 {
-  return <u32>placeOf(slot).lane - 1;
+  return placeOf(slot).lane - 1;
 }
 
 export function isLeaseLane(lane: u32): bool {

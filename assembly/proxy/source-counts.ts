@@ -6,7 +6,7 @@ import { SOURCE_COUNT_BYTES } from '../layout';
 import { Cold } from '../memory';
 import { mix64 } from '../route/hash';
 import { AF_INET, AF_INET6 } from '../uring/abi';
-import { placesEnd } from './gates';
+import { talliesEnd } from './gates';
 import { header } from './table';
 
 @unmanaged
@@ -22,7 +22,7 @@ let entries: usize = 0;
 let mask: u32 = 0;
 
 export function attachSourceCounts(): void {
-  entries = placesEnd();
+  entries = talliesEnd();
   // The next power of two above twice the slots; memory-map.ts computes the same.
   mask = (1 << (32 - clz<u32>(2 * header().connectionsMax - 1))) - 1;
 }

@@ -67,6 +67,7 @@ import {
   SOURCE_COUNTERS_BYTES,
   SOURCE_IDS_MAX,
   SUBMISSION_BYTES,
+  TALLY_BYTES,
   WHEEL_BYTES,
 } from '../../assembly/layout.ts';
 import { providedEntries } from '../engine/engine.ts';
@@ -116,7 +117,7 @@ export function defaultSettings(connectionsMax: number, listenerCount: number): 
     bufferBytes: 4096,
     buffersProvided: 64,
     submissionEntries: 1024,
-    completionEntries: 8192,
+    completionEntries: 4096,
     recordsBytes: 4 << 20,
     arenaChunks: connectionsMax,
     // An accept that waits holds a slot, and a small table has few.
@@ -195,7 +196,9 @@ function regionSizes(settings: MemorySettings): [field: number, bytes: number][]
 /** Drawn in layout.ts. The table of source addresses is at most half full; assembly/proxy/source-counts.ts computes the same. */
 function admissionBytes({ connectionsMax }: MemorySettings): number {
   const sourceCounts = 2 ** Math.ceil(Math.log2(2 * connectionsMax));
-  return ADMISSION_BYTES + GATES_MAX * GATE_BYTES + connectionsMax * PLACE_BYTES + sourceCounts * SOURCE_COUNT_BYTES;
+  const tallies = Math.ceil((connectionsMax * TALLY_BYTES) / 16) * 16;
+  const slots = connectionsMax * PLACE_BYTES + tallies;
+  return ADMISSION_BYTES + GATES_MAX * GATE_BYTES + slots + sourceCounts * SOURCE_COUNT_BYTES;
 }
 
 /** Its inner split is drawn in layout.ts; each part starts on a page. */

@@ -36,6 +36,7 @@ import {
   SNAPSHOT_LISTENER_LIMITS,
   SNAPSHOT_POOL_LIMITS,
   SOURCE_COUNT_BYTES,
+  TALLY_BYTES,
 } from '../../assembly/layout.ts';
 import type { Random } from '../tools/random.ts';
 import type { Kernel } from './kernel.ts';
@@ -302,7 +303,8 @@ export class Gatekeeper {
       if (active + waiting + this.#gauge(gate, GATE_HEAD) > 0)
         throw new Violation(`gate ${gate} is left with ${active} connections and ${waiting} that wait`);
     }
-    const first = this.#places + this.#connectionsMax * PLACE_BYTES;
+    const tallies = Math.ceil((this.#connectionsMax * TALLY_BYTES) / 16) * 16;
+    const first = this.#places + this.#connectionsMax * PLACE_BYTES + tallies;
     const entries = 2 ** Math.ceil(Math.log2(2 * this.#connectionsMax));
     for (let entry = 0; entry < entries; entry++) {
       const connections = this.#words[(first + entry * SOURCE_COUNT_BYTES + 12) / 4];
