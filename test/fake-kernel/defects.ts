@@ -337,7 +337,7 @@ export const defects: readonly Defect[] = [
   ]),
   defect('the place of a client that ended is not given back', [
     ADMISSION,
-    'gateAt(poolGate(place.pool)).active--; if (marks',
+    'gateAt(poolGate(tally.pool)).active--; if (marks',
     'if (marks',
   ]),
   defect('a client that ended still counts for its source', [
