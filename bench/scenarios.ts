@@ -203,8 +203,8 @@ const mixed: Scenario = {
 // ---- Idle memory -----------------------------------------------------------------------------------------------------
 
 const IDLE_CYCLES = 10;
-/** There from beginning to end: what the first connections ever cost, compiled code for one, isn't paid for each. */
-const IDLE_FIRST = 100;
+/** What a first storm of connections leaves behind for ever, compiled code for one, isn't paid for each: so many come first. */
+const IDLE_FIRST = 1 / 3;
 /** For what is freed late: sockets in the kernel, heaps in the proxies. */
 const IDLE_SETTLE_MS = 5000;
 const COLLECT_ROUNDS = 3;
@@ -236,32 +236,36 @@ async function measureIdle(bench: Bench, target: Target, clients: number): Promi
     }
     return target === undefined ? 0 : userBytes(target.pid);
   };
-  const withClients = async (count: number, settleMs: number, then?: () => Promise<void>) => {
+  const inUse = async (settleMs: number) => {
+    await sleep(settleMs);
+    return { user: await user(), kernel: kernelBytes() };
+  };
+  const open = async (count: number) => {
     const load = openLoad(bench, target, { mode: MODE_IDLE, clients: count, dialsMax: 256 });
-    try {
-      await connected(load, count);
-      await sleep(settleMs);
-      const bytes = { user: await user(), kernel: kernelBytes() };
-      await then?.();
-      return bytes;
-    } finally {
-      await closeLoads(load);
-    }
+    await connected(load, count);
+    return load;
   };
-  const cycles: { user: number; kernel: number }[] = [];
-  const before = await withClients(IDLE_FIRST, IDLE_SETTLE_MS, async () => {
-    for (let cycle = 0; cycle < IDLE_CYCLES; cycle++) {
-      const isLookedAt = cycle < 2 || cycle === IDLE_CYCLES - 1;
-      cycles.push(await withClients(clients - IDLE_FIRST, isLookedAt ? IDLE_SETTLE_MS : IDLE_SHORT_MS));
+  const some = Math.floor(clients * IDLE_FIRST);
+  const loads: Load[] = [];
+  const cycles: number[] = [];
+  try {
+    loads.push(await open(some));
+    const few = await inUse(IDLE_SETTLE_MS);
+    loads.push(await open(clients - some));
+    const all = await inUse(IDLE_SETTLE_MS);
+    for (let cycle = 1; cycle < IDLE_CYCLES; cycle++) {
+      await closeLoads(...loads.splice(0));
+      loads.push(await open(clients));
+      const isLookedAt = cycle === 1 || cycle === IDLE_CYCLES - 1;
+      cycles.push((await inUse(isLookedAt ? IDLE_SETTLE_MS : IDLE_SHORT_MS)).user);
     }
-  });
-  const first = cycles[0]!;
-  const second = cycles[1]!;
-  const last = cycles.at(-1)!;
-  return {
-    userBytes: (first.user - before.user) / (clients - IDLE_FIRST),
-    kernelBytes: (first.kernel - before.kernel) / (clients - IDLE_FIRST),
-    // From the second on, since the first may fill what is kept for later.
-    growthBytes: (last.user - second.user) / 1024,
-  };
+    return {
+      userBytes: (all.user - few.user) / (clients - some),
+      kernelBytes: (all.kernel - few.kernel) / (clients - some),
+      // From the second on, since the first may fill what is kept for later.
+      growthBytes: (cycles.at(-1)! - cycles[0]!) / 1024,
+    };
+  } finally {
+    await closeLoads(...loads);
+  }
 }

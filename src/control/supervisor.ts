@@ -197,7 +197,7 @@ export class Supervisor {
 
   #hire(options: CrewOptions): Worker[] {
     const { workerCount, log } = this.#options;
-    const crew: Crew = { ...options, threads: createThreads(workerCount) };
+    const crew: Crew = { ...options, threads: createThreads(workerCount, options.engine) };
     crew.threads.on('error', (error) => log.error({ error: String(error) }, 'a worker thread failed'));
     this.#crews.push(crew);
     const first = this.#workers.length;
@@ -541,8 +541,14 @@ function newWorker(crew: Crew, index: number, place: number): Worker {
   return { crew, index, place, life: null, restarts: 0, crashes: 0, ended: false };
 }
 
+/**
+ * What a turn of a ring leaves behind as garbage is a few bytes, and V8 would let megabytes of them gather: idle, they were
+ * a quarter of what a connection cost (npm run bench -- --scenario idle).
+ */
+const URING_YOUNG_MB = 1;
+
 /** As many threads as tasks, for ever: a thread that dies is replaced at once. */
-function createThreads(count: number): Piscina<WorkerStart, void> {
+function createThreads(count: number, engine: EngineName): Piscina<WorkerStart, void> {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new Piscina({
     filename: fileURLToPath(new URL(`../engine/worker.${extension}`, import.meta.url)),
@@ -552,6 +558,7 @@ function createThreads(count: number): Piscina<WorkerStart, void> {
     idleTimeout: Number.POSITIVE_INFINITY,
     recordTiming: false,
     execArgv: ['--disable-warning=ExperimentalWarning'],
+    ...(engine === 'uring' ? { resourceLimits: { maxYoungGenerationSizeMb: URING_YOUNG_MB } } : {}),
   });
 }
 
