@@ -154,17 +154,20 @@ test('a stream that is not read holds back its visitor, and one that is not take
   assert.ok(isHeldBack);
 });
 
-test('text is refused, and a message that is too long', async (context) => {
+test('text is refused, and a message that is too long, with all that follows', async (context) => {
   const house = await open(context, { messageBytesMax: 1000 });
   for (const [message, expected] of [
     ['text', 1003],
     [Buffer.alloc(1001), 1009],
   ] as const) {
     const { visitor, stream } = await enter(context, house);
-    stream.resume();
+    const passed: Buffer[] = [];
+    stream.on('data', (bytes) => passed.push(bytes));
     visitor.send(message);
+    visitor.send(Buffer.alloc(200));
     const [code] = await once(visitor, 'close');
     assert.equal(code, expected);
+    assert.deepEqual(passed, [], 'nor does anything behind it pass');
     house.streams.length = 0;
   }
 });

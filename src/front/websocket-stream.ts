@@ -18,6 +18,8 @@ export class WebSocketStream extends Duplex {
   readonly #socket: Socket;
   /** Messages that one read of the socket has brought. */
   #arrived: Buffer[] = [];
+  /** It has sent what isn't MQTT: nothing that follows is either. */
+  #isRefused = false;
   /** Of payload, that the socket below has taken. */
   bytesWritten = 0;
 
@@ -67,9 +69,15 @@ export class WebSocketStream extends Duplex {
   }
 
   #onMessage(data: RawData, isBinary: boolean): void {
+    if (this.#isRefused) return;
     // [MQTT-6.0.0-1]
-    if (!isBinary) this.#webSocket.close(CLOSE_UNSUPPORTED_DATA, 'MQTT comes in binary frames');
+    if (!isBinary) this.#refuse();
     else if (this.#arrived.push(data as Buffer) === 1) process.nextTick(() => this.#pass());
+  }
+
+  #refuse(): void {
+    this.#isRefused = true;
+    this.#webSocket.close(CLOSE_UNSUPPORTED_DATA, 'MQTT comes in binary frames');
   }
 
   // A frame may hold a single byte, and whoever reads a CONNECT in pieces looks at all of it with each piece: what came
