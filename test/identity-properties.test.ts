@@ -1,13 +1,13 @@
-// Rewriting and rules under random clients: what mqtt-packet reads in a rewritten CONNECT is what the client said, but for
-// what the templates say; globs are matched as a plain matcher in TypeScript does, and addresses as node:net's BlockList.
-// IDENTITY_RUNS=100000 runs it for longer.
+// Rules under random clients: globs are matched as a plain matcher in TypeScript does, and addresses as node:net's
+// BlockList. IDENTITY_RUNS=100000 runs it for longer.
 import assert from 'node:assert/strict';
 import { BlockList, isIP } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import mqttPacket, { type IConnectPacket } from 'mqtt-packet';
+import mqttPacket from 'mqtt-packet';
 import { MATCHED_BYTES_MAX, PATTERN_FIELDS_MAX } from '../assembly/layout.ts';
 import { parseCidr, permittedRanges } from '../src/config/address-ranges.ts';
+import { textOf } from './tools/address-text.ts';
 import { type Decision, Decisions } from './tools/decisions.ts';
 import { testSeed } from './tools/random.ts';
 
@@ -16,242 +16,6 @@ const RUNS = Number(process.env.IDENTITY_RUNS ?? 3000);
 const CLIENTS_PER_RULES = 25;
 
 const decisions = await Decisions.make();
-
-// ---- Clients --------------------------------------------------------------------------------------------------------
-
-const text = fc.oneof(
-  fc.string({ maxLength: 20 }),
-  fc.string({ unit: 'binary', maxLength: 12 }).map((one) => one.replaceAll('\0', 'é')),
-  fc.string({ minLength: 100, maxLength: 300 }),
-);
-const payload = fc.uint8Array({ maxLength: 150 }).map((bytes) => Buffer.from(bytes));
-const topic = text.map((one) => `t${one.replaceAll(/[+#]/g, '/')}`);
-const properties = fc.record(
-  {
-    sessionExpiryInterval: fc.nat(0xffffffff),
-    receiveMaximum: fc.integer({ min: 1, max: 0xffff }),
-    requestProblemInformation: fc.boolean(),
-    userProperties: fc.constant({ name: ['one', 'two'] as string[] }),
-    authenticationMethod: text,
-  },
-  { requiredKeys: [] },
-);
-const willProperties = fc.record(
-  { willDelayInterval: fc.nat(0xffffffff), contentType: text, responseTopic: topic, correlationData: payload },
-  { requiredKeys: [] },
-);
-const ipv4 = fc.ipV4();
-const ipv6 = fc.ipV6();
-const address = fc.oneof(
-  ipv4,
-  ipv6,
-  ipv4.map((one) => `::ffff:${one}`),
-  fc.constantFrom('::', '::1', '1::', '0.0.0.0'),
-);
-
-interface Visit {
-  packet: IConnectPacket;
-  from: string;
-  behind: Buffer;
-}
-
-const visit: fc.Arbitrary<Visit> = fc
-  .record({
-    version: fc.constantFrom(3, 4, 5) as fc.Arbitrary<3 | 4 | 5>,
-    clean: fc.boolean(),
-    clientId: text,
-    keepalive: fc.nat(0xffff),
-    username: fc.option(text, { nil: undefined }),
-    password: fc.option(payload, { nil: undefined }),
-    will: fc.option(
-      fc.record({
-        topic,
-        payload,
-        qos: fc.constantFrom(0, 1, 2) as fc.Arbitrary<0 | 1 | 2>,
-        retain: fc.boolean(),
-        properties: willProperties,
-      }),
-      { nil: undefined },
-    ),
-    properties,
-    from: address,
-    behind: payload,
-  })
-  .map(({ version, clean, clientId, password, will, properties, from, behind, ...same }) => {
-    const packet: IConnectPacket = {
-      ...same,
-      cmd: 'connect',
-      protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
-      protocolVersion: version,
-      clientId: clientId === '' && (version === 3 || !clean) ? 'a' : clientId,
-      clean,
-      ...(same.username !== undefined && password !== undefined ? { password } : {}),
-      ...(will === undefined ? {} : { will: version === 5 ? will : { ...will, properties: undefined } }),
-      ...(version === 5 ? { properties } : {}),
-    };
-    return { packet, from, behind };
-  });
-
-// ---- Rewriting ------------------------------------------------------------------------------------------------------
-
-type Part = { literal: string } | { field: 'client_id' | 'username' | 'remote_addr' };
-
-const part: fc.Arbitrary<Part> = fc.oneof(
-  text.map((literal) => ({ literal })),
-  fc.constantFrom('client_id', 'username', 'remote_addr').map((field) => ({ field }) as Part),
-);
-const template = fc.option(
-  fc.array(part, { minLength: 1, maxLength: 4 }).filter((parts) => written(parts) !== ''),
-  {
-    nil: undefined,
-  },
-);
-const rewrite = fc.record({ client_id: template, username: template, password: template });
-
-/** As the configuration has it. */
-function written(parts: readonly Part[]): string {
-  return parts.reduceRight((rest, one) => {
-    if ('field' in one) return `\${${one.field}}${rest}`;
-    const brace = rest.startsWith('{') || /^\$+\{/.test(rest) ? '{' : '';
-    const doubled = `${one.literal}${brace}`.replaceAll(/\$+(?=\{)/g, '$&$&');
-    return doubled.slice(0, doubled.length - brace.length) + rest;
-  }, '');
-}
-
-/** undefined when it names a field that the client lacks. */
-function said(parts: readonly Part[], fields: Record<string, string>): string | undefined {
-  const words = parts.map((one) => ('field' in one ? fields[one.field]! : one.literal));
-  return parts.some((one) => 'field' in one && fields[one.field] === '') ? undefined : words.join('');
-}
-
-test('what mqtt-packet reads in a rewritten CONNECT is what was to be said', async (context) => {
-  const seed = testSeed(context);
-  const rules = fc.record({ rewrite, empty: fc.constantFrom('allow', 'assign') });
-  const property = fc.asyncProperty(
-    rules,
-    fc.array(visit, { minLength: CLIENTS_PER_RULES, maxLength: CLIENTS_PER_RULES }),
-    async ({ rewrite, empty }, visits) => {
-      const templates = Object.entries(rewrite).flatMap(([key, parts]) => (parts ? [[key, written(parts)]] : []));
-      const identity = { client_id: { empty }, rewrite: Object.fromEntries(templates) };
-      await decisions.rule({ identity });
-      for (const one of visits) checkRewrite(one, rewrite, empty);
-    },
-  );
-  await fc.assert(property, {
-    seed,
-    numRuns: Math.ceil(RUNS / CLIENTS_PER_RULES),
-    endOnFailure: true,
-    includeErrorInReport: true,
-  });
-});
-
-function checkRewrite({ packet, from, behind }: Visit, rewrite: Record<string, Part[] | undefined>, empty: string) {
-  const bytes = Buffer.concat([mqttPacket.generate(packet), behind]);
-  const decision = decisions.decide(bytes, from);
-  const isNamed = packet.clientId === '' && empty === 'assign' && packet.protocolVersion !== 5;
-  const fields = { client_id: packet.clientId, username: packet.username ?? '', remote_addr: textOf(from) };
-  const found = decision.is === 'taken' ? mqttPacketOf(decision.bytes, packet.protocolVersion!) : undefined;
-  if (isNamed && found !== undefined && rewrite.client_id === undefined) {
-    assert.match(found.packet.clientId, /^tidegate-[0-9a-f]{14}$/);
-  }
-  // A name that is drawn by lot shows in what was made of it.
-  if (isNamed) return;
-  const expected = expectedPacket(packet, fields, rewrite);
-  if (expected === undefined) {
-    assert.equal(decision.is === 'refused' && decision.reason, 'rewrite_field_missing');
-    return;
-  }
-  assert.ok(found !== undefined, decision.is === 'refused' ? decision.reason : decision.is);
-  assert.deepEqual(plain(found.packet), plain(expected));
-  assert.deepEqual(found.behind, behind);
-  if (Object.values(rewrite).every((one) => one === undefined))
-    assert.deepEqual((decision as { bytes: Buffer }).bytes, bytes);
-}
-
-function expectedPacket(
-  packet: IConnectPacket,
-  fields: Record<string, string>,
-  rewrite: Record<string, Part[] | undefined>,
-): IConnectPacket | undefined {
-  const { client_id: clientId, username, password } = rewrite;
-  const leavesEmpty = packet.clientId === '' && clientId?.some((one) => 'field' in one && one.field === 'client_id');
-  const names = {
-    clientId: clientId === undefined || leavesEmpty ? packet.clientId : said(clientId, fields),
-    username: username === undefined ? packet.username : said(username, fields),
-    password: password === undefined ? packet.password : bytesOf(said(password, fields)),
-  };
-  const lacks = (one: Part[] | undefined) => one !== undefined && said(one, fields) === undefined;
-  if ((!leavesEmpty && lacks(clientId)) || lacks(username) || lacks(password)) return undefined;
-  // MQTT 3 has no password without a user name.
-  if (names.password !== undefined && packet.protocolVersion !== 5) names.username ??= '';
-  return { ...packet, ...names } as IConnectPacket;
-}
-
-function bytesOf(one: string | undefined): Buffer | undefined {
-  return one === undefined ? undefined : Buffer.from(one);
-}
-
-function mqttPacketOf(bytes: Buffer, version: number): { packet: IConnectPacket; behind: Buffer } {
-  const length = packetBytes(bytes);
-  let found: IConnectPacket | undefined;
-  const reader = mqttPacket.parser({ protocolVersion: version });
-  reader.on('packet', (packet) => {
-    found = packet as IConnectPacket;
-  });
-  reader.on('error', (error) => assert.fail(error));
-  reader.parse(bytes.subarray(0, length));
-  assert.ok(found !== undefined, bytes.toString('hex'));
-  return { packet: found, behind: bytes.subarray(length) };
-}
-
-function packetBytes(bytes: Buffer): number {
-  let length = 0;
-  for (let index = 1; ; index++) {
-    length += (bytes[index]! & 0x7f) * 128 ** (index - 1);
-    if (bytes[index]! < 0x80) return 1 + index + length;
-  }
-}
-
-/** What stands in the packet, and not where; mqtt-packet leaves out empty texts and payloads here and there. */
-function plain({
-  protocolId,
-  protocolVersion,
-  clean,
-  clientId,
-  keepalive,
-  username,
-  password,
-  will,
-  properties,
-}: IConnectPacket) {
-  return {
-    protocolId,
-    protocolVersion,
-    clean,
-    clientId: String(clientId),
-    keepalive,
-    username: username === undefined || username === null ? null : String(username),
-    password: password === undefined || password === null ? null : Buffer.from(password).toString('hex'),
-    will: will && {
-      topic: String(will.topic),
-      payload: Buffer.from(will.payload).toString('hex'),
-      qos: will.qos,
-      retain: will.retain,
-      properties: JSON.stringify(will.properties ?? {}) === '{}' ? null : JSON.parse(JSON.stringify(will.properties)),
-    },
-    properties: JSON.stringify(properties ?? {}) === '{}' ? null : JSON.parse(JSON.stringify(properties)),
-  };
-}
-
-/** As RFC 5952 has it, as which URLs are written too; a mapped address is the IPv4 one. */
-function textOf(from: string): string {
-  if (isIP(from) === 4) return from;
-  const text = new URL(`http://[${from}]`).hostname.slice(1, -1);
-  const [, high, low] = /^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(text) ?? [];
-  if (high === undefined || low === undefined) return text;
-  const [first, second] = [Number.parseInt(high, 16), Number.parseInt(low, 16)];
-  return [first >> 8, first & 255, second >> 8, second & 255].join('.');
-}
 
 // ---- Patterns -------------------------------------------------------------------------------------------------------
 
@@ -311,6 +75,14 @@ test('the worst pattern and the worst name for it are done with soon', async () 
 
 // ---- Addresses ------------------------------------------------------------------------------------------------------
 
+const ipv4 = fc.ipV4();
+const ipv6 = fc.ipV6();
+const address = fc.oneof(
+  ipv4,
+  ipv6,
+  ipv4.map((one) => `::ffff:${one}`),
+  fc.constantFrom('::', '::1', '1::', '0.0.0.0'),
+);
 const cidr = fc.oneof(
   fc
     .tuple(fc.oneof(ipv4, fc.constantFrom('10.0.0.0', '0.0.0.0')), fc.nat(32))

@@ -6,7 +6,7 @@ import { addressBytes, decodeSockaddr, encodeSockaddr } from '../../src/system/s
 export const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
 export const LOCAL = Buffer.concat([SIGNATURE, Buffer.of(0x20, 0, 0, 0)]);
 export const UNKNOWN = Buffer.from('PROXY UNKNOWN\r\n');
-const CRC32C = 3;
+export const CRC32C = 3;
 export const UNIQUE_ID = 5;
 
 export interface Header {
