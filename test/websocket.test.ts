@@ -172,6 +172,27 @@ test('text is refused, and a message that is too long, with all that follows', a
   }
 });
 
+test('a message in more pieces than it could be worth is refused', async (context) => {
+  const { visitor, stream } = await enter(context, await open(context, { messageBytesMax: 1 << 20 }));
+  stream.resume();
+  const closed = once(visitor, 'close');
+  for (let index = 0; index < 5000; index++) visitor.send(Buffer.of(index & 255), { fin: false });
+  assert.equal((await closed)[0], 1008);
+});
+
+test('whoever asks for answers and never takes them is given up', async (context) => {
+  const house = await open(context);
+  const { visitor, stream } = await enter(context, house);
+  stream.resume();
+  visitor.pause();
+  const ends = once(house.sockets[0]!, 'close');
+  const pings = setInterval(() => {
+    for (let count = 0; count < 2000 && visitor.bufferedAmount < 1 << 20; count++) visitor.ping(Buffer.alloc(125));
+  }, 5);
+  context.after(() => clearInterval(pings));
+  await ends;
+});
+
 test('another path, another protocol, a foreign origin and plain HTTP are turned away', async (context) => {
   const house = await open(context, { origins: ['https://example.com'] });
   assert.equal(await statusOf(visit(context, house, '/other')), 404);

@@ -11,6 +11,15 @@ import { WebSocketStream } from './websocket-stream.ts';
 /** MQTT 3.1.1 and 5.0, section 6; MQTT 3.1 over WebSocket came before them. */
 const SUB_PROTOCOLS = ['mqtt', 'mqttv3.1'];
 const HEADER_BYTES_MAX = 8192;
+/**
+ * A message may come in as many pieces, frames of it or reads of a frame, as if each had so many bytes, and in so many in
+ * any case. A piece is an object of some 150 bytes, whatever it holds: without a bound 16 KiB in frames of a byte took
+ * 2.4 MiB (npm run test:long).
+ */
+const PIECE_BYTES = 256;
+const PIECES_LEAST = 1024;
+/** Answers to pings that a client hasn't taken; whoever asks for more doesn't read them. */
+const PONGS_MAX = 100;
 const NOTHING_KNOWN = { info: {}, isResumed: false };
 
 export class WebSocketDoor<Entrant> implements Door<Entrant> {
@@ -36,7 +45,11 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
     this.#http.on('request', (request, response) => this.#onRequest(request, response));
     this.#http.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket as Socket, head));
     this.#http.on('clientError', (_error, socket) => this.#turnAway(socket as Socket, 400, 'not_http'));
+    const piecesMax = Math.max(PIECES_LEAST, Math.ceil(messageBytesMax / PIECE_BYTES));
+    // Newer than the types that are there for it.
+    const bounds = { maxFragments: piecesMax, maxBufferedChunks: piecesMax, maxPendingAutoPongs: PONGS_MAX };
     this.#webSockets = new WebSocketServer({
+      ...bounds,
       noServer: true,
       maxPayload: messageBytesMax,
       perMessageDeflate: false,
