@@ -1,7 +1,8 @@
 // A device as brokers know it: an MQTT session that outlives its connections, QoS 1 both ways, and a parser that notices
 // a packet cut off. Light enough for thousands in one process.
 import assert from 'node:assert/strict';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { generate, type IPublishPacket, type Packet, type Parser, parser } from 'mqtt-packet';
 
 export interface DeviceOptions {
@@ -11,6 +12,8 @@ export interface DeviceOptions {
   version?: 4 | 5;
   /** Seconds. */
   keepAlive?: number;
+  /** Through another door than TCP. */
+  open?: () => Duplex;
 }
 
 export class Device {
@@ -23,7 +26,7 @@ export class Device {
   readonly farewells: { code: number; serverReference: string | undefined }[] = [];
   onMessage: (payload: string) => void = () => {};
   onLoss: () => void = () => {};
-  #socket: Socket | undefined;
+  #socket: Duplex | undefined;
   #leaving = false;
   #packetId = 0;
   readonly #awaited = new Map<string, (packet: Packet) => void>();
@@ -42,7 +45,7 @@ export class Device {
     const begunMs = performance.now();
     this.closedMs = undefined;
     this.#leaving = false;
-    const socket = connect({ host, port, noDelay: true });
+    const socket = this.options.open?.() ?? connect({ host, port, noDelay: true });
     this.#socket = socket;
     const packets = parser({ protocolVersion: version });
     packets.on('packet', (packet) => this.#onPacket(packet));
