@@ -11,7 +11,8 @@ import type { Bench, Sample, Target } from './measure.ts';
 import { Progress } from './progress.ts';
 import { type ProxyKind, ProxyProcess, proxyKinds } from './proxies.ts';
 import { FULL_RUN, PARTIAL_RUN, type Results, type ScenarioResult, saveResults } from './results.ts';
-import { type Prepared, type Scenario, scenarios } from './scenarios.ts';
+import type { Prepared, Scenario } from './scenario.ts';
+import { scenarios } from './scenarios.ts';
 import { buildTable, remarks, toText } from './table.ts';
 
 const USAGE = `npm run bench -- [--scenario NAME]... [--proxy NAME]... [--rounds N] [--seconds N] [--quick]
@@ -107,7 +108,7 @@ async function runScenario(
   cores: boolean,
   progress: Progress,
 ): Promise<ScenarioResult> {
-  const { name, title, figures } = scenario;
+  const { name, title, figures, door = 'tcp' } = scenario;
   const many = scenario.rounds === 'many';
   const roundCount = scenario.rounds === 'once' ? 1 : many ? rounds : Math.ceil(rounds * FEW);
   const result: ScenarioResult = { name, title, figures, samples: {}, failures: {} };
@@ -115,7 +116,9 @@ async function runScenario(
   let closing: Prepared['close'] | undefined;
   try {
     for (const [index, kind] of kinds.entries()) {
-      proxies.push(await ProxyProcess.start(kind, PORT + index, SINK_PORT + index, cores ? PROXY_CORE : undefined));
+      if (!kind.doors.includes(door)) continue;
+      const ports = { port: PORT + index, sinkPort: SINK_PORT + index };
+      proxies.push(await ProxyProcess.start(kind, door, ports, cores ? PROXY_CORE : undefined));
     }
     const targets: Target[] = [...(scenario.direct ? [undefined] : []), ...proxies];
     progress.now('preparing');

@@ -70,7 +70,19 @@ function listenAt(host: string, port: number): number {
   return fd;
 }
 
-export class Load {
+/** What can be measured, whatever makes it. */
+export interface RunningLoad {
+  pause(): void;
+  resume(): void;
+  figures(): Figures;
+  /** Milliseconds from the first dial to the last CONNACK; 0 while not all are connected. */
+  connectMs(): number;
+  /** Latencies counted since the start, by bucket; see latency.ts. */
+  histogram(): Uint32Array;
+  stop(): Promise<void>;
+}
+
+export class Load implements RunningLoad {
   readonly #clients: LoadRing;
   readonly #rings: readonly LoadRing[];
 
@@ -111,12 +123,10 @@ export class Load {
     return sumFigures(this.#rings.map((ring) => ring.figures()));
   }
 
-  /** Milliseconds from the first dial to the last CONNACK; 0 while not all are connected. */
   connectMs(): number {
     return this.#clients.connectMs();
   }
 
-  /** Latencies counted since the start, by bucket; see latency.ts. */
   histogram(): Uint32Array {
     return this.#clients.histogram();
   }

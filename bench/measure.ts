@@ -1,9 +1,10 @@
 // One measurement: a load against one proxy, figures before and after.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Quantiles, quantiles } from './latency.ts';
-import { type Figures, Load, type LoadSettings, type Sink, sumFigures } from './load.ts';
+import { type Figures, Load, type LoadSettings, type RunningLoad, type Sink, sumFigures } from './load.ts';
 import { cpuNs, machineUs, tcpSockets } from './process-usage.ts';
 import type { ProxyProcess } from './proxies.ts';
+import { tlsClientsUs } from './tls-client.ts';
 
 /** What every measurement is made with. */
 export interface Bench {
@@ -53,10 +54,13 @@ export async function measureLoad(bench: Bench, target: Target, settings: Partia
 }
 
 /** Connects the load, which then waits for its slices. */
-export async function openPaused(bench: Bench, target: Target, settings: Partial<LoadSettings>): Promise<Load> {
-  const load = openLoad(bench, target, { ...settings, waits: true });
+export function openPaused(bench: Bench, target: Target, settings: Partial<LoadSettings>): Promise<Load> {
+  return pausedOnceOpen(openLoad(bench, target, { ...settings, waits: true }), settings.clients!);
+}
+
+export async function pausedOnceOpen<Opened extends RunningLoad>(load: Opened, clients: number): Promise<Opened> {
   try {
-    await connected(load, settings.clients!);
+    await connected(load, clients);
     load.pause();
     await sleep(LAST_MESSAGES_MS);
     return load;
@@ -67,7 +71,7 @@ export async function openPaused(bench: Bench, target: Target, settings: Partial
 }
 
 /** Lets a paused load run for the bench's time, and pauses it again. */
-export async function measureSlice(bench: Bench, target: Target, load: Load): Promise<Sample> {
+export async function measureSlice(bench: Bench, target: Target, load: RunningLoad): Promise<Sample> {
   load.resume();
   await sleep(WARM_AGAIN_MS);
   try {
@@ -85,7 +89,7 @@ export function openLoad(bench: Bench, target: Target, settings: Partial<LoadSet
 }
 
 /** All of them; in churn, where they come and go, as many as that have been there. */
-export async function connected(load: Load, clients: number): Promise<void> {
+export async function connected(load: RunningLoad, clients: number): Promise<void> {
   for (const deadline = performance.now() + CONNECT_TIMEOUT_MS; ; await sleep(POLL_MS)) {
     const figures = load.figures();
     if (figures.connected >= clients) return;
@@ -95,14 +99,14 @@ export async function connected(load: Load, clients: number): Promise<void> {
 }
 
 /** Runs the load for the bench's time and takes what happened in it. */
-export async function measureBetween(bench: Bench, target: Target, ...loads: Load[]): Promise<Sample> {
+export async function measureBetween(bench: Bench, target: Target, ...loads: RunningLoad[]): Promise<Sample> {
   const before = await look(target, loads);
   await sleep(bench.seconds * 1000);
   return difference(before, await look(target, loads));
 }
 
 /** Latencies are those of the first load. */
-async function look(target: Target, loads: readonly Load[]): Promise<Moment> {
+async function look(target: Target, loads: readonly RunningLoad[]): Promise<Moment> {
   const counters = await target?.counters();
   return {
     atNs: process.hrtime.bigint(),
@@ -149,11 +153,11 @@ function batches(before: Record<string, number> | undefined, after: Record<strin
 
 function ownCpuUs(): number {
   const { user, system } = process.cpuUsage();
-  return user + system;
+  return user + system + tlsClientsUs();
 }
 
 /** Stops them, and waits until the proxy has closed its ends too: until the machine's sockets become no fewer. */
-export async function closeLoads(...loads: Load[]): Promise<void> {
+export async function closeLoads(...loads: RunningLoad[]): Promise<void> {
   for (const load of loads) load.pause();
   await sleep(LAST_MESSAGES_MS);
   await Promise.all(loads.map((load) => load.stop()));

@@ -8,16 +8,20 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { probeUring } from '../src/engine/uring.ts';
 import { findProgram } from '../src/find-program.ts';
+import { certificate } from './certificate.ts';
 import { Sink } from './load.ts';
 
 export const INSTALL_RIVALS =
   'apt-get install --no-install-recommends haproxy nginx-light libnginx-mod-stream libnginx-mod-stream-js';
 
-const SINK_HOSTS = ['127.0.0.1', '127.0.0.2', '127.0.0.3'];
+export const SINK_HOSTS = ['127.0.0.1', '127.0.0.2', '127.0.0.3'];
 const START_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 3_000;
 const RIVALS = join(import.meta.dirname, 'rivals');
 const NGINX_MODULES = '/usr/lib/nginx/modules';
+
+/** What the clients speak to the proxy; the brokers behind it speak plain MQTT, but for rivals' WebSocket. */
+export type Door = 'tcp' | 'tls' | 'websocket';
 
 export type ProxyName =
   | 'tidegate'
@@ -34,6 +38,9 @@ export interface ProxyKind {
   title: string;
   /** Does the same job as Tidegate, so Tidegate is measured against it. */
   rival: boolean;
+  doors: readonly Door[];
+  /** Carries WebSocket as it is, to brokers that speak it. */
+  tunnels?: boolean;
   /** Why it can't run here; undefined when it can. */
   missing(): string | undefined;
   command(place: Place): string[];
@@ -42,11 +49,16 @@ export interface ProxyKind {
 }
 
 interface Place {
+  door: Door;
   port: number;
   sinkPort: number;
   /** A rendered copy of a file in bench/rivals. */
   render(file: string, values?: Record<string, string>): string;
 }
+
+const ALL_DOORS: readonly Door[] = ['tcp', 'tls', 'websocket'];
+/** From the port of the plain sink to that of the one that speaks WebSocket. */
+const WEBSOCKET_OFFSET = 50;
 
 const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
 
@@ -59,12 +71,8 @@ export const proxyKinds: readonly ProxyKind[] = [
       const probe = probeUring();
       return probe.ok ? undefined : probe.why;
     },
-    command: ({ render }) => [
-      ...node,
-      '--expose-gc',
-      script('tidegate.ts'),
-      render('tidegate.yaml', { ENGINE: 'uring' }),
-    ],
+    doors: ALL_DOORS,
+    command: tidegate('uring'),
     counts: true,
   },
   {
@@ -72,12 +80,8 @@ export const proxyKinds: readonly ProxyKind[] = [
     title: 'Tidegate portable',
     rival: false,
     missing: () => undefined,
-    command: ({ render }) => [
-      ...node,
-      '--expose-gc',
-      script('tidegate.ts'),
-      render('tidegate.yaml', { ENGINE: 'portable' }),
-    ],
+    doors: ALL_DOORS,
+    command: tidegate('portable'),
     counts: true,
   },
   {
@@ -85,20 +89,29 @@ export const proxyKinds: readonly ProxyKind[] = [
     title: 'HAProxy',
     rival: true,
     missing: () => needs('haproxy'),
-    command: ({ render }) => [findProgram('haproxy')!, '-db', '-f', render('haproxy-mqtt.cfg')],
+    doors: ALL_DOORS,
+    tunnels: true,
+    command: ({ door, render }) => {
+      const file = door === 'websocket' ? 'haproxy-websocket.cfg' : 'haproxy-mqtt.cfg';
+      const tls = door === 'tls' ? ` ssl crt ${certificate().both} alpn mqtt` : '';
+      return [findProgram('haproxy')!, '-db', '-f', render(file, { TLS: tls })];
+    },
   },
   {
     name: 'nginx',
     title: 'nginx',
     rival: true,
     missing: () => needs('nginx', 'ngx_stream_module.so', 'ngx_stream_js_module.so'),
-    command: (place) => nginx(place, 'nginx-mqtt.conf'),
+    doors: ALL_DOORS,
+    tunnels: true,
+    command: (place) => nginx(place, place.door === 'websocket' ? 'nginx-websocket.conf' : 'nginx-mqtt.conf'),
   },
   {
     name: 'haproxy-tcp',
     title: 'HAProxy TCP hash',
     rival: false,
     missing: () => needs('haproxy'),
+    doors: ['tcp'],
     command: ({ render }) => [findProgram('haproxy')!, '-db', '-f', render('haproxy-tcp.cfg')],
   },
   {
@@ -106,6 +119,7 @@ export const proxyKinds: readonly ProxyKind[] = [
     title: 'nginx TCP hash',
     rival: false,
     missing: () => needs('nginx', 'ngx_stream_module.so'),
+    doors: ['tcp'],
     command: (place) => nginx(place, 'nginx-tcp.conf'),
   },
   {
@@ -113,13 +127,29 @@ export const proxyKinds: readonly ProxyKind[] = [
     title: 'node:net',
     rival: false,
     missing: () => undefined,
+    doors: ['tcp'],
     command: ({ port, sinkPort }) => [...node, script('plain-proxy.ts'), String(port), String(sinkPort)],
   },
 ];
 
-function nginx({ render }: Place, file: string): string[] {
-  const config = render(file);
+function nginx({ door, render }: Place, file: string): string[] {
+  const config = render(file, door === 'tls' ? { SSL: ' ssl', TLS: nginxTls() } : { SSL: '', TLS: '' });
   return [findProgram('nginx')!, '-p', join(config, '..'), '-c', config, '-g', 'daemon off;', '-e', 'stderr'];
+}
+
+/** Its ALPN is not set: the stream module of that age has none. */
+function nginxTls(): string {
+  const { cert, key } = certificate();
+  return ` ssl_certificate ${cert}; ssl_certificate_key ${key}; ssl_protocols TLSv1.2 TLSv1.3;`;
+}
+
+function tidegate(engine: string): (place: Place) => string[] {
+  return ({ door, render }) => {
+    const { cert, key } = door === 'tls' ? certificate() : { cert: '', key: '' };
+    const doors = { tcp: '', tls: `, tls: { cert: "${cert}", key: "${key}" }`, websocket: ', websocket: {}' };
+    const config = render('tidegate.yaml', { ENGINE: engine, DOOR: doors[door] });
+    return [...node, '--expose-gc', script('tidegate.ts'), config];
+  };
 }
 
 function script(file: string): string {
@@ -137,38 +167,48 @@ export function pinned(core: number | undefined, command: string[]): string[] {
   return core === undefined ? command : ['taskset', '-c', String(core), ...command];
 }
 
+interface Ports {
+  port: number;
+  sinkPort: number;
+}
+
 /** One proxy process that listens and is ready. */
 export class ProxyProcess {
   readonly kind: ProxyKind;
   readonly port: number;
   readonly pid: number;
+  /** Of its brokers, where they speak WebSocket. */
+  readonly webSocketPort: number;
   /** Its brokers: nobody else's, so that loads on several proxies don't answer one another. */
   readonly sink: Sink;
   readonly #child: ChildProcess;
   readonly #folder: string;
 
-  private constructor(kind: ProxyKind, port: number, sink: Sink, child: ChildProcess, folder: string) {
+  private constructor(kind: ProxyKind, ports: Ports, sink: Sink, child: ChildProcess, folder: string) {
     this.kind = kind;
-    this.port = port;
+    this.port = ports.port;
+    this.webSocketPort = ports.sinkPort + WEBSOCKET_OFFSET;
     this.sink = sink;
     this.pid = child.pid!;
     this.#child = child;
     this.#folder = folder;
   }
 
-  static async start(kind: ProxyKind, port: number, sinkPort: number, core: number | undefined): Promise<ProxyProcess> {
+  static async start(kind: ProxyKind, door: Door, ports: Ports, core: number | undefined): Promise<ProxyProcess> {
+    const { port, sinkPort } = ports;
     const sink = new Sink(SINK_HOSTS, sinkPort);
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
     copyFileSync(join(RIVALS, 'client-id.js'), join(folder, 'client-id.js'));
     const render = (file: string, values: Record<string, string> = {}): string => {
-      const all = { ...values, PORT: String(port), SINK: String(sinkPort), NAME: kind.name };
+      const sinks = { SINK: String(sinkPort), WEBSOCKET: String(sinkPort + WEBSOCKET_OFFSET) };
+      const all = { ...values, ...sinks, PORT: String(port), NAME: kind.name };
       const text = readFileSync(join(RIVALS, file), 'utf8').replace(/@([A-Z]+)@/g, (_, name) => all[name as 'PORT']);
       writeFileSync(join(folder, file), text);
       return join(folder, file);
     };
-    const [program, ...args] = pinned(core, kind.command({ port, sinkPort, render }));
+    const [program, ...args] = pinned(core, kind.command({ door, port, sinkPort, render }));
     const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe', kind.counts ? 'ipc' : 'ignore'] });
-    const proxy = new ProxyProcess(kind, port, sink, child, folder);
+    const proxy = new ProxyProcess(kind, ports, sink, child, folder);
     running.add(proxy);
     let errors = '';
     child.stderr!.on('data', (text) => (errors = `${errors}${text}`.slice(-2000)));

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Machine } from './machine.ts';
 import type { Sample } from './measure.ts';
 import type { ProxyName } from './proxies.ts';
-import type { Figure } from './scenarios.ts';
+import type { Figure } from './scenario.ts';
 
 export interface ScenarioResult {
   name: string;

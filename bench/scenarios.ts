@@ -1,75 +1,29 @@
 // What is measured, in the order of the report.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { doorScenarios } from './doors.ts';
 import { MODE_CHURN, MODE_ECHO, MODE_FAN_IN, MODE_FAN_OUT, MODE_IDLE } from './layout.ts';
-import { Load, type LoadSettings } from './load.ts';
+import type { Load, LoadSettings } from './load.ts';
 import {
   type Bench,
   closeLoads,
   connected,
   measureBetween,
   measureLoad,
-  measureSlice,
   openLoad,
   openPaused,
   type Sample,
   type Target,
 } from './measure.ts';
 import { cpuNs, kernelBytes, userBytes } from './process-usage.ts';
-
-export interface Figure {
-  key: string;
-  label: string;
-  digits: number;
-  better: 'lower' | 'higher';
-  /** Only what the proxy adds counts: the figure without any proxy is taken off. */
-  added?: boolean;
-}
-
-export interface Scenario {
-  name: string;
-  title: string;
-  figures: readonly Figure[];
-  /** Also measured without a proxy. */
-  direct?: boolean;
-  rounds: 'once' | 'few' | 'many';
-  /** Runs before the rounds, against every target: how each is measured from then on, and the end of it all. */
-  prepare(bench: Bench, targets: readonly Target[]): Promise<Prepared>;
-}
-
-export interface Prepared {
-  measure(target: Target): Promise<Sample>;
-  close(): Promise<void>;
-}
-
-const perMessage: readonly Figure[] = [
-  { key: 'cpuUs', label: 'proxy CPU, us per message', digits: 2, better: 'lower' },
-  { key: 'perSecond', label: 'messages/s', digits: 0, better: 'higher' },
-];
-const perConnection: readonly Figure[] = [
-  { key: 'cpuUs', label: 'proxy CPU, us per connection', digits: 1, better: 'lower' },
-  { key: 'perSecond', label: 'connections/s', digits: 0, better: 'higher' },
-];
+import { each, inSlices, perConnection, perMessage, type Scenario } from './scenario.ts';
 
 /**
  * A load that stays the same: its connections are opened once for each proxy, and then measured in many short slices
  * that take turns. The machine's mood changes within seconds, and so every proxy sees all of its moods.
  */
 function steady(name: string, title: string, settings: Steady, figures = perMessage): Scenario {
-  const prepare = async (bench: Bench, targets: readonly Target[]): Promise<Prepared> => {
-    const loads = new Map<Target, Load | Error>();
-    for (const target of targets) {
-      loads.set(target, await openPaused(bench, target, settings).catch((error: Error) => error));
-    }
-    return {
-      async measure(target) {
-        const load = loads.get(target);
-        if (!(load instanceof Load)) throw load;
-        return measureSlice(bench, target, load);
-      },
-      close: () => closeLoads(...[...loads.values()].filter((load) => load instanceof Load)),
-    };
-  };
-  return { name, title, figures, rounds: 'many', prepare };
+  const open = async (bench: Bench, target: Target) => ({ load: await openPaused(bench, target, settings) });
+  return { name, title, figures, rounds: 'many', prepare: inSlices(open) };
 }
 
 type Steady = Partial<LoadSettings> & { clients: number };
@@ -89,6 +43,7 @@ export function scenarios(connectionsMax: number): readonly Scenario[] {
     latency,
     mixed,
     idle(connectionsMax),
+    ...doorScenarios,
   ];
 }
 
@@ -127,11 +82,6 @@ function storm(clients: number): Scenario {
       }
     }),
   };
-}
-
-/** Nothing to prepare: each measurement opens and closes its own loads. */
-function each(measure: (bench: Bench, target: Target) => Promise<Sample>): Scenario['prepare'] {
-  return async (bench) => ({ measure: (target) => measure(bench, target), async close() {} });
 }
 
 // ---- Latency at half load --------------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ import { quantiles } from '../bench/latency.ts';
 import { MODE_CHURN, MODE_ECHO, MODE_FAN_IN, MODE_FAN_OUT } from '../bench/layout.ts';
 import { type Figures, Load, type LoadSettings, Sink } from '../bench/load.ts';
 import { pubackPacket, publishPacket } from '../bench/packets.ts';
+import { WebSocketLoad } from '../bench/websocket-load.ts';
 import { parseConfig } from '../src/config.ts';
+import { freePort } from '../src/demo-brokers.ts';
 import { probeUring } from '../src/engine/uring.ts';
 import { start } from '../src/index.ts';
+import { waitFor } from './tools/wait.ts';
 
 const CLIENTS = 20;
 const MESSAGES = 200;
@@ -99,6 +102,35 @@ admin: off
     assert(enough(figures), `mode ${mode}: ${JSON.stringify(figures)}`);
   }
 });
+
+for (const tunnels of [false, true]) {
+  const through = tunnels ? 'to a broker that speaks it' : 'through Tidegate';
+  test(`messages of the WebSocket load come back ${through}`, { skip }, async (context) => {
+    const { sink, target } = openSink(context);
+    const webSocketPort = await freePort();
+    const tidegate = await start(
+      parseConfig(
+        JSON.stringify({
+          workers: 1,
+          listeners: [{ name: 'ws', bind: '127.0.0.1:0', websocket: {} }],
+          pools: { brokers: { backends: [`127.0.0.1:${target.port}`] } },
+          access_log: { path: 'off' },
+          admin: 'off',
+        }),
+        'bench.yaml',
+      ),
+    );
+    context.after(() => tidegate.stop({ now: true }));
+    const port = tunnels ? webSocketPort : tidegate.listeners[0]!.port;
+    const load = new WebSocketLoad({ port, kind: { tunnels }, sink, webSocketPort }, CLIENTS, 64);
+    context.after(() => load.stop());
+    await waitFor('clients', () => load.figures().connected === CLIENTS);
+    assert.equal(load.figures().messages, 0);
+    load.resume();
+    await waitFor('messages', () => isBusy(load.figures()));
+    assert.equal(load.figures().failed, 0);
+  });
+}
 
 test('what the clients send is MQTT', { skip }, async (context) => {
   const seen: Packet[] = [];
