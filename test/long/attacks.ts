@@ -27,7 +27,7 @@ const STREAM_BYTES = 128 * KIB;
 /** In so many processes; ended after some seconds. */
 async function attack(context: TestContext, seconds: number, ...processes: AttackOptions[]): Promise<Tally> {
   const children = processes.map((options) => startProcess(context, './attackers.ts', options));
-  for (const child of children) assert.equal(await answerOf(child), 'stands');
+  for (const answer of await Promise.all(children.map((child) => answerOf(child)))) assert.equal(answer, 'stands');
   await sleep(seconds * 1000);
   const total: Tally = {};
   for (const tally of await Promise.all(children.map((child) => askProcess<Tally>(child, 'end')))) {
