@@ -14,11 +14,17 @@ export function startProcess(context: TestContext, file: string, options: object
 
 /** The next thing that it says. */
 export async function answerOf<Answer>(child: ChildProcess): Promise<Answer> {
-  const [answer] = await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(([code]) => Promise.reject(new Error(`a process of the test ended with ${code}`))),
-  ]);
-  return answer;
+  const settled = new AbortController();
+  const { signal } = settled;
+  const ended = once(child, 'exit', { signal }).then(([code]) => {
+    throw new Error(`a process of the test ended with ${code}`);
+  });
+  try {
+    const [answer] = await Promise.race([once(child, 'message', { signal }), ended]);
+    return answer;
+  } finally {
+    settled.abort(); // or the listeners of every question stay
+  }
 }
 
 export function askProcess<Answer>(child: ChildProcess, question: string): Promise<Answer> {
