@@ -15,6 +15,7 @@ export {
   connectionArrived,
   connectionClose,
   connectionConnected,
+  connectionCrowdedOut,
   connectionDecide,
   connectionDialled,
   connectionFarewell,

@@ -264,9 +264,13 @@ export const LISTENER_FD = 28; // the worker's own listening socket, written whe
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
 // Limits are those of all workers together, 0 for none: each worker keeps to its part.
 export const SNAPSHOT_LISTENER_LIMITS = SNAPSHOT_POOLS + POOLS_MAX * 4;
-export const LISTENER_LIMITS_BYTES = 8;
+export const LISTENER_LIMITS_BYTES = 32;
 export const LISTENER_LIMITS_MAX_CONNECTIONS = 0;
 export const LISTENER_LIMITS_MAX_PER_SOURCE = 4;
+export const LISTENER_LIMITS_MAX_HALF_OPEN = 8; // 0: half of the slots of each worker, or less with several listeners
+export const LISTENER_LIMITS_SOURCE_RATE = 12; // connections a second of one source
+export const LISTENER_LIMITS_SOURCE_BURST = 16;
+export const LISTENER_LIMITS_SOURCE_PREFIXES = 20; // bits of an IPv4 address that make a source | those of an IPv6 one << 8
 export const SNAPSHOT_POOL_LIMITS = SNAPSHOT_LISTENER_LIMITS + LISTENERS_MAX * LISTENER_LIMITS_BYTES;
 export const POOL_LIMITS_BYTES = 32;
 export const POOL_LIMITS_ID = 0; // index of the pool's gate: the same in every snapshot
@@ -549,6 +553,9 @@ export const REASON_USERNAME_DENIED = 68;
 export const REASON_IDENTITY_MISMATCH = 69; // what it calls itself isn't what its other fields say
 export const REASON_REWRITE_FIELD_MISSING = 70; // its CONNECT lacks what the rewritten one is made of
 export const REASON_REWRITE_TOO_LARGE = 71; // longer than connect_max_bytes, or a field longer than MQTT can say
+// protection
+export const REASON_HALF_OPEN = 80; // the oldest of those whose CONNECT wasn't whole, when there were too many of them
+export const REASON_SOURCE_RATE = 81; // connect_rate_per_source of the listener
 
 /** Longest refusal: a v5 CONNACK with no properties. */
 export const REFUSAL_BYTES_MAX = 5;
@@ -630,11 +637,12 @@ export const EVICTION_ABRUPT = 2;
 
 // ---- Admission: who may be dialled, and who waits for it ---------------------------------------------------------------
 //
-//   Admission | Gate x GATES_MAX | Place for each slot | Tally for each slot, padded to 16 B | table of source
-//   addresses, 16 B each
+//   Admission | Gate x GATES_MAX | Place for each slot | Tally for each slot, padded to 16 B | table of sources, 16 B
+//   each | paces of sources, 16 B each
 //
 // A gate stands for a listener, a pool or a backend, or for a pool's clients that wait for a place: it has a bucket of
-// tokens, a lane of waiting slots, and the connections that this worker may have. Zeroed memory is a gate that nobody
+// tokens, a lane of waiting slots (a listener has a list of those who are half open, whose CONNECT isn't whole),
+// and the connections that this worker may have. Zeroed memory is a gate that nobody
 // has come to. Allowances are the main thread's, see src/control/leases.ts.
 export const ADMISSION_BYTES = 64;
 export const ADMISSION_LEASES_WRITTEN = 0; // u32, grows with every change of an allowance; written by the main thread
@@ -653,6 +661,7 @@ export const GATE_ALLOWANCE = 40; // u32, how many this worker may have; written
 export const GATE_IS_FULL = 44; // u32, 1: no worker has any left; written by the main thread
 export const GATE_WANTED = 48; // u32, times that the allowance was too small
 export const GATE_POOL = 52; // u32, id of the pool that the lane belongs to
+export const GATE_PREFIXES = 56; // u32, of a listener: the prefixes by which its sources are counted
 export const GATES_LISTENERS = 0;
 export const GATES_POOLS = GATES_LISTENERS + LISTENERS_MAX;
 export const GATES_BACKENDS = GATES_POOLS + POOL_IDS_MAX;
@@ -673,7 +682,11 @@ export const MARK_ADMITTED = 4;
 export const MARK_SOURCE = 1;
 /** It has waited for a lease for as long as it may, and does so no more. */
 export const MARK_IMPATIENT = 2;
+/** It stands in the list of those whose CONNECT isn't whole. */
+export const MARK_HALF_OPEN = 32;
 export const SOURCE_COUNT_BYTES = 16;
+export const SOURCE_PACE_BYTES = 16;
+export const SOURCE_PACES = 16384; // in each worker, a power of two
 /** How long a client waits at most for an allowance of another worker's; a tenth of a second is enough on most days. */
 export const LEASE_WAIT_MS = 3000;
 

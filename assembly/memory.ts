@@ -102,6 +102,7 @@ import {
   GATE_HEAD,
   GATE_IS_FULL,
   GATE_POOL,
+  GATE_PREFIXES,
   GATE_QUEUED_TOTAL,
   GATE_TAIL,
   GATE_TOKENS,
@@ -189,7 +190,11 @@ import {
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
+  LISTENER_LIMITS_MAX_HALF_OPEN,
   LISTENER_LIMITS_MAX_PER_SOURCE,
+  LISTENER_LIMITS_SOURCE_BURST,
+  LISTENER_LIMITS_SOURCE_PREFIXES,
+  LISTENER_LIMITS_SOURCE_RATE,
   LISTENER_POOL,
   LISTENERS_MAX,
   MEMBER_BACKEND,
@@ -525,11 +530,21 @@ if (offsetof<Text>() != TEXT_BYTES) ERROR('Text changed its size');
 export class ListenerLimits {
   maxConnections: u32;
   maxPerSource: u32;
+  maxHalfOpen: u32;
+  sourceRate: u32;
+  sourceBurst: u32;
+  sourcePrefixes: u32;
+  _pad24: u64;
 }
 if (offsetof<ListenerLimits>('maxConnections') != LISTENER_LIMITS_MAX_CONNECTIONS)
   ERROR('ListenerLimits.maxConnections moved');
 if (offsetof<ListenerLimits>('maxPerSource') != LISTENER_LIMITS_MAX_PER_SOURCE)
   ERROR('ListenerLimits.maxPerSource moved');
+if (offsetof<ListenerLimits>('maxHalfOpen') != LISTENER_LIMITS_MAX_HALF_OPEN) ERROR('ListenerLimits.maxHalfOpen moved');
+if (offsetof<ListenerLimits>('sourceRate') != LISTENER_LIMITS_SOURCE_RATE) ERROR('ListenerLimits.sourceRate moved');
+if (offsetof<ListenerLimits>('sourceBurst') != LISTENER_LIMITS_SOURCE_BURST) ERROR('ListenerLimits.sourceBurst moved');
+if (offsetof<ListenerLimits>('sourcePrefixes') != LISTENER_LIMITS_SOURCE_PREFIXES)
+  ERROR('ListenerLimits.sourcePrefixes moved');
 if (offsetof<ListenerLimits>() != LISTENER_LIMITS_BYTES) ERROR('ListenerLimits changed its size');
 
 @unmanaged
@@ -595,7 +610,8 @@ export class Gate {
   isFull: u32;
   wanted: u32;
   pool: u32;
-  _pad56: u64;
+  prefixes: u32;
+  _pad60: u32;
 }
 if (offsetof<Gate>('tokens') != GATE_TOKENS) ERROR('Gate.tokens moved');
 if (offsetof<Gate>('filledMs') != GATE_FILLED_MS) ERROR('Gate.filledMs moved');
@@ -608,6 +624,7 @@ if (offsetof<Gate>('allowance') != GATE_ALLOWANCE) ERROR('Gate.allowance moved')
 if (offsetof<Gate>('isFull') != GATE_IS_FULL) ERROR('Gate.isFull moved');
 if (offsetof<Gate>('wanted') != GATE_WANTED) ERROR('Gate.wanted moved');
 if (offsetof<Gate>('pool') != GATE_POOL) ERROR('Gate.pool moved');
+if (offsetof<Gate>('prefixes') != GATE_PREFIXES) ERROR('Gate.prefixes moved');
 if (offsetof<Gate>() != GATE_BYTES) ERROR('Gate changed its size');
 
 /** Where a slot waits to be dialled. Never touched where nobody has to: a million of these are 16 MB. */

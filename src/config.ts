@@ -67,6 +67,12 @@ export interface ListenerConfig {
   /** Of all workers together; 0: no limit. */
   maxConnections: number;
   maxConnectionsPerSource: number;
+  /** How fast each source may come. */
+  connectRatePerSource: ConnectRate;
+  /** The bits of an address that make a source. */
+  sourcePrefix: { ipv4: number; ipv6: number };
+  /** Clients whose CONNECT isn't complete, of all workers together; 0: half of what a worker holds, in each. */
+  maxHalfOpen: number;
   /** null: no TLS. */
   tls: TlsConfig | null;
   /** null: MQTT's bytes, in TLS or without. */
@@ -302,6 +308,8 @@ function normaliseAdmin(admin: Settings['admin']): AdminConfig | null {
   return { bind: addressOf(bind), token, tokenFile, isDefault: admin === undefined };
 }
 
+const NO_RATE: ConnectRate = { rate: 0, burst: 0 };
+
 function normaliseListener(listener: ListenerSettings, onlyPool: string): ListenerConfig {
   return {
     name: listener.name ?? listener.bind,
@@ -312,6 +320,9 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     idleTimeoutMs: listener.idle_timeout,
     maxConnections: listener.max_connections ?? 0,
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
+    connectRatePerSource: listener.connect_rate_per_source ?? NO_RATE,
+    sourcePrefix: listener.source_prefix,
+    maxHalfOpen: listener.max_half_open === 'auto' ? 0 : listener.max_half_open,
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
     proxyProtocolFrom: listener.proxy_protocol?.from ?? [],
@@ -340,8 +351,6 @@ function normaliseIdentity(identity: ListenerSettings['identity']): IdentityConf
     },
   };
 }
-
-const NO_RATE: ConnectRate = { rate: 0, burst: 0 };
 
 function normalisePool(name: string, pool: PoolSettings): PoolConfig {
   return {

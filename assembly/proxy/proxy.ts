@@ -102,6 +102,7 @@ import {
   connectionAnswered,
   connectionArrived,
   connectionConnected,
+  connectionCrowdedOut,
   connectionDecide,
   connectionDialled,
   connectionFarewell,
@@ -352,6 +353,8 @@ function onAccept(slot: u32, result: i32): void {
   closedBelow = min(closedBelow, slot); // an accept that was cancelled too late
   hot(slot).flags |= FLAG_CLIENT_FILE;
   if (connectionArrived(slot) == VERDICT_REFUSE) return closeConnection(slot, cold(slot).reason);
+  const oldest = connectionCrowdedOut(listener);
+  if (oldest != NONE) closeConnection(oldest, cold(oldest).reason);
   setTimer(slot, connectTimeoutMs(slot));
   armReceive(slot, CLIENT);
 }

@@ -225,6 +225,24 @@ const connectRate = mapping(
   'a mapping with rate and burst',
 );
 
+const connectRatePerSource = mapping(
+  {
+    rate: integer(1, RATE_MAX).describe('Connections a second of one source, by all workers together.'),
+    burst: integer(1, RATE_MAX)
+      .default(1)
+      .describe('How many may come at once after a time without any; at least one for each worker.'),
+  },
+  'a mapping with rate and burst',
+);
+
+const sourcePrefix = mapping(
+  {
+    ipv4: integer(1, 32).default(32).describe('Leading bits of an IPv4 address that make a source.'),
+    ipv6: integer(1, 64).default(64).describe('The same of an IPv6 address.'),
+  },
+  'a mapping with ipv4 and ipv6',
+);
+
 const queue = mapping(
   {
     max: integer(0, COUNT_MAX)
@@ -494,7 +512,20 @@ const listener = mapping(
       .describe('A client that is silent for so many times its Keep Alive is closed; 0 never.'),
     idle_timeout: duration(0).prefault('0s').describe('The same time for a client without Keep Alive; 0s never.'),
     max_connections: maxConnections('Clients of this listener; further ones are refused.'),
-    max_connections_per_source: maxConnections('The same for each IPv4 address, and each /64 of IPv6.'),
+    max_connections_per_source: maxConnections(
+      'The same for each source: an IPv4 address, or a /64 of IPv6, or what source_prefix says.',
+    ),
+    connect_rate_per_source: connectRatePerSource
+      .optional()
+      .describe('How fast each source may connect; what exceeds it is closed at once. Default: as fast as it likes.'),
+    source_prefix: sourcePrefix
+      .prefault({})
+      .describe('What of an address makes a source, for max_connections_per_source and connect_rate_per_source.'),
+    max_half_open: autoOrInteger(1, LIMIT_MAX)
+      .default('auto')
+      .describe(
+        'Clients of this listener at once whose CONNECT is not complete; for one more the oldest of them is closed. auto: half of what connections_max lets each worker hold, and less beside other listeners.',
+      ),
     proxy_protocol: proxyProtocol
       .optional()
       .describe(

@@ -66,6 +66,8 @@ import {
   SOURCE_COUNT_BYTES,
   SOURCE_COUNTERS_BYTES,
   SOURCE_IDS_MAX,
+  SOURCE_PACE_BYTES,
+  SOURCE_PACES,
   SUBMISSION_BYTES,
   TALLY_BYTES,
   WHEEL_BYTES,
@@ -197,8 +199,8 @@ function regionSizes(settings: MemorySettings): [field: number, bytes: number][]
 function admissionBytes({ connectionsMax }: MemorySettings): number {
   const sourceCounts = 2 ** Math.ceil(Math.log2(2 * connectionsMax));
   const tallies = Math.ceil((connectionsMax * TALLY_BYTES) / 16) * 16;
-  const slots = connectionsMax * PLACE_BYTES + tallies;
-  return ADMISSION_BYTES + GATES_MAX * GATE_BYTES + slots + sourceCounts * SOURCE_COUNT_BYTES;
+  const slots = ADMISSION_BYTES + GATES_MAX * GATE_BYTES + connectionsMax * PLACE_BYTES + tallies;
+  return slots + sourceCounts * SOURCE_COUNT_BYTES + SOURCE_PACES * SOURCE_PACE_BYTES;
 }
 
 /** Its inner split is drawn in layout.ts; each part starts on a page. */

@@ -56,6 +56,7 @@ import {
   REASON_CLIENT_STALLED,
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECTIONS_MAX,
+  REASON_HALF_OPEN,
   REASON_INTERNAL,
   REASON_NONE,
   REASON_SHUTDOWN,
@@ -68,7 +69,6 @@ import {
   STATE_RUNNING,
   STATE_STOPPED,
   VERDICT_DIAL,
-  VERDICT_HEADER,
   VERDICT_MORE,
   VERDICT_QUEUE,
   VERDICT_REFUSE,
@@ -376,15 +376,21 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   engine.remember(connection);
   writePeer(engine, slot, socket);
   const verdict = engine.plane.connectionArrived(slot);
+  const oldest = engine.plane.connectionCrowdedOut(listener);
+  if (oldest !== NONE) close(engine.connections[oldest]!, REASON_HALF_OPEN);
   if (verdict === VERDICT_MORE) {
     goOn(connection, doors);
     return;
   }
+  if (verdict === VERDICT_REFUSE) {
+    client.on('close', onClientClose);
+    refuse(connection);
+    return;
+  }
   // A front says who it is before anything else.
   connection.doors = doors;
-  connection.isHeaderDue = verdict === VERDICT_HEADER;
+  connection.isHeaderDue = true;
   listen(connection);
-  if (verdict === VERDICT_REFUSE) refuse(connection);
 }
 
 /** Through its listener's doors, then to its CONNECT. */
@@ -422,6 +428,7 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
 /** The door says its word, and closes. */
 function onTurnedAway(connection: Connection, reason: number, error: string): void {
   if (connection.phase !== ENTERING) return;
+  connection.engine.plane.connectionLeaveQueue(connection.slot);
   connection.phase = CLOSING;
   connection.reason ||= reason;
   connection.front = encodeFront({}, error);
@@ -964,7 +971,7 @@ function flushed(side: Side): number {
 }
 
 function close(connection: Connection, reason: number): void {
-  if (connection.phase === QUEUED) connection.engine.plane.connectionLeaveQueue(connection.slot);
+  if (connection.phase !== OPEN) connection.engine.plane.connectionLeaveQueue(connection.slot);
   connection.phase = CLOSING;
   connection.reason ||= reason;
   destroySockets(connection);

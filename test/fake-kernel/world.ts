@@ -27,13 +27,13 @@ import { regionOffset } from '../../src/header.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import type { Stage } from './actor.ts';
-import { Gatekeeper } from './admission.ts';
+import { Gatekeeper, sourceOfClient } from './admission.ts';
 import { Backend } from './backend.ts';
 import { Client } from './client.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { Listeners } from './listeners.ts';
-import { PHASE_QUEUED } from './plane-view.ts';
+import { PHASE_QUEUED, PHASE_READING } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { Greeting, planArriving } from './preface.ts';
@@ -154,7 +154,8 @@ export class World implements KernelWorld, Clock {
     const { sockaddr, told, header, reason } = planArriving(new Random(seed * 1013 + index), own, scenario.isFronted);
     Object.assign(life, { sockaddr, told, hasHeader: header.length > 0, headerReason: reason });
     life.listener = this.listeners.indexOf(listener);
-    life.source = sourceOfClient(told);
+    life.source = sourceOfClient(told, true);
+    life.narrowSource = `${life.listener} ${sourceOfClient(told, false)}`;
     life.isAddressDenied = isAddressDenied(scenario.rules, told);
     life.client.socket = kernel.newSocket();
     life.client.socket.preface = header;
@@ -178,6 +179,11 @@ export class World implements KernelWorld, Clock {
 
   lifeOf(peer: Uint8Array): Life | undefined {
     return this.lives[clientOf(peer)];
+  }
+
+  isReading({ index, slot }: Life): boolean {
+    const { files, plane } = this.#parts.kernel;
+    return files[slot * 2]?.peer?.life === index && plane.phase(slot) === PHASE_READING;
   }
 
   onAccepted({ peer }: Arrival, slot: number): void {
@@ -298,8 +304,9 @@ export class World implements KernelWorld, Clock {
     const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted, rules } = scenario;
     const proxyProtocol = scenario.proxyProtocols[epoch % scenario.proxyProtocols.length]!;
     const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol };
+    const prefix = limits.prefixes[epoch % limits.prefixes.length]!;
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits, rules);
+    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits, prefix, rules);
     this.ports.sources = sourceIdsOf(snapshot);
     publishSnapshot(memory, snapshot, epoch, this.listeners.fds);
     this.#tell(`publishes epoch ${epoch}`);
@@ -424,13 +431,6 @@ function clientSockaddr(index: number, isIPv6: boolean, sources: number): Uint8A
 function sharedHost(source: number): string {
   const hosts = ['10.1.0.1', '10.1.0.2', '::ffff:10.1.0.1', 'fd01::1', 'fd01::7:1', 'fd01:0:0:1::1'];
   return hosts[source] ?? `10.1.1.${source}`;
-}
-
-/** What counts as one source. */
-function sourceOfClient(sockaddr: Uint8Array): string {
-  const hex = Buffer.from(sockaddr).toString('hex');
-  if (sockaddr.length === 16) return hex.slice(8, 16);
-  return hex.startsWith('00000000000000000000ffff', 16) ? hex.slice(40, 48) : hex.slice(16, 32);
 }
 
 function clientOf(sockaddr: Uint8Array): number {
