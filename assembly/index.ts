@@ -13,6 +13,7 @@ export {
   connectionAdmit,
   connectionAnswered,
   connectionArrived,
+  connectionClientEnded,
   connectionClose,
   connectionConnected,
   connectionCrowdedOut,

@@ -73,6 +73,8 @@ export interface ListenerConfig {
   sourcePrefix: { ipv4: number; ipv6: number };
   /** Clients whose CONNECT isn't complete, of all workers together; 0: half of what a worker holds, in each. */
   maxHalfOpen: number;
+  /** null: nobody looks for them. */
+  takeOverLoop: TakeOverLoopConfig | null;
   /** null: no TLS. */
   tls: TlsConfig | null;
   /** null: MQTT's bytes, in TLS or without. */
@@ -84,6 +86,16 @@ export interface ListenerConfig {
   deny: string[];
   /** null: its clients may call themselves what they like. */
   identity: IdentityConfig | null;
+}
+
+/** Clients of one name that throw each other out. */
+export interface TakeOverLoopConfig {
+  /** So many within the window are a loop. */
+  takeOvers: number;
+  windowMs: number;
+  /** After the first of a loop, and at most: each is twice as long as the one before. */
+  pauseMs: number;
+  pauseMaxMs: number;
 }
 
 export interface IdentityConfig {
@@ -323,6 +335,7 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     connectRatePerSource: listener.connect_rate_per_source ?? NO_RATE,
     sourcePrefix: listener.source_prefix,
     maxHalfOpen: listener.max_half_open === 'auto' ? 0 : listener.max_half_open,
+    takeOverLoop: normaliseTakeOverLoop(listener.take_over_loop),
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
     proxyProtocolFrom: listener.proxy_protocol?.from ?? [],
@@ -330,6 +343,12 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     deny: listener.deny ?? [],
     identity: normaliseIdentity(listener.identity),
   };
+}
+
+function normaliseTakeOverLoop(settings: ListenerSettings['take_over_loop']): TakeOverLoopConfig | null {
+  if (settings === 'off') return null;
+  const { take_overs: takeOvers, window: windowMs, pause: pauseMs, pause_max: pauseMaxMs } = settings;
+  return { takeOvers, windowMs, pauseMs, pauseMaxMs: Math.max(pauseMs, pauseMaxMs) };
 }
 
 // A pattern that a client could pass by without a ClientId would be none.

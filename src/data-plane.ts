@@ -63,6 +63,8 @@ export interface DataPlane {
   dialTimeoutMs(slot: number): number;
   /** The backend's first bytes, which may name another keep alive. */
   connectionAnswered(slot: number, bytes: number, length: number): void;
+  /** The client has sent all that it will. */
+  connectionClientEnded(slot: number): void;
   /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
   idleLimitMs(slot: number): number;
   idleReason(slot: number): number;

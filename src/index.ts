@@ -30,6 +30,7 @@ import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './cont
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
 import { readState } from './control/state-file.ts';
 import { type CrewOptions, Supervisor, type WorkerStatus } from './control/supervisor.ts';
+import { TakeOvers } from './control/take-overs.ts';
 import { compileDataPlane } from './data-plane.ts';
 import { carrierOf, chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
@@ -194,6 +195,14 @@ async function startWith(
       onChange: [logChanges(log, operator), (change) => moves.onHealth(change)],
     });
     const moves = new Moves(() => balancer, log);
+    const takeOvers = new TakeOvers({
+      lives: () => supervisor.lives(),
+      settingsOf: (index) => {
+        const name = balancer.groups.find((group) => group.index === index)?.name;
+        return balancer.config.listeners.find((listener) => listener.name === name)?.takeOverLoop ?? null;
+      },
+      log,
+    });
     const balancer: Balancer = {
       phase: 'starting',
       startedAt: new Date(),
@@ -210,6 +219,7 @@ async function startWith(
       judge,
       operator,
       moves,
+      takeOvers,
       changes: {
         reload: () => reloader.reload(),
         setWeight: (backend, weight) => reloader.setWeight(backend, weight),
@@ -338,6 +348,7 @@ export class Tidegate {
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
   readonly #stopSampling: () => void;
+  readonly #stopTakeOverWatch: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
   /** At the end of shutdown_timeout, in which who is still there is closed little by little. */
@@ -358,6 +369,7 @@ export class Tidegate {
       log,
     });
     this.#stopSampling = balancer.latencies.start();
+    this.#stopTakeOverWatch = balancer.takeOvers.start();
     this.#stopSourceWatch = startSourceWatch({ backends: () => balancer.backends, totals: supervisor.totals, log });
   }
 
@@ -472,6 +484,7 @@ export class Tidegate {
     this.#stopFullnessWatch();
     this.#stopSourceWatch();
     this.#stopSampling();
+    this.#stopTakeOverWatch();
     await accessLog.close();
     this.#listeners.closeAll();
     await this.#admin.close(); // last: whoever looks on sees the end

@@ -56,6 +56,7 @@ import {
   REASON_SHUTDOWN,
   REASON_SOURCE_CONNECTIONS,
   REASON_SOURCE_RATE,
+  REASON_TAKE_OVER_LOOP,
   REASON_TLS_HANDSHAKE,
   REASON_TLS_HANDSHAKES_MAX,
   REASON_TLS_HELLO,
@@ -152,6 +153,7 @@ const byNumber: Record<number, Reason> = {
   [REASON_REWRITE_TOO_LARGE]: client('rewrite_too_large'),
   [REASON_HALF_OPEN]: notAdmitted('half_open'),
   [REASON_SOURCE_RATE]: notAdmitted('source_rate'),
+  [REASON_TAKE_OVER_LOOP]: notAdmitted('take_over_loop'),
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */

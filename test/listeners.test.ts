@@ -19,6 +19,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     connectRatePerSource: { rate: 0, burst: 0 },
     sourcePrefix: { ipv4: 32, ipv6: 64 },
     maxHalfOpen: 0,
+    takeOverLoop: null,
     tls: null,
     webSocket: null,
     proxyProtocolFrom: [],

@@ -79,6 +79,8 @@ const structs = {
   ADMISSION: 'Admission',
   GATE: 'Gate',
   PLACE: 'Place',
+  SESSION: 'Session',
+  PAUSE: 'Pause',
   PROXY_HEADER: 'ProxyHeader',
 };
 /** What has a struct's prefix but is no field of it: where it lies, areas behind or inside it, bits, limits. */

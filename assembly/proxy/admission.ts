@@ -56,6 +56,7 @@ import { emptyLanes, firstOf, isLeaseLane, isOlder, laneOf, lineUp, stepOut } fr
 import { attachSourceCounts, removeSource } from './source-counts';
 import { attachSourcePaces } from './source-paces';
 import { backendCounters, cold, FLAG_OUT_OF_PORTS, healthBase, hot } from './table';
+import { attachTakeOvers } from './take-overs';
 import { currentTick } from './timers';
 
 // What the next step of a slot may be, besides a lane to wait in.
@@ -75,6 +76,7 @@ export function attachAdmission(): void {
   attachGates();
   attachSourceCounts();
   attachSourcePaces();
+  attachTakeOvers();
   epoch = leasesSeen = leaseLeft = 0;
   leasePool = NONE;
 }

@@ -32,7 +32,7 @@ import { beginHalfOpen, countArrival, crowdedOut, endHalfOpen } from './arrivals
 import { attachClientIds, forgetClientId } from './client-id';
 import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
 import { evictionOf } from './evictions';
-import { countAnswer, countConnected, countEnd } from './figures';
+import { countAnswer, countConnected, countEnd, sinceUs } from './figures';
 import { askForHeader, readHeader } from './front-header';
 import { writeGreeting } from './greeting';
 import { stepOut } from './queue';
@@ -61,6 +61,7 @@ import {
   setPhase,
   takeSlot,
 } from './table';
+import { beginSession, endSession } from './take-overs';
 import { currentTick } from './timers';
 
 /** A slot in phase READING for a client of that listener, or NONE when the table is full. */
@@ -239,11 +240,16 @@ export function connectionDialled(slot: u32): void {
 export function connectionAnswered(slot: u32, bytes: usize, length: u32): void {
   hot(slot).flags |= FLAG_ANSWERED;
   const line = cold(slot);
-  countAnswer(line, bytes, length);
+  if (countAnswer(line, bytes, length) == 0) beginSession(slot, line, <f64>sinceUs(line) / 1000);
   if (line.version != 5) return;
   const seconds = keepAliveInForce(bytes, length, line.keepAlive);
   if (seconds == NONE) hot(slot).flags |= FLAG_KEEP_ALIVE_UNKNOWN;
   else line.keepAlive = <u16>seconds;
+}
+
+/** The client has sent all that it will: whoever comes by its name takes nobody's place any more. */
+export function connectionClientEnded(slot: u32): void {
+  endSession(slot);
 }
 
 /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
@@ -380,6 +386,7 @@ export function endLife(slot: u32, front: usize): void {
   totals.slotsUsed--;
   countEnd(slot);
   writeRecord(slot, front);
+  endSession(slot);
   dropBackend(line);
   forgetClientId(line);
   endHalfOpen(slot);

@@ -101,6 +101,7 @@ import {
   connectionAdmit,
   connectionAnswered,
   connectionArrived,
+  connectionClientEnded,
   connectionConnected,
   connectionCrowdedOut,
   connectionDecide,
@@ -509,6 +510,7 @@ function onReceiveEnd(slot: u32, side: u32, result: i32): void {
   const line = hot(slot);
   if (result == -ENOBUFS) return onStarved(slot, side);
   if (result == -ECANCELED) return armReceive(slot, side); // throttled; if it has been lifted meanwhile, read on
+  if (side == CLIENT) connectionClientEnded(slot);
   if (result < 0) return onReset(slot, side);
   line.flags |= FLAG_ENDED << side;
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);

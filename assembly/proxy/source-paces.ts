@@ -28,6 +28,11 @@ export function attachSourcePaces(): void {
   paces = sourceCountsEnd();
 }
 
+/** Where the sessions begin. */
+export function sourcePacesEnd(): usize {
+  return paces + <usize>SOURCE_PACES * SOURCE_PACE_BYTES;
+}
+
 /** Whether the client's source may bring one more now, which is then noted. */
 export function keepsPace(line: Cold, limits: ListenerLimits): bool {
   const share = workers();

@@ -243,6 +243,20 @@ const sourcePrefix = mapping(
   'a mapping with ipv4 and ipv6',
 );
 
+const TAKE_OVER_LOOP_WHAT = 'off, or a mapping with take_overs, window, pause and pause_max';
+
+const takeOverLoop = mapping(
+  {
+    take_overs: integer(2, COUNT_MAX).default(5).describe('So many of one ClientId within the window are a loop.'),
+    window: duration(1).prefault('30s').describe('The time in which they are counted.'),
+    pause: duration(1)
+      .prefault('1s')
+      .describe('For so long its CONNECTs are refused after a take-over in a loop, and twice as long after the next.'),
+    pause_max: duration(1).prefault('60s').describe('No pause is longer.'),
+  },
+  TAKE_OVER_LOOP_WHAT,
+);
+
 const queue = mapping(
   {
     max: integer(0, COUNT_MAX)
@@ -530,6 +544,12 @@ const listener = mapping(
       .optional()
       .describe(
         'Clients come through a front, which says in a PROXY header, version 1 or 2, who they are. Default: they come by themselves.',
+      ),
+    take_over_loop: z
+      .union([z.literal('off', { error: `expected ${TAKE_OVER_LOOP_WHAT}` }), takeOverLoop])
+      .prefault({})
+      .describe(
+        'Clients of one ClientId that throw each other out at their broker again and again: they are logged, counted and slowed. off: they are not looked for.',
       ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),

@@ -41,6 +41,7 @@ import {
   LISTENER_LIMITS_SOURCE_BURST,
   LISTENER_LIMITS_SOURCE_PREFIXES,
   LISTENER_LIMITS_SOURCE_RATE,
+  LISTENER_LIMITS_TAKE_OVERS,
   LISTENER_POOL,
   MEMBER_BACKEND,
   MEMBER_BYTES,
@@ -276,6 +277,7 @@ export function buildSnapshot(
     writeWord(view, limits + LISTENER_LIMITS_SOURCE_BURST, listener.connectRatePerSource.burst);
     const { ipv4, ipv6 } = listener.sourcePrefix;
     writeWord(view, limits + LISTENER_LIMITS_SOURCE_PREFIXES, ipv4 | (ipv6 << 8));
+    writeWord(view, limits + LISTENER_LIMITS_TAKE_OVERS, Number(listener.takeOverLoop !== null));
     const { host, port } = listener.bind;
     bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
   }

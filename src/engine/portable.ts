@@ -848,7 +848,11 @@ function onClientEnd(this: Side): void {
   const { connection } = this;
   if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
   else if (connection.phase === QUEUED) close(connection, REASON_CLIENT_LEFT_QUEUE);
-  else if (connection.phase === OPEN) finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
+  else if (connection.phase === OPEN) {
+    connection.engine.readClock();
+    connection.engine.plane.connectionClientEnded(connection.slot);
+    finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
+  }
 }
 
 function onBackendEnd(this: Side): void {

@@ -28,6 +28,7 @@ import {
   LISTENER_LIMITS_SOURCE_BURST,
   LISTENER_LIMITS_SOURCE_PREFIXES,
   LISTENER_LIMITS_SOURCE_RATE,
+  LISTENER_LIMITS_TAKE_OVERS,
   NONE,
   PLACE_BYTES,
   PLACE_NEXT,
@@ -189,6 +190,7 @@ export function writeLimits(snapshot: Uint8Array, listenerCount: number, limits:
     write(listener + LISTENER_LIMITS_MAX_CONNECTIONS, limits.listener);
     write(listener + LISTENER_LIMITS_MAX_PER_SOURCE, limits.perSource);
     write(listener + LISTENER_LIMITS_MAX_HALF_OPEN, limits.halfOpen);
+    write(listener + LISTENER_LIMITS_TAKE_OVERS, 1);
     write(listener + LISTENER_LIMITS_SOURCE_RATE, limits.sourceRate);
     write(listener + LISTENER_LIMITS_SOURCE_BURST, limits.sourceBurst);
     write(listener + LISTENER_LIMITS_SOURCE_PREFIXES, prefix.ipv4 | (prefix.ipv6 << 8));

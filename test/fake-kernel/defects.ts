@@ -23,6 +23,7 @@ const ADMISSION = 'assembly/proxy/admission.ts';
 const GATES = 'assembly/proxy/gates.ts';
 const QUEUE = 'assembly/proxy/queue.ts';
 const ARRIVALS = 'assembly/proxy/arrivals.ts';
+const TAKE_OVERS = 'assembly/proxy/take-overs.ts';
 const SOURCE_PACES = 'assembly/proxy/source-paces.ts';
 const SOURCE_COUNTS = 'assembly/proxy/source-counts.ts';
 const RECORDS = 'assembly/proxy/records.ts';
@@ -381,6 +382,16 @@ export const defects: readonly Defect[] = [
     CONNECTION,
     'if (verdict != VERDICT_MORE) endHalfOpen(slot);',
     '',
+  ]),
+  defect('whoever has to pause is let in', [
+    DECIDE,
+    'if (mustPause(slot, line, poolLimitsAt(index).id)) {',
+    'if (mustPause(slot, line, poolLimitsAt(index).id) && slot % 2 == 0) {',
+  ]),
+  defect('a session of another name is taken over', [
+    TAKE_OVERS,
+    'if (session.tag == tag && isOpen(session)) tallyOf(slot).marks |= <u8>MARK_OVERLAP;',
+    'if (isOpen(session)) tallyOf(slot).marks |= <u8>MARK_OVERLAP;',
   ]),
   defect('a full backend is dialled all the same', [ADMISSION, 'else full |= (<u64>1) << index;', '']),
   defect('who was queued after a dial keeps its backend’s socket', [

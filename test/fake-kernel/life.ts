@@ -34,6 +34,7 @@ import {
   REASON_SHUTDOWN,
   REASON_SOURCE_CONNECTIONS,
   REASON_SOURCE_RATE,
+  REASON_TAKE_OVER_LOOP,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
   WHEEL_TICK_MS,
@@ -45,6 +46,7 @@ import type { Gatekeeper } from './admission.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
 import { disconnectWord } from './last-words.ts';
+import type { Names } from './names.ts';
 import { DISCONNECT, identifierRejected, NO_BYTES, overQuota, overRate, unavailable } from './packets.ts';
 import type { Ports } from './ports.ts';
 import type { AccessRecord } from './records.ts';
@@ -60,6 +62,7 @@ export interface Clock {
   readonly timeouts: Timeouts;
   readonly ports: Ports;
   readonly gatekeeper: Gatekeeper;
+  readonly names: Names;
   readonly lives: readonly (Life | undefined)[];
   isQueued(slot: number): boolean;
   /** It is in its slot still, and its CONNECT isn't whole. */
@@ -82,7 +85,7 @@ const OVER_QUOTA = new Set([
   REASON_POOL_CONNECTIONS,
   REASON_BACKEND_CONNECTIONS,
 ]);
-const OVER_RATE = new Set([REASON_CONNECT_RATE, REASON_QUEUE_TIMEOUT]);
+const OVER_RATE = new Set([REASON_CONNECT_RATE, REASON_QUEUE_TIMEOUT, REASON_TAKE_OVER_LOOP]);
 
 /** Who was accepted is seen so much later, if at all. */
 const ACCEPTED_LATE_MS = 500;
@@ -463,6 +466,8 @@ export class Life {
           return this.#isFull('perSource', (other) => other.source === this.source && other.listener === this.listener);
         case REASON_SOURCE_RATE:
           return this.#comesTooFast();
+        case REASON_TAKE_OVER_LOOP:
+          return this.attempts === 0 && this.#clock.names.hadToPause(this, this.acceptedAt + livedMs);
         case REASON_HALF_OPEN:
           return this.attempts === 0 && this.#wasOldest();
         case REASON_POOL_CONNECTIONS:

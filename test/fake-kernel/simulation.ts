@@ -199,6 +199,7 @@ class Simulation {
         this.#checkLiveness();
         this.#world.listeners.checkLeft();
         this.#world.checkEvictionsRead();
+        this.#world.names.checkOverlaps();
       }
       if (!this.#world.isOver || this.#world.isDraining) continue;
       if (settling++ < SETTLING_TURNS) continue;

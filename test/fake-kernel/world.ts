@@ -33,6 +33,7 @@ import { Client } from './client.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { Listeners } from './listeners.ts';
+import { Names } from './names.ts';
 import { PHASE_QUEUED, PHASE_READING } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
@@ -78,6 +79,7 @@ export class World implements KernelWorld, Clock {
   readonly ports: Ports;
   readonly listeners: Listeners;
   readonly gatekeeper: Gatekeeper;
+  readonly names: Names;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -107,6 +109,7 @@ export class World implements KernelWorld, Clock {
     const isSettled = scenario.publications + scenario.listenerFlips + scenario.healthFlips === 0;
     this.gatekeeper = new Gatekeeper(memory, scenario.limits, scenario.settings.connectionsMax, isSettled);
     this.gatekeeper.lend(null);
+    this.names = new Names(this, memory);
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
     this.#random = new Random(seed ^ 0x5bd1e995);
@@ -181,6 +184,13 @@ export class World implements KernelWorld, Clock {
     return this.lives[clientOf(peer)];
   }
 
+  /** The life of that generation, if it lives there now. */
+  lifeIn(slot: number, generation: number): Life | undefined {
+    const { files, plane } = this.#parts.kernel;
+    const index = plane.wholeGeneration(slot) === generation ? files[slot * 2]?.peer?.life : undefined;
+    return index === undefined ? undefined : this.lives[index];
+  }
+
   isReading({ index, slot }: Life): boolean {
     const { files, plane } = this.#parts.kernel;
     return files[slot * 2]?.peer?.life === index && plane.phase(slot) === PHASE_READING;
@@ -206,6 +216,7 @@ export class World implements KernelWorld, Clock {
     // Another source for the same dial costs no token: nothing had reached the backend.
     life.dialPaidAt = life.outOfPortsFor === null ? this.#parts.kernel.planeNow : null;
     if (life.dialPaidAt !== null) this.gatekeeper.onDial(life, life.dialPaidAt);
+    this.names.checkDial(life, this.#parts.kernel.planeNow);
     life.beginDial();
   }
 
@@ -274,6 +285,9 @@ export class World implements KernelWorld, Clock {
     for (let time = 0; time < evictions; time++)
       this.#timeline.after(this.#evictor.fraction() * lastArrivalMs * 1.5, () => this.#evict());
     sometime(this.#parts.scenario.limits.leaseFlips, () => this.#flipLeases());
+    const namer = new Random(this.#parts.seed ^ 0x27d4eb2f);
+    for (let time = namer.integer(0, 10); time > 0; time--)
+      this.#timeline.after(namer.fraction() * lastArrivalMs, () => this.#tell(this.names.pause(namer)));
     if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
     if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
   }
