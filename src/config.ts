@@ -42,6 +42,10 @@ export interface Config {
   watch: boolean;
   /** Where what is set at runtime outlives the process; null: nowhere. */
   stateFile: string | null;
+  /** Whom the process becomes when its ports and files are open; null: it stays who it is. */
+  user: string | null;
+  /** null: the user's own. */
+  group: string | null;
 }
 
 export interface AdminConfig {
@@ -311,6 +315,8 @@ function normalise(settings: Settings): Config {
     shutdownTimeoutMs: settings.shutdown_timeout,
     watch: settings.watch,
     stateFile: settings.state_file ?? null,
+    user: settings.user ?? null,
+    group: settings.group ?? null,
   };
 }
 

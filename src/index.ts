@@ -37,6 +37,7 @@ import { TidegateError } from './errors.ts';
 import { isoTime } from './iso-time.ts';
 import { type Logger, silentLogger } from './logger.ts';
 import { allowedCores, steerByCore } from './system/cores.ts';
+import { dropPrivileges, nameOf } from './system/privileges.ts';
 
 export type { Config } from './config.ts';
 export type { Event } from './control/events.ts';
@@ -124,7 +125,9 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     return await startWith(choice, config, surroundings);
   } catch (error) {
     const memlock = error instanceof TidegateError && error.code === 'RLIMIT_MEMLOCK';
-    if (config.engine !== 'auto' || predecessor !== undefined || !memlock) throw error;
+    // Whoever is root no more may not be able to open the ports once again.
+    const isFinal = predecessor !== undefined || config.user !== null || config.group !== null;
+    if (config.engine !== 'auto' || isFinal || !memlock) throw error;
     return startWith({ engine: 'portable', why: error.message }, config, surroundings);
   }
 }
@@ -244,6 +247,7 @@ async function startWith(
     });
     await admin.start(config.admin, inheritance.predecessor !== undefined);
     reloader.restore();
+    becomeUser(config, log);
     await supervisor.start();
     judge.start();
     moves.start();
@@ -284,6 +288,13 @@ async function chooseWorkerCount(config: Config, sockets: readonly InheritedSock
     `${needed} workers rather than ${wanted}, one for each inherited socket, until a restart`,
   );
   return needed;
+}
+
+/** What was opened until now took whoever started this process; what is opened from now on, by a reload too, its user. */
+function becomeUser(config: Config, log: Logger): void {
+  const { accessLog, stateFile } = config;
+  const files = [accessLog.path, stateFile ?? ''].filter((path) => path !== '' && path !== '-' && path !== 'off');
+  if (dropPrivileges(config, files)) log.info({}, `became ${nameOf(config)}; nothing is done as root from here on`);
 }
 
 function reportStrangers(sockets: readonly InheritedSocket[], log: Logger): void {

@@ -128,6 +128,8 @@ test('reads every key of the example', () => {
     shutdownTimeoutMs: 30_000,
     watch: false,
     stateFile: null,
+    user: null,
+    group: null,
   } satisfies Omit<Config, 'pools'> & { pools: Omit<Config['pools'][number], 'settings'>[] });
 });
 

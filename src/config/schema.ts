@@ -28,6 +28,8 @@ const BYTES: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20 };
 const SIZE_PATTERN = /^(\d{1,9})(KiB|MiB)?$/;
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_EXPECTED = 'expected a name of up to 64 letters, digits, ".", "_" or "-"';
+/** Of a user or a group. */
+const ACCOUNT_PATTERN = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
 const SECRET_BYTES_MAX = 256;
 /** What a header carries as it stands. */
 const TOKEN_PATTERN = /^[\x21-\x7e]{1,256}$/;
@@ -626,6 +628,14 @@ export const configSchema = mapping(
       .describe('The brokers, by name of the pool.'),
     access_log: accessLog.prefault({}).describe('One line for each connection, at its end.'),
     admin: admin.optional(),
+    user: matching(ACCOUNT_PATTERN, 'the name of a user', 32)
+      .optional()
+      .describe(
+        'Whom the process becomes, for good, when its ports and files are open. It has to be started as root. Default: it stays who it is.',
+      ),
+    group: matching(ACCOUNT_PATTERN, 'the name of a group', 32)
+      .optional()
+      .describe("Its group from then on. Default: the user's own groups."),
     shutdown_timeout: duration(0).prefault('30s').describe('How long connections may go on after SIGTERM or SIGINT.'),
     watch: z
       .boolean({ error: 'expected true or false' })
