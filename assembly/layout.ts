@@ -646,7 +646,8 @@ export const EVICTION_ABRUPT = 2;
 //
 // A gate stands for a listener, a pool or a backend, or for a pool's clients that wait for a place: it has a bucket of
 // tokens, a lane of waiting slots (a listener has a list of those who are half open, whose CONNECT isn't whole), and the
-// connections that this worker may have. Zeroed memory is a gate that nobody has come to. Allowances are the main thread's, see src/control/leases.ts.
+// connections that this worker may have. Zeroed memory is a gate that nobody has come to. Allowances are the main
+// thread's, see src/control/leases.ts.
 export const ADMISSION_BYTES = 64;
 export const ADMISSION_LEASES_WRITTEN = 0; // u32, grows with every change of an allowance; written by the main thread
 export const ADMISSION_LEASES_SEEN = 4; // u32, all that this worker decides from now on heeds them; written by the worker

@@ -53,8 +53,10 @@ export class SessionTable {
   readonly #offset: number;
   readonly #wallMs: number;
   readonly #connections: ConnectionTable;
-  /** Of every session, when it was last looked at. */
-  readonly #seen: { serial: number; tag: bigint; overlaps: number }[] = [];
+  // Of every session, when it was last looked at.
+  readonly #serials = new Uint32Array(SESSIONS);
+  readonly #tags = new Uint32Array(SESSIONS);
+  readonly #overlaps = new Uint32Array(SESSIONS);
 
   constructor(life: Life) {
     const { memory } = life;
@@ -65,27 +67,35 @@ export class SessionTable {
     this.#connections = new ConnectionTable(life);
   }
 
-  /** Those that have begun since the last call. */
-  begun(): Session[] {
+  /** Those that have begun since the last call, where another one was open, or where one of the `others` has had one. */
+  begun(others: readonly SessionTable[]): Session[] {
     const found: Session[] = [];
     for (let index = 0; index < SESSIONS; index++) {
       const serial = this.#words[index * WORDS + SESSION_SERIAL / 4]!;
-      if (serial === 0 || this.#seen[index]?.serial === serial) continue;
-      const known = this.#seen[index];
-      const session = this.#read(index);
+      if (serial === this.#serials[index]) continue;
+      const [low, high] = [this.#word(index, SESSION_TAG), this.#word(index, SESSION_TAG + 4)];
       const overlaps = this.#word(index, SESSION_OVERLAPS);
-      this.#seen[index] = { serial, tag: session.tag, overlaps };
-      const before = known?.tag === session.tag ? known.overlaps : 0;
-      found.push({ ...session, overlaps: Math.max(overlaps - before, 0) });
+      const more = overlaps - (this.#tags[index] === low ? Math.min(this.#overlaps[index]!, overlaps) : 0);
+      this.#serials[index] = serial;
+      this.#tags[index] = low;
+      this.#overlaps[index] = overlaps;
+      if (more > 0 || others.some((other) => other.#indexOf(low, high) !== undefined))
+        found.push({ ...this.#read(index), overlaps: more });
     }
     return found;
   }
 
   /** The last one of that tag, if it is known here. */
   find(tag: bigint): Session | undefined {
-    const first = Number(tag >> 32n) & (SESSIONS - WAYS);
+    const index = this.#indexOf(Number(tag & 0xffffffffn), Number(tag >> 32n));
+    return index === undefined ? undefined : this.#read(index);
+  }
+
+  #indexOf(low: number, high: number): number | undefined {
+    const first = high & (SESSIONS - WAYS);
     for (let index = first; index < first + WAYS; index++) {
-      if (this.#view.getBigUint64(index * SESSION_BYTES + SESSION_TAG, true) === tag) return this.#read(index);
+      const at = index * WORDS + SESSION_TAG / 4;
+      if (this.#words[at] === low && this.#words[at + 1] === high) return index;
     }
     return undefined;
   }

@@ -68,8 +68,9 @@ export class TakeOvers {
   look(nowMs = performance.timeOrigin + performance.now()): void {
     const tables = this.#followLives();
     for (const table of tables) {
-      for (const session of table.begun()) {
-        const loser = session.overlaps > 0 ? session.otherAddress : loserTo(session, table, tables);
+      const others = tables.filter((other) => other !== table);
+      for (const session of table.begun(others)) {
+        const loser = session.overlaps > 0 ? session.otherAddress : loserTo(session, others);
         const settings = loser === undefined ? null : this.#options.settingsOf(session.listener);
         if (settings !== null) this.#note(session, loser!, settings, nowMs);
       }
@@ -162,8 +163,8 @@ export class TakeOvers {
 }
 
 /** Where the client is whose session in another worker was open when this one began. */
-function loserTo({ tag, connectMs }: Session, own: SessionTable, tables: readonly SessionTable[]): string | undefined {
-  const sessions = tables.map((table) => (table === own ? undefined : table.find(tag)));
+function loserTo({ tag, connectMs }: Session, others: readonly SessionTable[]): string | undefined {
+  const sessions = others.map((table) => table.find(tag));
   return sessions.find((other) => other && other.connectMs < connectMs && other.endedMs >= connectMs)?.address;
 }
 

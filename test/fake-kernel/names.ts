@@ -44,7 +44,7 @@ export class Names {
   /** One of those who have begun a session lately has to pause. Returns what was done. */
   pause(random: Random): string {
     const { now, lives } = this.#world;
-    const sessions = this.#table.begun();
+    const sessions = this.#table.begun([this.#table]); // all of them: each has had one of its own
     if (sessions.length === 0) return 'lets nobody pause';
     const { tag, clientId } = random.pick(sessions);
     // Where all have one name anybody has it; else the number of a life stands in it.
