@@ -975,7 +975,8 @@ function flushed(side: Side): number {
 }
 
 function close(connection: Connection, reason: number): void {
-  if (connection.phase !== OPEN) connection.engine.plane.connectionLeaveQueue(connection.slot);
+  const { phase, engine, slot } = connection;
+  if (phase < OPEN || phase === ENTERING) engine.plane.connectionLeaveQueue(slot);
   connection.phase = CLOSING;
   connection.reason ||= reason;
   destroySockets(connection);
