@@ -68,6 +68,8 @@ export const HEADER_REGION_GREETINGS = HEADER_REGIONS + 60;
 export const HEADER_REGION_END = HEADER_REGIONS + 64;
 export const HEADER_EVICTIONS_WRITTEN = 196; // entries, monotonic modulo 2^32; written by the main thread
 export const HEADER_EVICTIONS_READ = 200; // entries, monotonic modulo 2^32; written by the worker
+export const HEADER_ID_KEY_0 = 208; // u64, key of the hash by which ClientIds are noted, the same in all workers
+export const HEADER_ID_KEY_1 = 216; // u64, its other half
 export const HEADER_LISTENER_FDS = 256; // u32 for each listener: the socket that it accepts from, or NONE; written by the worker
 export const HEADER_RING_PARAMS = 512; // struct io_uring_params, as the kernel filled it
 export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, written before every wait
@@ -264,9 +266,14 @@ export const LISTENER_FD = 28; // the worker's own listening socket, written whe
 export const SNAPSHOT_POOLS = SNAPSHOT_LISTENERS + LISTENERS_MAX * LISTENER_ENTRY_BYTES; // u32 offset in the half
 // Limits are those of all workers together, 0 for none: each worker keeps to its part.
 export const SNAPSHOT_LISTENER_LIMITS = SNAPSHOT_POOLS + POOLS_MAX * 4;
-export const LISTENER_LIMITS_BYTES = 8;
+export const LISTENER_LIMITS_BYTES = 32;
 export const LISTENER_LIMITS_MAX_CONNECTIONS = 0;
 export const LISTENER_LIMITS_MAX_PER_SOURCE = 4;
+export const LISTENER_LIMITS_MAX_HALF_OPEN = 8; // 0: half of the slots of each worker, or less with several listeners
+export const LISTENER_LIMITS_SOURCE_RATE = 12; // connections a second of one source
+export const LISTENER_LIMITS_SOURCE_BURST = 16;
+export const LISTENER_LIMITS_SOURCE_PREFIXES = 20; // bits of an IPv4 address that make a source | those of an IPv6 one << 8
+export const LISTENER_LIMITS_TAKE_OVERS = 24; // 1: who takes whose place is followed
 export const SNAPSHOT_POOL_LIMITS = SNAPSHOT_LISTENER_LIMITS + LISTENERS_MAX * LISTENER_LIMITS_BYTES;
 export const POOL_LIMITS_BYTES = 32;
 export const POOL_LIMITS_ID = 0; // index of the pool's gate: the same in every snapshot
@@ -549,6 +556,10 @@ export const REASON_USERNAME_DENIED = 68;
 export const REASON_IDENTITY_MISMATCH = 69; // what it calls itself isn't what its other fields say
 export const REASON_REWRITE_FIELD_MISSING = 70; // its CONNECT lacks what the rewritten one is made of
 export const REASON_REWRITE_TOO_LARGE = 71; // longer than connect_max_bytes, or a field longer than MQTT can say
+// protection
+export const REASON_HALF_OPEN = 80; // the oldest of those whose CONNECT wasn't whole, when there were too many of them
+export const REASON_SOURCE_RATE = 81; // connect_rate_per_source of the listener
+export const REASON_TAKE_OVER_LOOP = 82; // its name is in a loop of take-overs, and has to pause
 
 /** Longest refusal: a v5 CONNACK with no properties. */
 export const REFUSAL_BYTES_MAX = 5;
@@ -630,12 +641,13 @@ export const EVICTION_ABRUPT = 2;
 
 // ---- Admission: who may be dialled, and who waits for it ---------------------------------------------------------------
 //
-//   Admission | Gate x GATES_MAX | Place for each slot | Tally for each slot, padded to 16 B | table of source
-//   addresses, 16 B each
+//   Admission | Gate x GATES_MAX | Place for each slot | Tally for each slot, padded to 16 B | table of sources, 16 B
+//   each | paces of sources, 16 B each | Session x SESSIONS | Pause x PAUSES
 //
 // A gate stands for a listener, a pool or a backend, or for a pool's clients that wait for a place: it has a bucket of
-// tokens, a lane of waiting slots, and the connections that this worker may have. Zeroed memory is a gate that nobody
-// has come to. Allowances are the main thread's, see src/control/leases.ts.
+// tokens, a lane of waiting slots (a listener has a list of those who are half open, whose CONNECT isn't whole), and the
+// connections that this worker may have. Zeroed memory is a gate that nobody has come to. Allowances are the main
+// thread's, see src/control/leases.ts.
 export const ADMISSION_BYTES = 64;
 export const ADMISSION_LEASES_WRITTEN = 0; // u32, grows with every change of an allowance; written by the main thread
 export const ADMISSION_LEASES_SEEN = 4; // u32, all that this worker decides from now on heeds them; written by the worker
@@ -653,6 +665,7 @@ export const GATE_ALLOWANCE = 40; // u32, how many this worker may have; written
 export const GATE_IS_FULL = 44; // u32, 1: no worker has any left; written by the main thread
 export const GATE_WANTED = 48; // u32, times that the allowance was too small
 export const GATE_POOL = 52; // u32, id of the pool that the lane belongs to
+export const GATE_PREFIXES = 56; // u32, of a listener: the prefixes by which its sources are counted
 export const GATES_LISTENERS = 0;
 export const GATES_POOLS = GATES_LISTENERS + LISTENERS_MAX;
 export const GATES_BACKENDS = GATES_POOLS + POOL_IDS_MAX;
@@ -673,7 +686,31 @@ export const MARK_ADMITTED = 4;
 export const MARK_SOURCE = 1;
 /** It has waited for a lease for as long as it may, and does so no more. */
 export const MARK_IMPATIENT = 2;
+/** It stands in the list of those whose CONNECT isn't whole. */
+export const MARK_HALF_OPEN = 32;
 export const SOURCE_COUNT_BYTES = 16;
+export const SOURCE_PACE_BYTES = 16;
+export const SOURCE_PACES = 16384; // in each worker, a power of two
+/** Its ClientId is followed, and at its CONNECT another session of that name was open. */
+export const MARK_SESSION = 8;
+export const MARK_OVERLAP = 16;
+export const SESSIONS = 8192; // in each worker, a power of two
+export const SESSION_BYTES = 104; // the session that began last of those with one ClientId in one pool
+export const SESSION_TAG = 0; // u64, keyed hash of the two; 0: free
+export const SESSION_CONNECT_MS = 8; // f64, of the worker's clock: its broker was sent the CONNECT
+export const SESSION_ENDED_MS = 16; // f64; 0: not yet
+export const SESSION_SLOT = 24;
+export const SESSION_GENERATION = 28;
+export const SESSION_SERIAL = 32; // u32, grows with every session in this worker; written last
+export const SESSION_OVERLAPS = 36; // u32, how many of that name began here while another was open here
+export const SESSION_LISTENER = 40; // u32
+export const SESSION_PEER = 44; // sockaddr, SOCKADDR_BYTES_MAX
+export const SESSION_OTHER_PEER = SESSION_PEER + SOCKADDR_BYTES_MAX; // the same of the session that was open here at the last overlap
+/** Names whose CONNECTs are refused for a while, each at the place that its hash says; written by the main thread. */
+export const PAUSES = 1024; // a power of two
+export const PAUSE_BYTES = 16;
+export const PAUSE_TAG = 0; // u64, as of sessions
+export const PAUSE_UNTIL_MS = 8; // f64, of the worker's clock; taken away first, written last
 /** How long a client waits at most for an allowance of another worker's; a tenth of a second is enough on most days. */
 export const LEASE_WAIT_MS = 3000;
 

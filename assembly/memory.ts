@@ -102,6 +102,7 @@ import {
   GATE_HEAD,
   GATE_IS_FULL,
   GATE_POOL,
+  GATE_PREFIXES,
   GATE_QUEUED_TOTAL,
   GATE_TAIL,
   GATE_TOKENS,
@@ -125,6 +126,8 @@ import {
   HEADER_EPOCH_SEEN,
   HEADER_EVICTIONS_READ,
   HEADER_EVICTIONS_WRITTEN,
+  HEADER_ID_KEY_0,
+  HEADER_ID_KEY_1,
   HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_ACTIVE,
@@ -189,7 +192,12 @@ import {
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
+  LISTENER_LIMITS_MAX_HALF_OPEN,
   LISTENER_LIMITS_MAX_PER_SOURCE,
+  LISTENER_LIMITS_SOURCE_BURST,
+  LISTENER_LIMITS_SOURCE_PREFIXES,
+  LISTENER_LIMITS_SOURCE_RATE,
+  LISTENER_LIMITS_TAKE_OVERS,
   LISTENER_POOL,
   LISTENERS_MAX,
   MEMBER_BACKEND,
@@ -200,6 +208,9 @@ import {
   MEMBER_SOCKADDR_BYTES,
   MEMBER_WEIGHT,
   MEMBERS_MAX,
+  PAUSE_BYTES,
+  PAUSE_TAG,
+  PAUSE_UNTIL_MS,
   PLACE_BYTES,
   PLACE_LANE,
   PLACE_NEXT,
@@ -252,6 +263,17 @@ import {
   RECORD_PEER,
   RECORD_REASON,
   RECORD_VERSION,
+  SESSION_BYTES,
+  SESSION_CONNECT_MS,
+  SESSION_ENDED_MS,
+  SESSION_GENERATION,
+  SESSION_LISTENER,
+  SESSION_OTHER_PEER,
+  SESSION_OVERLAPS,
+  SESSION_PEER,
+  SESSION_SERIAL,
+  SESSION_SLOT,
+  SESSION_TAG,
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
   SNAPSHOT_LISTENER_COUNT,
@@ -326,12 +348,17 @@ export class Header {
   end: u32;
   evictionsWritten: u32;
   evictionsRead: u32;
+  _pad204: u32;
+  idKey0: u64;
+  idKey1: u64;
 }
 if (offsetof<Header>('slotsEnd') != HEADER_SLOTS_END) ERROR('Header.slotsEnd moved');
 if (offsetof<Header>('admission') != HEADER_REGION_ADMISSION) ERROR('Header.admission moved');
 if (offsetof<Header>('greetings') != HEADER_REGION_GREETINGS) ERROR('Header.greetings moved');
 if (offsetof<Header>('evictions') != HEADER_REGION_EVICTIONS) ERROR('Header.evictions moved');
 if (offsetof<Header>('evictionsWritten') != HEADER_EVICTIONS_WRITTEN) ERROR('Header.evictionsWritten moved');
+if (offsetof<Header>('idKey0') != HEADER_ID_KEY_0) ERROR('Header.idKey0 moved');
+if (offsetof<Header>('idKey1') != HEADER_ID_KEY_1) ERROR('Header.idKey1 moved');
 if (offsetof<Header>('evictionsRead') != HEADER_EVICTIONS_READ) ERROR('Header.evictionsRead moved');
 if (offsetof<Header>('workerIndex') != HEADER_WORKER_INDEX) ERROR('Header.workerIndex moved');
 if (offsetof<Header>('wallMs') != HEADER_WALL_MS) ERROR('Header.wallMs moved');
@@ -525,11 +552,23 @@ if (offsetof<Text>() != TEXT_BYTES) ERROR('Text changed its size');
 export class ListenerLimits {
   maxConnections: u32;
   maxPerSource: u32;
+  maxHalfOpen: u32;
+  sourceRate: u32;
+  sourceBurst: u32;
+  sourcePrefixes: u32;
+  takeOvers: u32;
+  _pad28: u32;
 }
 if (offsetof<ListenerLimits>('maxConnections') != LISTENER_LIMITS_MAX_CONNECTIONS)
   ERROR('ListenerLimits.maxConnections moved');
 if (offsetof<ListenerLimits>('maxPerSource') != LISTENER_LIMITS_MAX_PER_SOURCE)
   ERROR('ListenerLimits.maxPerSource moved');
+if (offsetof<ListenerLimits>('maxHalfOpen') != LISTENER_LIMITS_MAX_HALF_OPEN) ERROR('ListenerLimits.maxHalfOpen moved');
+if (offsetof<ListenerLimits>('sourceRate') != LISTENER_LIMITS_SOURCE_RATE) ERROR('ListenerLimits.sourceRate moved');
+if (offsetof<ListenerLimits>('sourceBurst') != LISTENER_LIMITS_SOURCE_BURST) ERROR('ListenerLimits.sourceBurst moved');
+if (offsetof<ListenerLimits>('sourcePrefixes') != LISTENER_LIMITS_SOURCE_PREFIXES)
+  ERROR('ListenerLimits.sourcePrefixes moved');
+if (offsetof<ListenerLimits>('takeOvers') != LISTENER_LIMITS_TAKE_OVERS) ERROR('ListenerLimits.takeOvers moved');
 if (offsetof<ListenerLimits>() != LISTENER_LIMITS_BYTES) ERROR('ListenerLimits changed its size');
 
 @unmanaged
@@ -595,7 +634,8 @@ export class Gate {
   isFull: u32;
   wanted: u32;
   pool: u32;
-  _pad56: u64;
+  prefixes: u32;
+  _pad60: u32;
 }
 if (offsetof<Gate>('tokens') != GATE_TOKENS) ERROR('Gate.tokens moved');
 if (offsetof<Gate>('filledMs') != GATE_FILLED_MS) ERROR('Gate.filledMs moved');
@@ -608,6 +648,7 @@ if (offsetof<Gate>('allowance') != GATE_ALLOWANCE) ERROR('Gate.allowance moved')
 if (offsetof<Gate>('isFull') != GATE_IS_FULL) ERROR('Gate.isFull moved');
 if (offsetof<Gate>('wanted') != GATE_WANTED) ERROR('Gate.wanted moved');
 if (offsetof<Gate>('pool') != GATE_POOL) ERROR('Gate.pool moved');
+if (offsetof<Gate>('prefixes') != GATE_PREFIXES) ERROR('Gate.prefixes moved');
 if (offsetof<Gate>() != GATE_BYTES) ERROR('Gate changed its size');
 
 /** Where a slot waits to be dialled. Never touched where nobody has to: a million of these are 16 MB. */
@@ -634,6 +675,49 @@ if (offsetof<Tally>('pool') != TALLY_POOL) ERROR('Tally.pool moved');
 if (offsetof<Tally>('marks') != TALLY_MARKS) ERROR('Tally.marks moved');
 if (offsetof<Tally>() != TALLY_BYTES) ERROR('Tally changed its size');
 if (POOL_IDS_MAX > 256) ERROR('a byte of Tally is too small');
+
+/** The last session of those of one ClientId. */
+@unmanaged
+export class Session {
+  tag: u64;
+  connectMs: f64;
+  endedMs: f64;
+  slot: u32;
+  generation: u32;
+  serial: u32;
+  overlaps: u32;
+  listener: u32;
+  _peer0: u32;
+  _peer4: u64;
+  _peer12: u64;
+  _peer20: u64;
+  _otherPeer0: u64;
+  _otherPeer8: u64;
+  _otherPeer16: u64;
+  _otherPeer24: u32;
+  _pad100: u32;
+}
+if (offsetof<Session>('tag') != SESSION_TAG) ERROR('Session.tag moved');
+if (offsetof<Session>('connectMs') != SESSION_CONNECT_MS) ERROR('Session.connectMs moved');
+if (offsetof<Session>('endedMs') != SESSION_ENDED_MS) ERROR('Session.endedMs moved');
+if (offsetof<Session>('slot') != SESSION_SLOT) ERROR('Session.slot moved');
+if (offsetof<Session>('generation') != SESSION_GENERATION) ERROR('Session.generation moved');
+if (offsetof<Session>('serial') != SESSION_SERIAL) ERROR('Session.serial moved');
+if (offsetof<Session>('overlaps') != SESSION_OVERLAPS) ERROR('Session.overlaps moved');
+if (offsetof<Session>('listener') != SESSION_LISTENER) ERROR('Session.listener moved');
+if (offsetof<Session>('_peer0') != SESSION_PEER) ERROR('Session.peer moved');
+if (offsetof<Session>('_otherPeer0') != SESSION_OTHER_PEER) ERROR('Session.otherPeer moved');
+if (offsetof<Session>() != SESSION_BYTES) ERROR('Session changed its size');
+
+/** A ClientId that has to pause. */
+@unmanaged
+export class Pause {
+  tag: u64;
+  untilMs: f64;
+}
+if (offsetof<Pause>('tag') != PAUSE_TAG) ERROR('Pause.tag moved');
+if (offsetof<Pause>('untilMs') != PAUSE_UNTIL_MS) ERROR('Pause.untilMs moved');
+if (offsetof<Pause>() != PAUSE_BYTES) ERROR('Pause changed its size');
 
 @unmanaged
 export class Pool {

@@ -42,6 +42,10 @@ export interface Config {
   watch: boolean;
   /** Where what is set at runtime outlives the process; null: nowhere. */
   stateFile: string | null;
+  /** Whom the process becomes when its ports and files are open; null: it stays who it is. */
+  user: string | null;
+  /** null: the user's own. */
+  group: string | null;
 }
 
 export interface AdminConfig {
@@ -67,6 +71,14 @@ export interface ListenerConfig {
   /** Of all workers together; 0: no limit. */
   maxConnections: number;
   maxConnectionsPerSource: number;
+  /** How fast each source may come. */
+  connectRatePerSource: ConnectRate;
+  /** The bits of an address that make a source. */
+  sourcePrefix: { ipv4: number; ipv6: number };
+  /** Clients whose CONNECT isn't complete, of all workers together; 0: half of what a worker holds, in each. */
+  maxHalfOpen: number;
+  /** null: nobody looks for them. */
+  takeOverLoop: TakeOverLoopConfig | null;
   /** null: no TLS. */
   tls: TlsConfig | null;
   /** null: MQTT's bytes, in TLS or without. */
@@ -78,6 +90,16 @@ export interface ListenerConfig {
   deny: string[];
   /** null: its clients may call themselves what they like. */
   identity: IdentityConfig | null;
+}
+
+/** Clients of one name that throw each other out. */
+export interface TakeOverLoopConfig {
+  /** So many within the window are a loop. */
+  takeOvers: number;
+  windowMs: number;
+  /** After the first of a loop, and at most: each is twice as long as the one before. */
+  pauseMs: number;
+  pauseMaxMs: number;
 }
 
 export interface IdentityConfig {
@@ -293,6 +315,8 @@ function normalise(settings: Settings): Config {
     shutdownTimeoutMs: settings.shutdown_timeout,
     watch: settings.watch,
     stateFile: settings.state_file ?? null,
+    user: settings.user ?? null,
+    group: settings.group ?? null,
   };
 }
 
@@ -301,6 +325,8 @@ function normaliseAdmin(admin: Settings['admin']): AdminConfig | null {
   const { bind, token = '', token_file: tokenFile = '' } = admin ?? { bind: ADMIN_BIND_DEFAULT };
   return { bind: addressOf(bind), token, tokenFile, isDefault: admin === undefined };
 }
+
+const NO_RATE: ConnectRate = { rate: 0, burst: 0 };
 
 function normaliseListener(listener: ListenerSettings, onlyPool: string): ListenerConfig {
   return {
@@ -312,6 +338,10 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     idleTimeoutMs: listener.idle_timeout,
     maxConnections: listener.max_connections ?? 0,
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
+    connectRatePerSource: listener.connect_rate_per_source ?? NO_RATE,
+    sourcePrefix: listener.source_prefix,
+    maxHalfOpen: listener.max_half_open === 'auto' ? 0 : listener.max_half_open,
+    takeOverLoop: normaliseTakeOverLoop(listener.take_over_loop),
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
     proxyProtocolFrom: listener.proxy_protocol?.from ?? [],
@@ -319,6 +349,12 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     deny: listener.deny ?? [],
     identity: normaliseIdentity(listener.identity),
   };
+}
+
+function normaliseTakeOverLoop(settings: ListenerSettings['take_over_loop']): TakeOverLoopConfig | null {
+  if (settings === 'off') return null;
+  const { take_overs: takeOvers, window: windowMs, pause: pauseMs, pause_max: pauseMaxMs } = settings;
+  return { takeOvers, windowMs, pauseMs, pauseMaxMs: Math.max(pauseMs, pauseMaxMs) };
 }
 
 // A pattern that a client could pass by without a ClientId would be none.
@@ -340,8 +376,6 @@ function normaliseIdentity(identity: ListenerSettings['identity']): IdentityConf
     },
   };
 }
-
-const NO_RATE: ConnectRate = { rate: 0, burst: 0 };
 
 function normalisePool(name: string, pool: PoolSettings): PoolConfig {
   return {

@@ -14,6 +14,8 @@ export interface DataPlane {
    * VERDICT_REFUSE.
    */
   connectionArrived(slot: number): number;
+  /** After that: a slot that is to be closed, since too many of the listener's are half open; NONE: they aren't. */
+  connectionCrowdedOut(listener: number): number;
   /** How many of the client's first bytes are a front's PROXY header; 0: it isn't whole, NONE: the slot is refused. */
   connectionHeader(slot: number, bytes: number, length: number): number;
   /** VERDICT_*. `bytes` holds all that the client sent so far behind the header, `front` its Front block, if there is one. */
@@ -61,6 +63,8 @@ export interface DataPlane {
   dialTimeoutMs(slot: number): number;
   /** The backend's first bytes, which may name another keep alive. */
   connectionAnswered(slot: number, bytes: number, length: number): void;
+  /** The client has sent all that it will. */
+  connectionClientEnded(slot: number): void;
   /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
   idleLimitMs(slot: number): number;
   idleReason(slot: number): number;
@@ -126,6 +130,7 @@ export function loadDataPlane(
   return {
     ...plane,
     connectionOpen: (listener) => plane.connectionOpen(listener) >>> 0,
+    connectionCrowdedOut: (listener) => plane.connectionCrowdedOut(listener) >>> 0,
     connectionHeader: (slot, bytes, length) => plane.connectionHeader(slot, bytes, length) >>> 0,
     connectionOrphaned: (slot) => plane.connectionOrphaned(slot) >>> 0,
     rewrittenAddress: () => plane.rewrittenAddress() >>> 0,

@@ -30,12 +30,14 @@ import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './cont
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
 import { readState } from './control/state-file.ts';
 import { type CrewOptions, Supervisor, type WorkerStatus } from './control/supervisor.ts';
+import { TakeOvers } from './control/take-overs.ts';
 import { compileDataPlane } from './data-plane.ts';
 import { carrierOf, chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
 import { isoTime } from './iso-time.ts';
 import { type Logger, silentLogger } from './logger.ts';
 import { allowedCores, steerByCore } from './system/cores.ts';
+import { dropPrivileges, nameOf } from './system/privileges.ts';
 
 export type { Config } from './config.ts';
 export type { Event } from './control/events.ts';
@@ -123,7 +125,9 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     return await startWith(choice, config, surroundings);
   } catch (error) {
     const memlock = error instanceof TidegateError && error.code === 'RLIMIT_MEMLOCK';
-    if (config.engine !== 'auto' || predecessor !== undefined || !memlock) throw error;
+    // Whoever is root no more may not be able to open the ports once again.
+    const isFinal = predecessor !== undefined || config.user !== null || config.group !== null;
+    if (config.engine !== 'auto' || isFinal || !memlock) throw error;
     return startWith({ engine: 'portable', why: error.message }, config, surroundings);
   }
 }
@@ -194,6 +198,14 @@ async function startWith(
       onChange: [logChanges(log, operator), (change) => moves.onHealth(change)],
     });
     const moves = new Moves(() => balancer, log);
+    const takeOvers = new TakeOvers({
+      lives: () => supervisor.lives(),
+      settingsOf: (index) => {
+        const name = balancer.groups.find((group) => group.index === index)?.name;
+        return balancer.config.listeners.find((listener) => listener.name === name)?.takeOverLoop ?? null;
+      },
+      log,
+    });
     const balancer: Balancer = {
       phase: 'starting',
       startedAt: new Date(),
@@ -210,6 +222,7 @@ async function startWith(
       judge,
       operator,
       moves,
+      takeOvers,
       changes: {
         reload: () => reloader.reload(),
         setWeight: (backend, weight) => reloader.setWeight(backend, weight),
@@ -234,6 +247,7 @@ async function startWith(
     });
     await admin.start(config.admin, inheritance.predecessor !== undefined);
     reloader.restore();
+    becomeUser(config, log);
     await supervisor.start();
     judge.start();
     moves.start();
@@ -274,6 +288,13 @@ async function chooseWorkerCount(config: Config, sockets: readonly InheritedSock
     `${needed} workers rather than ${wanted}, one for each inherited socket, until a restart`,
   );
   return needed;
+}
+
+/** What was opened until now took whoever started this process; what is opened from now on, by a reload too, its user. */
+function becomeUser(config: Config, log: Logger): void {
+  const { accessLog, stateFile } = config;
+  const files = [accessLog.path, stateFile ?? ''].filter((path) => path !== '' && path !== '-' && path !== 'off');
+  if (dropPrivileges(config, files)) log.info({}, `became ${nameOf(config)}; nothing is done as root from here on`);
 }
 
 function reportStrangers(sockets: readonly InheritedSocket[], log: Logger): void {
@@ -338,6 +359,7 @@ export class Tidegate {
   readonly #stopFullnessWatch: () => void;
   readonly #stopSourceWatch: () => void;
   readonly #stopSampling: () => void;
+  readonly #stopTakeOverWatch: () => void;
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
   /** At the end of shutdown_timeout, in which who is still there is closed little by little. */
@@ -358,6 +380,7 @@ export class Tidegate {
       log,
     });
     this.#stopSampling = balancer.latencies.start();
+    this.#stopTakeOverWatch = balancer.takeOvers.start();
     this.#stopSourceWatch = startSourceWatch({ backends: () => balancer.backends, totals: supervisor.totals, log });
   }
 
@@ -472,6 +495,7 @@ export class Tidegate {
     this.#stopFullnessWatch();
     this.#stopSourceWatch();
     this.#stopSampling();
+    this.#stopTakeOverWatch();
     await accessLog.close();
     this.#listeners.closeAll();
     await this.#admin.close(); // last: whoever looks on sees the end

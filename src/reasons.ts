@@ -24,6 +24,7 @@ import {
   REASON_DRAINED,
   REASON_FIELD_TOO_LONG,
   REASON_FIXED_HEADER_FLAGS,
+  REASON_HALF_OPEN,
   REASON_HTTP_REQUEST,
   REASON_IDENTITY_MISMATCH,
   REASON_IDLE_TIMEOUT,
@@ -54,6 +55,8 @@ import {
   REASON_REWRITE_TOO_LARGE,
   REASON_SHUTDOWN,
   REASON_SOURCE_CONNECTIONS,
+  REASON_SOURCE_RATE,
+  REASON_TAKE_OVER_LOOP,
   REASON_TLS_HANDSHAKE,
   REASON_TLS_HANDSHAKES_MAX,
   REASON_TLS_HELLO,
@@ -148,6 +151,9 @@ const byNumber: Record<number, Reason> = {
   [REASON_IDENTITY_MISMATCH]: denied('identity_mismatch'),
   [REASON_REWRITE_FIELD_MISSING]: denied('rewrite_field_missing'),
   [REASON_REWRITE_TOO_LARGE]: client('rewrite_too_large'),
+  [REASON_HALF_OPEN]: notAdmitted('half_open'),
+  [REASON_SOURCE_RATE]: notAdmitted('source_rate'),
+  [REASON_TAKE_OVER_LOOP]: notAdmitted('take_over_loop'),
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */

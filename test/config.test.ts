@@ -95,6 +95,10 @@ test('reads every key of the example', () => {
         idleTimeoutMs: 0,
         maxConnections: 0,
         maxConnectionsPerSource: 0,
+        connectRatePerSource: { rate: 0, burst: 0 },
+        sourcePrefix: { ipv4: 32, ipv6: 64 },
+        maxHalfOpen: 0,
+        takeOverLoop: { takeOvers: 5, windowMs: 30_000, pauseMs: 1000, pauseMaxMs: 60_000 },
         tls: null,
         webSocket: null,
         proxyProtocolFrom: [],
@@ -124,6 +128,8 @@ test('reads every key of the example', () => {
     shutdownTimeoutMs: 30_000,
     watch: false,
     stateFile: null,
+    user: null,
+    group: null,
   } satisfies Omit<Config, 'pools'> & { pools: Omit<Config['pools'][number], 'settings'>[] });
 });
 
@@ -216,7 +222,7 @@ backends:
 test('reads limits of listeners and pools', () => {
   const { listeners, pools } = parseConfig(
     `
-listeners: [{ bind: "0.0.0.0:1883", max_connections: 1000, max_connections_per_source: 10 }]
+listeners: [{ bind: "0.0.0.0:1883", max_connections: 1000, max_connections_per_source: 10, source_prefix: { ipv4: 24 }, connect_rate_per_source: { rate: 5 }, max_half_open: 7, take_over_loop: { take_overs: 9, pause: 2s, pause_max: 1s } }, { bind: "0.0.0.0:1884", take_over_loop: off }]
 pools:
   brokers:
     connect_rate: { rate: 500, burst: 50 }
@@ -225,7 +231,12 @@ pools:
     backends: [a:1]`,
     'test.yaml',
   );
-  assert.deepEqual([listeners[0]!.maxConnections, listeners[0]!.maxConnectionsPerSource], [1000, 10]);
+  const [listener] = listeners;
+  assert.deepEqual([listener!.maxConnections, listener!.maxConnectionsPerSource, listener!.maxHalfOpen], [1000, 10, 7]);
+  assert.deepEqual(listener!.sourcePrefix, { ipv4: 24, ipv6: 64 });
+  assert.deepEqual(listener!.connectRatePerSource, { rate: 5, burst: 1 });
+  const loop = { takeOvers: 9, windowMs: 30_000, pauseMs: 2000, pauseMaxMs: 2000 };
+  assert.deepEqual([listener!.takeOverLoop, listeners[1]!.takeOverLoop], [loop, null]);
   assert.deepEqual(pools[0]!.connectRate, { rate: 500, burst: 50 });
   assert.deepEqual(pools[0]!.queue, { max: 0, timeoutMs: 14_999 });
   assert.equal(pools[0]!.maxConnections, 900);
@@ -903,6 +914,7 @@ test('the JSON Schema asks for listeners and pools, and in them only for address
   assert.deepEqual(
     [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
     [
+      '["rate"]',
       '["from"]',
       '["cert","key"]',
       '["bind"]',

@@ -79,6 +79,8 @@ const structs = {
   ADMISSION: 'Admission',
   GATE: 'Gate',
   PLACE: 'Place',
+  SESSION: 'Session',
+  PAUSE: 'Pause',
   PROXY_HEADER: 'ProxyHeader',
 };
 /** What has a struct's prefix but is no field of it: where it lies, areas behind or inside it, bits, limits. */
@@ -89,7 +91,7 @@ const fieldless = [
   /^SNAPSHOT_(HALF_BYTES|LISTENERS|LISTENER_ADDRESSES|POOLS|BLOCKS|(LISTENER|POOL|BACKEND)_LIMITS)$/,
   /^CONNECT_(FLAG_\w+|BYTES_LIMIT)$/,
   /^RECORD_(SKIP|KEPT_SHIFT)$/,
-  /^SOURCE_(IDS_MAX|ANY|REST_MS|COUNT_BYTES)$/,
+  /^SOURCE_(IDS_MAX|ANY|REST_MS|COUNT_BYTES|PACE_BYTES|PACES)$/,
   /^LISTENER_ADDRESS_BYTES$/,
   /^POOL_IDS_MAX$/,
   /^ADMISSION_BYTES$/,

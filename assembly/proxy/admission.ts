@@ -17,13 +17,12 @@ import {
   REASON_LISTENER_CONNECTIONS,
   REASON_POOL_CONNECTIONS,
   REASON_QUEUE_TIMEOUT,
-  REASON_SOURCE_CONNECTIONS,
   VERDICT_DIAL,
   VERDICT_QUEUE,
   VERDICT_REFUSE,
   WHEEL_TICK_MS,
 } from '../layout';
-import { Cold, ListenerLimits, memberAt, Pool, PoolLimits } from '../memory';
+import { Cold, memberAt, Pool, PoolLimits } from '../memory';
 import { candidates } from '../route/choose';
 import { backendLimitsAt, listenerAt, listenerLimitsAt, poolAt, poolLimitsAt, snapshot } from '../snapshot';
 import {
@@ -52,11 +51,12 @@ import {
   takeToken,
   tallyOf,
   tokenDueMs,
-  workers,
 } from './gates';
 import { emptyLanes, firstOf, isLeaseLane, isOlder, laneOf, lineUp, stepOut } from './queue';
-import { addSource, attachSourceCounts, removeSource, sourceCount } from './source-counts';
+import { attachSourceCounts, removeSource } from './source-counts';
+import { attachSourcePaces } from './source-paces';
 import { backendCounters, cold, FLAG_OUT_OF_PORTS, healthBase, hot } from './table';
+import { attachTakeOvers } from './take-overs';
 import { currentTick } from './timers';
 
 // What the next step of a slot may be, besides a lane to wait in.
@@ -75,6 +75,8 @@ let leaseLeft: u32 = 0;
 export function attachAdmission(): void {
   attachGates();
   attachSourceCounts();
+  attachSourcePaces();
+  attachTakeOvers();
   epoch = leasesSeen = leaseLeft = 0;
   leasePool = NONE;
 }
@@ -122,10 +124,9 @@ function enter(slot: u32, line: Cold, limits: PoolLimits): u32 {
   const tally = tallyOf(slot);
   const isIn = (tally.marks & <u8>MARK_ADMITTED) != 0;
   if (isIn && tally.pool == <u8>limits.id) return GOES;
-  const listener = listenerLimitsAt(line.listener);
-  if (!isIn) {
-    const refusal = refusalByListener(slot, line, listener, limits);
-    if (refusal != GOES) return refusal;
+  if (!isIn && listenerLimitsAt(line.listener).maxConnections != 0) {
+    const step = stepFor(slot, listenerGate(line.listener), limits, REASON_LISTENER_CONNECTIONS);
+    if (step != GOES) return step;
   }
   if (limits.maxConnections != 0) {
     const step = stepFor(slot, poolGate(limits.id), limits, REASON_POOL_CONNECTIONS);
@@ -133,20 +134,11 @@ function enter(slot: u32, line: Cold, limits: PoolLimits): u32 {
   }
   // A snapshot may have given the listener another pool meanwhile.
   if (isIn) gateAt(poolGate(tally.pool)).active--;
-  else countIn(slot, line, listener);
+  else gateAt(listenerGate(line.listener)).active++;
   tally.marks |= <u8>MARK_ADMITTED;
   tally.pool = <u8>limits.id;
   gateAt(poolGate(limits.id)).active++;
   return GOES;
-}
-
-function refusalByListener(slot: u32, line: Cold, listener: ListenerLimits, limits: PoolLimits): u32 {
-  if (listener.maxPerSource != 0 && sourceCount(line) >= (listener.maxPerSource + workers() - 1) / workers()) {
-    refuseFor(line, REASON_SOURCE_CONNECTIONS);
-    return REFUSED;
-  }
-  if (listener.maxConnections == 0) return GOES;
-  return stepFor(slot, listenerGate(line.listener), limits, REASON_LISTENER_CONNECTIONS);
 }
 
 function stepFor(slot: u32, gate: u32, limits: PoolLimits, reason: u32): u32 {
@@ -165,13 +157,6 @@ function isPatient(slot: u32): bool {
   return (tallyOf(slot).marks & <u8>MARK_IMPATIENT) == 0;
 }
 
-function countIn(slot: u32, line: Cold, listener: ListenerLimits): void {
-  gateAt(listenerGate(line.listener)).active++;
-  if (listener.maxPerSource == 0) return;
-  addSource(line);
-  tallyOf(slot).marks |= <u8>MARK_SOURCE;
-}
-
 /** The connection has ended: nobody counts it any more. */
 export function leave(slot: u32): void {
   stepOut(slot);
@@ -180,11 +165,11 @@ export function leave(slot: u32): void {
   const tally = tallyOf(slot);
   const marks = tally.marks;
   tally.marks = 0;
-  if ((marks & <u8>MARK_ADMITTED) == 0) return;
   const line = cold(slot);
+  if (marks & <u8>MARK_SOURCE) removeSource(line);
+  if ((marks & <u8>MARK_ADMITTED) == 0) return;
   gateAt(listenerGate(line.listener)).active--;
   gateAt(poolGate(tally.pool)).active--;
-  if (marks & <u8>MARK_SOURCE) removeSource(line);
 }
 
 // ---- Backends --------------------------------------------------------------------------------------------------------

@@ -28,10 +28,11 @@ import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { addressesAt, listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { admit, attachAdmission, leave, nextReleased, onQueueTimer } from './admission';
+import { beginHalfOpen, countArrival, crowdedOut, endHalfOpen } from './arrivals';
 import { attachClientIds, forgetClientId } from './client-id';
 import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
 import { evictionOf } from './evictions';
-import { countAnswer, countConnected, countEnd } from './figures';
+import { countAnswer, countConnected, countEnd, sinceUs } from './figures';
 import { askForHeader, readHeader } from './front-header';
 import { writeGreeting } from './greeting';
 import { stepOut } from './queue';
@@ -60,6 +61,7 @@ import {
   setPhase,
   takeSlot,
 } from './table';
+import { beginSession, endSession } from './take-overs';
 import { currentTick } from './timers';
 
 /** A slot in phase READING for a client of that listener, or NONE when the table is full. */
@@ -101,22 +103,30 @@ export function beginLife(slot: u32, listener: u32): void {
  */
 export function connectionArrived(slot: u32): u32 {
   const line = cold(slot);
-  if (listenerAt(line.listener).fronts != 0) return askForHeader(slot);
-  return mayCome(line) ? VERDICT_MORE : VERDICT_REFUSE;
+  let verdict: u32 = VERDICT_MORE;
+  if (listenerAt(line.listener).fronts != 0) verdict = askForHeader(slot);
+  else if (!mayCome(slot, line)) verdict = VERDICT_REFUSE;
+  if (verdict != VERDICT_REFUSE) beginHalfOpen(slot, line);
+  return verdict;
+}
+
+/** After connectionArrived: a slot of the listener that is to be closed, since too many are half open; or NONE. */
+export function connectionCrowdedOut(listener: u32): u32 {
+  return crowdedOut(listener);
 }
 
 /** How many of the connection's first bytes are a front's header; 0: it isn't whole yet; NONE: the slot is refused. */
 export function connectionHeader(slot: u32, bytes: usize, length: u32): u32 {
   const headerBytes = readHeader(slot, bytes, length);
-  return headerBytes == 0 || headerBytes == NONE || mayCome(cold(slot)) ? headerBytes : NONE;
+  return headerBytes == 0 || headerBytes == NONE || mayCome(slot, cold(slot)) ? headerBytes : NONE;
 }
 
 /** Whether the client's listener lets it in from where it is; else the reason is set. */
-function mayCome(line: Cold): bool {
+function mayCome(slot: u32, line: Cold): bool {
   const listener = listenerAt(line.listener);
-  if (listener.addresses == 0 || holdsPeer(addressesAt(listener), line)) return true;
-  line.reason = <u16>REASON_ADDRESS_DENIED;
-  return false;
+  const isAllowed = listener.addresses == 0 || holdsPeer(addressesAt(listener), line);
+  line.reason = <u16>(isAllowed ? countArrival(slot, line) : REASON_ADDRESS_DENIED);
+  return line.reason == REASON_NONE;
 }
 
 /**
@@ -126,6 +136,7 @@ function mayCome(line: Cold): bool {
 export function connectionDecide(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   assert(hot(slot).phase == PHASE_READING);
   const verdict = decide(slot, bytes, length, front);
+  if (verdict != VERDICT_MORE) endHalfOpen(slot);
   return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
 }
 
@@ -158,8 +169,9 @@ export function connectionWaited(slot: u32): u32 {
   return follow(slot, onQueueTimer(slot));
 }
 
-/** The client has left, or is refused: nobody waits in its place. */
+/** The client has left, or is refused: it stands in no lane or list any more. */
 export function connectionLeaveQueue(slot: u32): void {
+  endHalfOpen(slot);
   stepOut(slot);
 }
 
@@ -228,11 +240,16 @@ export function connectionDialled(slot: u32): void {
 export function connectionAnswered(slot: u32, bytes: usize, length: u32): void {
   hot(slot).flags |= FLAG_ANSWERED;
   const line = cold(slot);
-  countAnswer(line, bytes, length);
+  if (countAnswer(line, bytes, length) == 0) beginSession(slot, line, <f64>sinceUs(line) / 1000);
   if (line.version != 5) return;
   const seconds = keepAliveInForce(bytes, length, line.keepAlive);
   if (seconds == NONE) hot(slot).flags |= FLAG_KEEP_ALIVE_UNKNOWN;
   else line.keepAlive = <u16>seconds;
+}
+
+/** The client has sent all that it will: whoever comes by its name takes nobody's place any more. */
+export function connectionClientEnded(slot: u32): void {
+  endSession(slot);
 }
 
 /** Milliseconds that the client may be silent before it is closed for idleReason; 0: for ever. */
@@ -369,8 +386,10 @@ export function endLife(slot: u32, front: usize): void {
   totals.slotsUsed--;
   countEnd(slot);
   writeRecord(slot, front);
+  endSession(slot);
   dropBackend(line);
   forgetClientId(line);
+  endHalfOpen(slot);
   leave(slot);
 }
 

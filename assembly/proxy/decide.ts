@@ -20,6 +20,7 @@ import {
   REASON_NONE,
   REASON_PORTS_EXHAUSTED,
   REASON_PROTOCOL_VERSION,
+  REASON_TAKE_OVER_LOOP,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_REFUSE,
@@ -29,7 +30,7 @@ import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';
 import { hashKey } from '../route/table';
-import { identityAt, listenerAt, poolAt, snapshot } from '../snapshot';
+import { identityAt, listenerAt, poolAt, poolLimitsAt, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
 import { keepClientId } from './client-id';
 import { countConnect, countStranger, stampDial } from './figures';
@@ -45,6 +46,7 @@ import {
   healthBase,
   hot,
 } from './table';
+import { mustPause } from './take-overs';
 
 /**
  * `bytes` are all that the client sent so far, `front` its Front block or 0. VERDICT_DIAL: the CONNECT is whole, and a
@@ -79,6 +81,10 @@ export function decide(slot: u32, bytes: usize, length: u32, front: usize): u32 
     if (rewrittenBytes() > 0) packet = rewrittenAddress();
   }
   keepClientId(line, packet + found.clientId, found.clientIdBytes);
+  if (mustPause(slot, line, poolLimitsAt(index).id)) {
+    line.reason = <u16>REASON_TAKE_OVER_LOOP;
+    return VERDICT_REFUSE;
+  }
   if (drainOf(pool).packets == 0) {
     line.framingFromClient = FRAMING_UNKNOWN;
     line.framingFromBackend = FRAMING_UNKNOWN;

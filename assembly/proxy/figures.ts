@@ -61,13 +61,25 @@ export function countConnected(line: Cold): void {
   line.stampUs = now;
 }
 
-/** The backend's first bytes. A CONNACK is so short that one which comes in pieces is hardly ever seen. */
-export function countAnswer(line: Cold, bytes: usize, length: u32): void {
+/**
+ * The backend's first bytes: returns the code of its CONNACK, NONE when it is none. One is so short that it hardly ever
+ * comes in pieces.
+ */
+export function countAnswer(line: Cold, bytes: usize, length: u32): u32 {
   const figures = figuresOf(line.backend);
   const code = connackCode(bytes, length);
-  if (code == NONE) return add(figures + BACKEND_FIGURES_OTHER, 1);
+  if (code == NONE) {
+    add(figures + BACKEND_FIGURES_OTHER, 1);
+    return NONE;
+  }
   add(figures + BACKEND_FIGURES_CONNACKS + code * 8, 1);
-  countLatency(figures + BACKEND_FIGURES_CONNACK, nowUs() - line.stampUs);
+  countLatency(figures + BACKEND_FIGURES_CONNACK, sinceUs(line));
+  return code;
+}
+
+/** Since what the line is stamped for: a dial, or after that the CONNECT. */
+export function sinceUs(line: Cold): u32 {
+  return nowUs() - line.stampUs;
 }
 
 export function countEnd(slot: u32): void {

@@ -101,7 +101,9 @@ import {
   connectionAdmit,
   connectionAnswered,
   connectionArrived,
+  connectionClientEnded,
   connectionConnected,
+  connectionCrowdedOut,
   connectionDecide,
   connectionDialled,
   connectionFarewell,
@@ -352,6 +354,8 @@ function onAccept(slot: u32, result: i32): void {
   closedBelow = min(closedBelow, slot); // an accept that was cancelled too late
   hot(slot).flags |= FLAG_CLIENT_FILE;
   if (connectionArrived(slot) == VERDICT_REFUSE) return closeConnection(slot, cold(slot).reason);
+  const oldest = connectionCrowdedOut(listener);
+  if (oldest != NONE) closeConnection(oldest, cold(oldest).reason);
   setTimer(slot, connectTimeoutMs(slot));
   armReceive(slot, CLIENT);
 }
@@ -506,6 +510,7 @@ function onReceiveEnd(slot: u32, side: u32, result: i32): void {
   const line = hot(slot);
   if (result == -ENOBUFS) return onStarved(slot, side);
   if (result == -ECANCELED) return armReceive(slot, side); // throttled; if it has been lifted meanwhile, read on
+  if (side == CLIENT) connectionClientEnded(slot);
   if (result < 0) return onReset(slot, side);
   line.flags |= FLAG_ENDED << side;
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);

@@ -1,6 +1,8 @@
 // The kernel's numbers in the kernel's spelling (include/uapi/linux/io_uring.h and the socket headers), for both
 // compilers: only `export const NAME = integer expression` may stand here.
 
+// What the data plane asks of the kernel. These and no others the ring may carry out, and with no other IOSQE_* flags
+// (src/engine/uring.ts forbids the rest), so nothing stands here that isn't used.
 export const IORING_OP_SENDMSG = 9;
 export const IORING_OP_POLL_ADD = 6;
 export const IORING_OP_ACCEPT = 13;
@@ -33,6 +35,7 @@ export const IORING_ENTER_GETEVENTS = 1 << 0;
 export const IORING_ENTER_EXT_ARG = 1 << 3;
 
 export const IORING_SETUP_CQSIZE = 1 << 3;
+export const IORING_SETUP_R_DISABLED = 1 << 6;
 export const IORING_SETUP_SUBMIT_ALL = 1 << 7;
 export const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
 export const IORING_SETUP_DEFER_TASKRUN = 1 << 13;
@@ -40,6 +43,8 @@ export const IORING_SETUP_NO_MMAP = 1 << 14;
 export const IORING_SETUP_NO_SQARRAY = 1 << 16;
 export const IORING_FEAT_MIN_TIMEOUT = 1 << 15;
 
+export const IORING_REGISTER_RESTRICTIONS = 11;
+export const IORING_REGISTER_ENABLE_RINGS = 12;
 export const IORING_REGISTER_FILES2 = 13;
 export const IORING_REGISTER_PBUF_RING = 22;
 export const IORING_RSRC_REGISTER_SPARSE = 1;
@@ -94,6 +99,13 @@ export const BUF_REG_BYTES = 40;
 export const RSRC_REGISTER_NR = 0;
 export const RSRC_REGISTER_FLAGS = 4;
 export const RSRC_REGISTER_BYTES = 32;
+
+// struct io_uring_restriction
+export const RESTRICTION_OPCODE = 0; // u16
+export const RESTRICTION_VALUE = 2; // u8: sqe_op or sqe_flags
+export const RESTRICTION_BYTES = 16;
+export const IORING_RESTRICTION_SQE_OP = 1;
+export const IORING_RESTRICTION_SQE_FLAGS_ALLOWED = 2;
 
 // struct io_uring_getevents_arg
 export const GETEVENTS_SIGMASK = 0;

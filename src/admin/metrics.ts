@@ -74,7 +74,7 @@ function workerFamilies({ supervisor }: Balancer): Family[] {
   ];
 }
 
-function connectionFamilies({ supervisor: { totals }, accessLog }: Balancer): Family[] {
+function connectionFamilies({ supervisor: { totals }, accessLog, takeOvers }: Balancer): Family[] {
   const { accepted, acceptErrors, bytesFromClients, bytesToClients, recordsDropped, ...sums } = totals.sums();
   const value = (number: number) => ({ value: number });
   return [
@@ -83,6 +83,12 @@ function connectionFamilies({ supervisor: { totals }, accessLog }: Balancer): Fa
     counter('tidegate_accept_errors_total', 'Accepts that failed.', value(acceptErrors)),
     counter('tidegate_tls_handshakes_total', 'TLS handshakes that succeeded.', value(sums.tlsHandshakes)),
     counter('tidegate_tls_resumptions_total', 'Those that resumed a session.', value(sums.tlsResumed)),
+    counter('tidegate_take_overs_total', 'Sessions that began while another of their ClientId was open.', {
+      value: takeOvers.count,
+    }),
+    counter('tidegate_take_over_loops_total', 'Times that clients of one ClientId began to throw each other out.', {
+      value: takeOvers.loops,
+    }),
     counter('tidegate_client_received_bytes_total', 'Bytes from clients.', value(bytesFromClients)),
     counter('tidegate_client_sent_bytes_total', 'Bytes to clients.', value(bytesToClients)),
     counter(

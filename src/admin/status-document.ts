@@ -49,6 +49,7 @@ const listenerSchema = z.strictObject({
   connections: count().describe('Clients whose CONNECT was taken, those that wait among them.'),
   max_connections: count().nullable().describe('null: no limit.'),
   max_connections_per_source: count().nullable().describe('null: no limit.'),
+  max_half_open: count().nullable().describe('Clients whose CONNECT is not complete; null: auto.'),
 });
 
 const workerSchema = z.strictObject({
@@ -134,7 +135,7 @@ function listenerDocument(
   { config, supervisor, engine, doors }: Balancer,
 ): StatusDocument['listeners'][number] {
   const listener = config.listeners.find((each) => each.name === name)!;
-  const { pool, maxConnections, maxConnectionsPerSource } = listener;
+  const { pool, maxConnections, maxConnectionsPerSource, maxHalfOpen } = listener;
   const certificates = doors.certificates.filter((certificate) => certificate.listener === name);
   return {
     name,
@@ -145,6 +146,7 @@ function listenerDocument(
     connections: supervisor.totals.admittedOf(index),
     max_connections: maxConnections || null,
     max_connections_per_source: maxConnectionsPerSource || null,
+    max_half_open: maxHalfOpen || null,
   };
 }
 

@@ -28,6 +28,8 @@ const BYTES: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20 };
 const SIZE_PATTERN = /^(\d{1,9})(KiB|MiB)?$/;
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_EXPECTED = 'expected a name of up to 64 letters, digits, ".", "_" or "-"';
+/** Of a user or a group. */
+const ACCOUNT_PATTERN = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
 const SECRET_BYTES_MAX = 256;
 /** What a header carries as it stands. */
 const TOKEN_PATTERN = /^[\x21-\x7e]{1,256}$/;
@@ -223,6 +225,38 @@ const connectRate = mapping(
       .describe('How many may be dialled at once after a time without any; at least one for each worker.'),
   },
   'a mapping with rate and burst',
+);
+
+const connectRatePerSource = mapping(
+  {
+    rate: integer(1, RATE_MAX).describe('Connections a second of one source, by all workers together.'),
+    burst: integer(1, RATE_MAX)
+      .default(1)
+      .describe('How many may come at once after a time without any; at least one for each worker.'),
+  },
+  'a mapping with rate and burst',
+);
+
+const sourcePrefix = mapping(
+  {
+    ipv4: integer(1, 32).default(32).describe('Leading bits of an IPv4 address that make a source.'),
+    ipv6: integer(1, 64).default(64).describe('The same of an IPv6 address.'),
+  },
+  'a mapping with ipv4 and ipv6',
+);
+
+const TAKE_OVER_LOOP_WHAT = 'off, or a mapping with take_overs, window, pause and pause_max';
+
+const takeOverLoop = mapping(
+  {
+    take_overs: integer(2, COUNT_MAX).default(5).describe('So many of one ClientId within the window are a loop.'),
+    window: duration(1).prefault('30s').describe('The time in which they are counted.'),
+    pause: duration(1)
+      .prefault('1s')
+      .describe('For so long its CONNECTs are refused after a take-over in a loop, and twice as long after the next.'),
+    pause_max: duration(1).prefault('60s').describe('No pause is longer.'),
+  },
+  TAKE_OVER_LOOP_WHAT,
 );
 
 const queue = mapping(
@@ -494,11 +528,30 @@ const listener = mapping(
       .describe('A client that is silent for so many times its Keep Alive is closed; 0 never.'),
     idle_timeout: duration(0).prefault('0s').describe('The same time for a client without Keep Alive; 0s never.'),
     max_connections: maxConnections('Clients of this listener; further ones are refused.'),
-    max_connections_per_source: maxConnections('The same for each IPv4 address, and each /64 of IPv6.'),
+    max_connections_per_source: maxConnections(
+      'The same for each source: an IPv4 address, or a /64 of IPv6, or what source_prefix says.',
+    ),
+    connect_rate_per_source: connectRatePerSource
+      .optional()
+      .describe('How fast each source may connect; what exceeds it is closed at once. Default: as fast as it likes.'),
+    source_prefix: sourcePrefix
+      .prefault({})
+      .describe('What of an address makes a source, for max_connections_per_source and connect_rate_per_source.'),
+    max_half_open: autoOrInteger(1, LIMIT_MAX)
+      .default('auto')
+      .describe(
+        'Clients of this listener at once whose CONNECT is not complete; for one more the oldest of them is closed. auto: half of what connections_max lets each worker hold, and less beside other listeners.',
+      ),
     proxy_protocol: proxyProtocol
       .optional()
       .describe(
         'Clients come through a front, which says in a PROXY header, version 1 or 2, who they are. Default: they come by themselves.',
+      ),
+    take_over_loop: z
+      .union([z.literal('off', { error: `expected ${TAKE_OVER_LOOP_WHAT}` }), takeOverLoop])
+      .prefault({})
+      .describe(
+        'Clients of one ClientId that throw each other out at their broker again and again: they are logged, counted and slowed. off: they are not looked for.',
       ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
@@ -575,6 +628,14 @@ export const configSchema = mapping(
       .describe('The brokers, by name of the pool.'),
     access_log: accessLog.prefault({}).describe('One line for each connection, at its end.'),
     admin: admin.optional(),
+    user: matching(ACCOUNT_PATTERN, 'the name of a user', 32)
+      .optional()
+      .describe(
+        'Whom the process becomes, for good, when its ports and files are open. It has to be started as root. Default: it stays who it is.',
+      ),
+    group: matching(ACCOUNT_PATTERN, 'the name of a group', 32)
+      .optional()
+      .describe("Its group from then on. Default: the user's own groups."),
     shutdown_timeout: duration(0).prefault('30s').describe('How long connections may go on after SIGTERM or SIGINT.'),
     watch: z
       .boolean({ error: 'expected true or false' })

@@ -15,6 +15,7 @@ import type { AddedBackend } from './overlay.ts';
 import type { RecentLatencies } from './recent-latencies.ts';
 import type { Backend } from './snapshot.ts';
 import type { Supervisor } from './supervisor.ts';
+import type { TakeOvers } from './take-overs.ts';
 
 export interface Balancer {
   phase: 'starting' | 'running' | 'stopping';
@@ -34,6 +35,7 @@ export interface Balancer {
   readonly judge: Judge;
   readonly operator: Operator;
   readonly moves: Moves;
+  readonly takeOvers: TakeOvers;
   readonly changes: Changes;
   readonly events: EventList;
   readonly log: Logger;

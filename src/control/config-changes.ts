@@ -4,7 +4,7 @@ import { canonicalAddress, formatAddress } from '../config/address.ts';
 import type { BackendConfig, Config, ListenerConfig, PoolConfig } from '../config.ts';
 
 /** What only a new start can change. */
-export const START_KEYS = ['workers', 'engine', 'cpuAffinity', 'connectionsMax'] as const;
+export const START_KEYS = ['workers', 'engine', 'cpuAffinity', 'connectionsMax', 'user', 'group'] as const;
 
 /** Compared by their parts below, or not at all. */
 const COMPOSED: readonly string[] = [

@@ -24,6 +24,7 @@ import {
   HEADER_BUFFERS_PROVIDED,
   HEADER_COMPLETION_ENTRIES,
   HEADER_CONNECTIONS_MAX,
+  HEADER_ID_KEY_0,
   HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_FDS,
@@ -57,28 +58,37 @@ import {
   MESSAGE_BYTES,
   NONE,
   PAGE_BYTES,
+  PAUSE_BYTES,
+  PAUSES,
   PLACE_BYTES,
   PROVIDED_BUFFER_BYTES,
   REGIONS_OFFSET,
   RING_HEADS_BYTES,
   SCRATCH_BYTES,
+  SESSION_BYTES,
+  SESSIONS,
   SNAPSHOT_HALF_BYTES,
   SOURCE_COUNT_BYTES,
   SOURCE_COUNTERS_BYTES,
   SOURCE_IDS_MAX,
+  SOURCE_PACE_BYTES,
+  SOURCE_PACES,
   SUBMISSION_BYTES,
   TALLY_BYTES,
   WHEEL_BYTES,
 } from '../../assembly/layout.ts';
 import { providedEntries } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
-import { headerWords } from '../header.ts';
+import { headerWords, type Memory, regionOffset } from '../header.ts';
 import { WASM_PAGE_BYTES } from '../wasm.ts';
 import { AGE_BOUNDS, KEEP_ALIVE_BOUNDS } from './figures.ts';
 
 const WASM_PAGES_MAX = 65536;
 /** An accept that waits holds a slot, and whom it accepts another one. */
 export const CONNECTIONS_PER_LISTENER_MIN = 2;
+
+/** Of the hash by which all workers note ClientIds: two u64. */
+const ID_KEY = crypto.getRandomValues(new Uint32Array(4));
 
 export interface MemorySettings {
   connectionsMax: number;
@@ -148,6 +158,7 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
   write(HEADER_WORKER_INDEX, workerIndex);
   write(HEADER_WAKE_FD, wakeFd);
   write(HEADER_RANDOM_SEED, randomInt(1, 2 ** 32));
+  header.set(ID_KEY, HEADER_ID_KEY_0 / 4);
   write(HEADER_ACCEPTS_IN_FLIGHT, settings.acceptsInFlight);
   write(HEADER_QUIET_MS, settings.quietMs);
   for (const region of regions) write(region.field, region.offset);
@@ -193,12 +204,20 @@ function regionSizes(settings: MemorySettings): [field: number, bytes: number][]
   ];
 }
 
-/** Drawn in layout.ts. The table of source addresses is at most half full; assembly/proxy/source-counts.ts computes the same. */
-function admissionBytes({ connectionsMax }: MemorySettings): number {
+/** Where a worker's sessions begin; assembly/proxy/take-overs.ts computes the same. Pauses stand behind them. */
+export function sessionsOffset(memory: Memory): number {
+  const bytes = SESSIONS * SESSION_BYTES + PAUSES * PAUSE_BYTES;
+  const connectionsMax = headerWords(memory)[HEADER_CONNECTIONS_MAX / 4]!;
+  return regionOffset(memory, HEADER_REGION_ADMISSION) + admissionBytes({ connectionsMax }) - bytes;
+}
+
+/** Drawn in layout.ts. The table of sources is at most half full; assembly/proxy/source-counts.ts computes the same. */
+function admissionBytes({ connectionsMax }: Pick<MemorySettings, 'connectionsMax'>): number {
   const sourceCounts = 2 ** Math.ceil(Math.log2(2 * connectionsMax));
   const tallies = Math.ceil((connectionsMax * TALLY_BYTES) / 16) * 16;
-  const slots = connectionsMax * PLACE_BYTES + tallies;
-  return ADMISSION_BYTES + GATES_MAX * GATE_BYTES + slots + sourceCounts * SOURCE_COUNT_BYTES;
+  const slots = ADMISSION_BYTES + GATES_MAX * GATE_BYTES + connectionsMax * PLACE_BYTES + tallies;
+  const sources = sourceCounts * SOURCE_COUNT_BYTES + SOURCE_PACES * SOURCE_PACE_BYTES;
+  return slots + sources + SESSIONS * SESSION_BYTES + PAUSES * PAUSE_BYTES;
 }
 
 /** Its inner split is drawn in layout.ts; each part starts on a page. */

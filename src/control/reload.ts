@@ -6,6 +6,7 @@ import { type Config, loadConfig } from '../config.ts';
 import { carrierOf } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { steerByCore } from '../system/cores.ts';
+import { nameOf } from '../system/privileges.ts';
 import { namesOf } from './access-log.ts';
 import type { Balancer } from './balancer.ts';
 import { describeChanges, START_KEYS } from './config-changes.ts';
@@ -103,13 +104,23 @@ export class Reloader {
         const text = changed.length === 0 ? 'nothing changed' : changed.join('; ');
         log.info({ event: 'reloaded', changed }, `configuration reloaded: ${text}`);
         return changed;
-      } catch (error) {
+      } catch (cause) {
+        const error = this.#explain(cause);
         for (const fault of faultsOf(error)) {
           log.error({ event: 'reload_refused', fault }, `reload refused, the old configuration stays: ${fault}`);
         }
         throw error;
       }
     });
+  }
+
+  /** What root could have opened. */
+  #explain(error: unknown): unknown {
+    const { config } = this.#parts.balancer;
+    const isDenied = error instanceof TidegateError && (error.code === 'EACCES' || error.code === 'EPERM');
+    if (!isDenied || (config.user === null && config.group === null)) return error;
+    const message = `${error.message}; this process is ${nameOf(config)} and no longer root: a restart opens it`;
+    return new TidegateError(error.code, message, error.exitCode, { cause: error });
   }
 
   setWeight({ pool, config: { address } }: Backend, weight: number): Promise<void> {

@@ -36,7 +36,12 @@ import {
   LISTENER_KEEP_ALIVE_PERCENT,
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
+  LISTENER_LIMITS_MAX_HALF_OPEN,
   LISTENER_LIMITS_MAX_PER_SOURCE,
+  LISTENER_LIMITS_SOURCE_BURST,
+  LISTENER_LIMITS_SOURCE_PREFIXES,
+  LISTENER_LIMITS_SOURCE_RATE,
+  LISTENER_LIMITS_TAKE_OVERS,
   LISTENER_POOL,
   MEMBER_BACKEND,
   MEMBER_BYTES,
@@ -267,6 +272,12 @@ export function buildSnapshot(
     const limits = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
     writeWord(view, limits + LISTENER_LIMITS_MAX_CONNECTIONS, listener.maxConnections);
     writeWord(view, limits + LISTENER_LIMITS_MAX_PER_SOURCE, listener.maxConnectionsPerSource);
+    writeWord(view, limits + LISTENER_LIMITS_MAX_HALF_OPEN, listener.maxHalfOpen);
+    writeWord(view, limits + LISTENER_LIMITS_SOURCE_RATE, listener.connectRatePerSource.rate);
+    writeWord(view, limits + LISTENER_LIMITS_SOURCE_BURST, listener.connectRatePerSource.burst);
+    const { ipv4, ipv6 } = listener.sourcePrefix;
+    writeWord(view, limits + LISTENER_LIMITS_SOURCE_PREFIXES, ipv4 | (ipv6 << 8));
+    writeWord(view, limits + LISTENER_LIMITS_TAKE_OVERS, Number(listener.takeOverLoop !== null));
     const { host, port } = listener.bind;
     bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
   }

@@ -56,6 +56,7 @@ import {
   REASON_CLIENT_STALLED,
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECTIONS_MAX,
+  REASON_HALF_OPEN,
   REASON_INTERNAL,
   REASON_NONE,
   REASON_SHUTDOWN,
@@ -68,7 +69,6 @@ import {
   STATE_RUNNING,
   STATE_STOPPED,
   VERDICT_DIAL,
-  VERDICT_HEADER,
   VERDICT_MORE,
   VERDICT_QUEUE,
   VERDICT_REFUSE,
@@ -376,15 +376,21 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   engine.remember(connection);
   writePeer(engine, slot, socket);
   const verdict = engine.plane.connectionArrived(slot);
+  const oldest = engine.plane.connectionCrowdedOut(listener);
+  if (oldest !== NONE) close(engine.connections[oldest]!, REASON_HALF_OPEN);
   if (verdict === VERDICT_MORE) {
     goOn(connection, doors);
     return;
   }
+  if (verdict === VERDICT_REFUSE) {
+    client.on('close', onClientClose);
+    refuse(connection);
+    return;
+  }
   // A front says who it is before anything else.
   connection.doors = doors;
-  connection.isHeaderDue = verdict === VERDICT_HEADER;
+  connection.isHeaderDue = true;
   listen(connection);
-  if (verdict === VERDICT_REFUSE) refuse(connection);
 }
 
 /** Through its listener's doors, then to its CONNECT. */
@@ -422,6 +428,7 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
 /** The door says its word, and closes. */
 function onTurnedAway(connection: Connection, reason: number, error: string): void {
   if (connection.phase !== ENTERING) return;
+  connection.engine.plane.connectionLeaveQueue(connection.slot);
   connection.phase = CLOSING;
   connection.reason ||= reason;
   connection.front = encodeFront({}, error);
@@ -841,7 +848,11 @@ function onClientEnd(this: Side): void {
   const { connection } = this;
   if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
   else if (connection.phase === QUEUED) close(connection, REASON_CLIENT_LEFT_QUEUE);
-  else if (connection.phase === OPEN) finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
+  else if (connection.phase === OPEN) {
+    connection.engine.readClock();
+    connection.engine.plane.connectionClientEnded(connection.slot);
+    finish(connection, connection.backend!, REASON_CLIENT_CLOSED);
+  }
 }
 
 function onBackendEnd(this: Side): void {
@@ -964,7 +975,8 @@ function flushed(side: Side): number {
 }
 
 function close(connection: Connection, reason: number): void {
-  if (connection.phase === QUEUED) connection.engine.plane.connectionLeaveQueue(connection.slot);
+  const { phase, engine, slot } = connection;
+  if (phase < OPEN || phase === ENTERING) engine.plane.connectionLeaveQueue(slot);
   connection.phase = CLOSING;
   connection.reason ||= reason;
   destroySockets(connection);

@@ -18,6 +18,7 @@ import {
   NONE,
   PAGE_BYTES,
 } from '../../assembly/layout.ts';
+import * as abi from '../../assembly/uring/abi.ts';
 import {
   BUF_REG_BYTES,
   BUF_REG_RING_ADDR,
@@ -25,13 +26,18 @@ import {
   GETEVENTS_BYTES,
   IORING_ENTER_EXT_ARG,
   IORING_FEAT_MIN_TIMEOUT,
+  IORING_REGISTER_ENABLE_RINGS,
   IORING_REGISTER_FILES2,
   IORING_REGISTER_PBUF_RING,
+  IORING_REGISTER_RESTRICTIONS,
+  IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+  IORING_RESTRICTION_SQE_OP,
   IORING_RSRC_REGISTER_SPARSE,
   IORING_SETUP_CQSIZE,
   IORING_SETUP_DEFER_TASKRUN,
   IORING_SETUP_NO_MMAP,
   IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_R_DISABLED,
   IORING_SETUP_SINGLE_ISSUER,
   IORING_SETUP_SUBMIT_ALL,
   PARAMS_CQ_ENTRIES,
@@ -39,6 +45,9 @@ import {
   PARAMS_FEATURES,
   PARAMS_FLAGS,
   PARAMS_SQ_USER_ADDR,
+  RESTRICTION_BYTES,
+  RESTRICTION_OPCODE,
+  RESTRICTION_VALUE,
   RSRC_REGISTER_BYTES,
   RSRC_REGISTER_FLAGS,
   RSRC_REGISTER_NR,
@@ -60,11 +69,13 @@ import { DESCRIPTORS_PER_CONNECTION, type Probe, providedEntries, type WorkerSta
 
 // The rings lie in memory that we bring (NO_MMAP); one thread submits and reaps (SINGLE_ISSUER), and the kernel does
 // its share of the work inside our call instead of interrupting us (DEFER_TASKRUN); the completion ring has its own,
-// larger size; a bad entry fails alone (SUBMIT_ALL); the order of entries is that of the ring (NO_SQARRAY).
+// larger size; a bad entry fails alone (SUBMIT_ALL); the order of entries is that of the ring (NO_SQARRAY); and it is set up
+// idle (R_DISABLED), so that it can be restricted first.
 const SETUP_FLAGS =
   IORING_SETUP_CQSIZE |
   IORING_SETUP_NO_MMAP |
   IORING_SETUP_NO_SQARRAY |
+  IORING_SETUP_R_DISABLED |
   IORING_SETUP_SINGLE_ISSUER |
   IORING_SETUP_DEFER_TASKRUN |
   IORING_SETUP_SUBMIT_ALL;
@@ -171,6 +182,9 @@ export function setUpRing(buffer: ArrayBufferLike, place: RingPlace, sizes: Ring
   try {
     registerFiles(ring, sizes.files);
     registerBuffers(ring, place.provided, sizes.provided);
+    registerRestrictions(ring);
+    // Who enables it is the one who submits from then on.
+    done('io_uring_register (enable)', ioUringRegister(ring, IORING_REGISTER_ENABLE_RINGS, 0n, 0));
   } catch (error) {
     close(ring);
     throw error;
@@ -191,6 +205,26 @@ function registerBuffers(ring: number, provided: bigint, count: number): void {
   request.setBigUint64(BUF_REG_RING_ADDR, provided, true);
   request.setUint32(BUF_REG_RING_ENTRIES, count, true);
   done('io_uring_register (buffers)', ioUringRegister(ring, IORING_REGISTER_PBUF_RING, addressOf(request.buffer), 1));
+}
+
+// The entries lie in memory that everything in this worker can write. Whoever came to write one of its own could have the
+// kernel open files or start what else a ring can do; so this one does what the data plane needs and answers EACCES to
+// the rest, to every further registration too. It can't be undone.
+function registerRestrictions(ring: number): void {
+  const named = (prefix: string) =>
+    Object.entries(abi).flatMap(([name, value]) => (name.startsWith(prefix) ? value : []));
+  const flags = named('IOSQE_').reduce((all, flag) => all | flag, 0);
+  const restrictions = [
+    ...named('IORING_OP_').map((operation) => ({ opcode: IORING_RESTRICTION_SQE_OP, value: operation })),
+    { opcode: IORING_RESTRICTION_SQE_FLAGS_ALLOWED, value: flags },
+  ];
+  const request = new DataView(new ArrayBuffer(restrictions.length * RESTRICTION_BYTES));
+  for (const [index, { opcode, value }] of restrictions.entries()) {
+    request.setUint16(index * RESTRICTION_BYTES + RESTRICTION_OPCODE, opcode, true);
+    request.setUint8(index * RESTRICTION_BYTES + RESTRICTION_VALUE, value);
+  }
+  const call = 'io_uring_register (restrictions)';
+  done(call, ioUringRegister(ring, IORING_REGISTER_RESTRICTIONS, addressOf(request.buffer), restrictions.length));
 }
 
 /** What to do about the errors that a machine's settings cause. */

@@ -222,6 +222,23 @@ export function setrlimit(resource: number, limit: ResourceLimit): void {
   check('setrlimit', libc.setrlimit(resource, new BigUint64Array([toLimit(limit.soft), toLimit(limit.hard)])));
 }
 
+// The first fields of struct passwd and struct group, which are the same everywhere.
+const passwd = koffi.struct({ name: 'str', password: 'str', uid: 'uint32_t', gid: 'uint32_t' });
+const group = koffi.struct({ name: 'str', password: 'str', gid: 'uint32_t' });
+const getpwnam = library.func('getpwnam', koffi.pointer(passwd), ['str']);
+const getgrnam = library.func('getgrnam', koffi.pointer(group), ['str']);
+
+/** As the system's databases have it; null: there is none of that name. */
+export function userNamed(name: string): { uid: number; gid: number } | null {
+  const found = getpwnam(name);
+  return found === null ? null : koffi.decode(found, passwd);
+}
+
+export function groupNamed(name: string): { gid: number } | null {
+  const found = getgrnam(name);
+  return found === null ? null : koffi.decode(found, group);
+}
+
 /** Bytes of a page of memory. */
 export function pageBytes(): number {
   return libc.getpagesize();

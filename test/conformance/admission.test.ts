@@ -230,30 +230,136 @@ describe('max_connections', { concurrency: true }, () => {
       await untilCounted(balancer, 'backend_connections', 13);
     });
   }
+});
 
+/** What it is told when it has connected; nothing, when it was closed without a word. */
+async function comeFrom(context: TestContext, balancer: Balancer, address: string): Promise<Buffer> {
+  const socket = balancer.connect(address).on('error', () => {});
+  context.after(() => socket.destroy());
+  socket.write(connectPacket({ version: 5 }));
+  return nextBytes(socket);
+}
+
+/** Sockets that say nothing; resolves when all are accepted. */
+async function holdOpen(context: TestContext, balancer: Balancer, count: number, address = '127.0.0.1') {
+  const before = counters(balancer).accepted!;
+  const sockets = Array.from({ length: count }, () => {
+    const socket = balancer.connect(address).on('error', () => {});
+    context.after(() => socket.destroy());
+    return socket.resume();
+  });
+  await waitFor('silent clients', () => counters(balancer).accepted! >= before + count);
+  return sockets;
+}
+
+const IN = connackPacket(5).toString('hex');
+
+describe('sources', { concurrency: true }, () => {
   testEveryEngine('each source address has its own number', async (engine, context) => {
     const { balancer } = await setUp(context, engine, { listener: { max_connections_per_source: 3 } });
-    const connectFrom = async (address: string) => {
-      const socket = balancer.connect(address).on('error', () => {});
-      context.after(() => socket.destroy());
-      socket.write(connectPacket({ version: 5 }));
-      const connack = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
-      return { socket, connack };
-    };
     const results: string[] = [];
-    const sockets = [];
     for (const address of ['127.0.0.1', '127.0.0.2', '127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.2']) {
-      const { socket, connack } = await connectFrom(address);
-      sockets.push(socket);
-      results.push(connack.equals(connackPacket(5)) ? 'in' : connack.toString('hex'));
+      results.push((await comeFrom(context, balancer, address)).toString('hex'));
     }
-    assert.deepEqual(results, ['in', 'in', 'in', 'in', refusalPacket(5, QUOTA_EXCEEDED).toString('hex'), 'in']);
+    assert.deepEqual(results, [IN, IN, IN, IN, '', IN]);
     await untilCounted(balancer, 'source_connections', 1);
-    for (const socket of sockets) socket.destroy();
-    await balancer.idle();
-    const again = await connectFrom('127.0.0.1');
-    assert.deepEqual(again.connack, connackPacket(5));
   });
+
+  testEveryEngine('who leaves makes room for another one of its source', async (engine, context) => {
+    const { balancer } = await setUp(context, engine, { listener: { max_connections_per_source: 1 } });
+    for (let turn = 0; turn < 3; turn++) {
+      const client = await connectClient(balancer.port, { version: 5 });
+      assert.equal(client.connack.toString('hex'), IN);
+      client.socket.destroy();
+      await balancer.idle();
+    }
+  });
+
+  testEveryEngine('who says nothing counts for its source from the accept on', async (engine, context) => {
+    const { balancer } = await setUp(context, engine, {
+      listener: { max_connections_per_source: 3 },
+      connectTimeout: '60s',
+    });
+    await holdOpen(context, balancer, 3);
+    assert.equal((await comeFrom(context, balancer, '127.0.0.1')).length, 0);
+    assert.equal((await comeFrom(context, balancer, '127.0.0.2')).toString('hex'), IN);
+    const [record] = await balancer.records(1);
+    const { reason, status, bytes_from_client: bytes } = record!;
+    assert.deepEqual([reason, status, bytes], ['source_connections', 503, 0]);
+  });
+
+  testEveryEngine('a prefix makes one source of a network, for every worker', async (engine, context) => {
+    const listener = { max_connections_per_source: 4, source_prefix: { ipv4: 24 } };
+    const { balancer } = await setUp(context, engine, { listener, workers: 2 });
+    const answers = [];
+    for (let host = 1; host <= 40; host++) answers.push(await comeFrom(context, balancer, `127.0.7.${host}`));
+    const admitted = answers.filter((answer) => answer.length > 0);
+    // Each worker has its half.
+    assert.ok(admitted.length >= 2 && admitted.length <= 4, `${admitted.length} were let in`);
+    assert.equal((await comeFrom(context, balancer, '127.0.8.1')).toString('hex'), IN);
+  });
+
+  testEveryEngine('each source connects as fast as it may, others as they like', async (engine, context) => {
+    const listener = { connect_rate_per_source: { rate: 1, burst: 3 } };
+    const { balancer } = await setUp(context, engine, { listener });
+    const beganMs = performance.now();
+    const answers = [];
+    for (let turn = 0; turn < 12; turn++) answers.push(await comeFrom(context, balancer, '127.0.0.1'));
+    const elapsedMs = performance.now() - beganMs;
+    const admitted = answers.filter((answer) => answer.length > 0).length;
+    assert.ok(admitted >= 3 && admitted <= 4 + elapsedMs / 1000, `${admitted} were let in after ${elapsedMs} ms`);
+    await untilCounted(balancer, 'source_rate', 12 - admitted);
+    assert.equal((await comeFrom(context, balancer, '127.0.0.2')).toString('hex'), IN);
+    const again = await waitFor('a new chance', async () => {
+      const answer = await comeFrom(context, balancer, '127.0.0.1');
+      return answer.length > 0 ? answer : undefined;
+    });
+    assert.equal(again.toString('hex'), IN);
+  });
+});
+
+describe('half-open clients', { concurrency: true }, () => {
+  testEveryEngine('the oldest gives way to one that comes', async (engine, context) => {
+    const { balancer } = await setUp(context, engine, { listener: { max_half_open: 3 }, connectTimeout: '60s' });
+    const ended: number[] = [];
+    for (let index = 0; index < 5; index++) {
+      const [socket] = await holdOpen(context, balancer, 1);
+      socket!.once('close', () => ended.push(index));
+      socket!.once('end', () => socket!.destroy());
+    }
+    await waitFor('two that are closed', () => ended.length >= 2);
+    const good = await comeFrom(context, balancer, '127.0.0.1');
+    assert.equal(good.toString('hex'), IN);
+    assert.deepEqual(ended.slice(0, 2), [0, 1]);
+    const records = await balancer.records(2);
+    assert.ok(records.every(({ reason, status }) => reason === 'half_open' && status === 503));
+  });
+
+  testEveryEngine('who has connected is none of them', async (engine, context) => {
+    const { balancer } = await setUp(context, engine, { listener: { max_half_open: 2 }, connectTimeout: '60s' });
+    const clients: Client[] = [];
+    for (let turn = 0; turn < 10; turn++) clients.push(...(await connectMany(context, balancer, 1)));
+    assert.equal(accepted(clients).length, 10);
+    await holdOpen(context, balancer, 10);
+    assert.ok(clients.every(({ socket }) => !socket.destroyed));
+    await waitFor('those who give way', () => counters(balancer).half_open! >= 8);
+  });
+
+  for (const workers of [1, 2]) {
+    testEveryEngine(`silent ones can't take all slots, with ${workers} workers`, async (engine, context) => {
+      const { balancer } = await setUp(context, engine, { workers, connectionsMax: 40, connectTimeout: '60s' });
+      const silent = Array.from({ length: 200 }, () => {
+        const socket = balancer.connect().on('error', () => {});
+        context.after(() => socket.destroy());
+        return socket.resume();
+      });
+      await waitFor('a crowd', () => counters(balancer).accepted! === 200);
+      const clients: Client[] = [];
+      for (let turn = 0; turn < 15; turn++) clients.push(...(await connectMany(context, balancer, 1)));
+      assert.equal(accepted(clients).length, 15);
+      for (const socket of silent) socket.destroy();
+    });
+  }
 });
 
 testEveryEngine('keeps what a client says while it waits', async (engine, context) => {

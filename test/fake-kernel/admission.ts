@@ -23,7 +23,13 @@ import {
   LEASE_WAIT_MS,
   LISTENER_LIMITS_BYTES,
   LISTENER_LIMITS_MAX_CONNECTIONS,
+  LISTENER_LIMITS_MAX_HALF_OPEN,
   LISTENER_LIMITS_MAX_PER_SOURCE,
+  LISTENER_LIMITS_SOURCE_BURST,
+  LISTENER_LIMITS_SOURCE_PREFIXES,
+  LISTENER_LIMITS_SOURCE_RATE,
+  LISTENER_LIMITS_TAKE_OVERS,
+  NONE,
   PLACE_BYTES,
   PLACE_NEXT,
   POOL_LIMITS_BURST,
@@ -42,7 +48,14 @@ import type { Random } from '../tools/random.ts';
 import type { Kernel } from './kernel.ts';
 import type { Life } from './life.ts';
 import { LISTENERS_MAX } from './listeners.ts';
-import { PHASE_DIALLING, PHASE_GREETING, PHASE_QUEUED, PHASE_READING, type PlaneView } from './plane-view.ts';
+import {
+  PHASE_DIALLING,
+  PHASE_GREETING,
+  PHASE_OPEN,
+  PHASE_QUEUED,
+  PHASE_READING,
+  type PlaneView,
+} from './plane-view.ts';
 import { Violation } from './violation.ts';
 
 /** 0: no limit. */
@@ -63,7 +76,23 @@ export interface Limits {
   leaseFlips: number;
   /** How many addresses the clients come from; 0: each from its own. */
   sources: number;
+  /** At once, of those whose CONNECT isn't whole; 0: as many as the data plane thinks fit. */
+  halfOpen: number;
+  /** Arrivals of one source. */
+  sourceRate: number;
+  sourceBurst: number;
+  /** Of which the snapshots have one after the other. */
+  prefixes: readonly Prefix[];
 }
+
+export interface Prefix {
+  ipv4: number;
+  ipv6: number;
+}
+
+/** The widest sources of any, and the narrowest. */
+const WIDEST: Prefix = { ipv4: 24, ipv6: 48 };
+const NARROWEST: Prefix = { ipv4: 32, ipv6: 64 };
 
 const NO_LIMITS: Limits = {
   rate: 0,
@@ -79,6 +108,10 @@ const NO_LIMITS: Limits = {
   isOrderly: false,
   leaseFlips: 0,
   sources: 0,
+  halfOpen: 1000,
+  sourceRate: 0,
+  sourceBurst: 1,
+  prefixes: [NARROWEST],
 };
 
 /** Backends of the world, by id. */
@@ -112,7 +145,35 @@ export function planLimits(random: Random): Limits {
     isOrderly: false,
     leaseFlips: random.chance(0.5) ? random.integer(1, 40) : 0,
     sources: perSource > 0 ? random.integer(1, 16) : 0,
+    halfOpen: 1000,
+    sourceRate: 0,
+    sourceBurst: 1,
+    prefixes: [NARROWEST],
   };
+}
+
+/** What holds for those who have said nothing yet, beside the rest. */
+export function planArrivals(random: Random, limits: Limits): Limits {
+  if (limits.isOrderly || random.chance(0.4)) return limits;
+  const sourceRate = random.chance(0.4) ? random.magnitude(1, 300) : 0;
+  const prefixes = [NARROWEST, { ipv4: 30, ipv6: 56 }, WIDEST];
+  return {
+    ...limits,
+    halfOpen: random.pick([0, 1000, random.integer(1, 6)]),
+    sourceRate,
+    sourceBurst: random.integer(1, 5),
+    sources: limits.sources || (sourceRate > 0 ? random.integer(1, 16) : 0),
+    prefixes: random.pick([[NARROWEST], [random.pick(prefixes)], prefixes]),
+  };
+}
+
+/** The client's source by the widest prefix or by the narrowest: what stands between them nobody can tell. */
+export function sourceOfClient(sockaddr: Uint8Array, isWide: boolean): string {
+  const { ipv4, ipv6 } = isWide ? WIDEST : NARROWEST;
+  const hex = Buffer.from(sockaddr).toString('hex');
+  if (sockaddr.length === 16) return hex.slice(8, 8 + ipv4 / 4);
+  const isMapped = hex.startsWith('00000000000000000000ffff', 16);
+  return isMapped ? hex.slice(40, 40 + ipv4 / 4) : hex.slice(16, 16 + ipv6 / 4);
 }
 
 /** Nothing stands in anybody's way but who came before, and the rate. */
@@ -121,13 +182,18 @@ function planCrowd(random: Random): Limits {
   return { ...NO_LIMITS, isOrderly: true, rate, burst, queueMax: 1000, queueTimeoutMs: random.magnitude(50, 3000) };
 }
 
-export function writeLimits(snapshot: Uint8Array, listenerCount: number, limits: Limits): void {
+export function writeLimits(snapshot: Uint8Array, listenerCount: number, limits: Limits, prefix: Prefix): void {
   const view = new DataView(snapshot.buffer, snapshot.byteOffset);
   const write = (offset: number, value: number) => view.setUint32(offset, value, true);
   for (let index = 0; index < listenerCount; index++) {
     const listener = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
     write(listener + LISTENER_LIMITS_MAX_CONNECTIONS, limits.listener);
     write(listener + LISTENER_LIMITS_MAX_PER_SOURCE, limits.perSource);
+    write(listener + LISTENER_LIMITS_MAX_HALF_OPEN, limits.halfOpen);
+    write(listener + LISTENER_LIMITS_TAKE_OVERS, 1);
+    write(listener + LISTENER_LIMITS_SOURCE_RATE, limits.sourceRate);
+    write(listener + LISTENER_LIMITS_SOURCE_BURST, limits.sourceBurst);
+    write(listener + LISTENER_LIMITS_SOURCE_PREFIXES, prefix.ipv4 | (prefix.ipv6 << 8));
   }
   const isLimited = [limits.rate, limits.pool, limits.backend, limits.backendRate].some((limit) => limit > 0);
   write(SNAPSHOT_POOL_LIMITS + POOL_LIMITS_IS_LIMITED, Number(isLimited));
@@ -179,6 +245,10 @@ export class Gatekeeper {
   readonly #since = new Map<number, number>();
   /** Of every slot, when it was last looked at. */
   readonly #phases: number[] = [];
+  /** How fast they come, by source and listener. */
+  readonly #sourcePaces = new Map<string, Pace>();
+  /** The life that was last seen in each slot. */
+  readonly #seen: number[] = [];
   /** Rates and backends stay what they are, so that nobody has a reason to overtake. */
   readonly #isSettled: boolean;
 
@@ -273,6 +343,29 @@ export class Gatekeeper {
     }
   }
 
+  /** Of those who have come, no source has too many or brings them too fast, and not too many are half open. */
+  checkArrivals({ plane, files }: Kernel, lives: readonly (Life | undefined)[], nowMs: number): void {
+    const { halfOpen, perSource } = this.limits;
+    const counts = new Map<string, number>();
+    for (let slot = 0; slot < this.#connectionsMax; slot++) {
+      const life = isThere(plane.phase(slot)) ? lives[files[slot * 2]?.peer?.life ?? NONE] : undefined;
+      if (life === undefined) continue;
+      if (plane.phase(slot) === PHASE_READING) add(counts, `half-open ${life.listener}`, halfOpen, life);
+      if (life.hasHeader) continue;
+      add(counts, life.narrowSource, perSource, life);
+      if (this.#seen[slot] !== life.index) this.#checkPace(life, nowMs);
+      this.#seen[slot] = life.index;
+    }
+  }
+
+  #checkPace(life: Life, nowMs: number): void {
+    const { sourceRate, sourceBurst, prefixes } = this.limits;
+    if (prefixes.length > 1) return; // other prefixes make other sources, which begin anew
+    const pace = this.#sourcePaces.get(life.narrowSource) ?? new Pace(sourceRate, sourceBurst);
+    this.#sourcePaces.set(life.narrowSource, pace);
+    if (!pace.step(nowMs)) throw new Violation('a source brings more clients than it may', life.about);
+  }
+
   /** By that time it has waited as long as it may: others were dialled meanwhile, as many as there were tokens. */
   hasBeenBusy(nowMs: number): boolean {
     const { rate, backendRate, leaseFlips, queueTimeoutMs } = this.limits;
@@ -342,6 +435,17 @@ export class Gatekeeper {
   #set(gate: number, field: number, value: number): void {
     this.#words[(this.#region + ADMISSION_BYTES + gate * GATE_BYTES + field) / 4] = value;
   }
+}
+
+function add(counts: Map<string, number>, what: string, most: number, life: Life): void {
+  const count = (counts.get(what) ?? 0) + 1;
+  counts.set(what, count);
+  if (most > 0 && count > most) throw new Violation(`${count} of ${most}: ${what}`, life.about);
+}
+
+/** Accepted, and not being closed. */
+function isThere(phase: number): boolean {
+  return [PHASE_READING, PHASE_QUEUED, PHASE_DIALLING, PHASE_GREETING, PHASE_OPEN].includes(phase);
 }
 
 function isDialled(phase: number): boolean {

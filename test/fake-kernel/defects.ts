@@ -22,6 +22,9 @@ const DECIDE = 'assembly/proxy/decide.ts';
 const ADMISSION = 'assembly/proxy/admission.ts';
 const GATES = 'assembly/proxy/gates.ts';
 const QUEUE = 'assembly/proxy/queue.ts';
+const ARRIVALS = 'assembly/proxy/arrivals.ts';
+const TAKE_OVERS = 'assembly/proxy/take-overs.ts';
+const SOURCE_PACES = 'assembly/proxy/source-paces.ts';
 const SOURCE_COUNTS = 'assembly/proxy/source-counts.ts';
 const RECORDS = 'assembly/proxy/records.ts';
 const EVICTIONS = 'assembly/proxy/evictions.ts';
@@ -337,8 +340,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('the place of a client that ended is not given back', [
     ADMISSION,
-    'gateAt(poolGate(tally.pool)).active--; if (marks',
-    'if (marks',
+    '.active--; gateAt(poolGate(tally.pool)).active--;',
+    '.active--;',
   ]),
   defect('a client that ended still counts for its source', [
     ADMISSION,
@@ -349,6 +352,46 @@ export const defects: readonly Defect[] = [
     SOURCE_COUNTS,
     'if (entry.connections == 0) closeGap(index);',
     '',
+  ]),
+  defect('a source may have one client too many', [
+    ARRIVALS,
+    'sourceCount(line) >= partOf(limits.maxPerSource)',
+    'sourceCount(line) > partOf(limits.maxPerSource)',
+  ]),
+  defect('who is here when a prefix changes is not counted anew', [
+    SOURCE_COUNTS,
+    'gate.prefixes = prefixes; for (let slot: u32 = 0; slot < slotsEnd(); slot++) if (isCounted(slot, listener)) addSource(slot, cold(slot));',
+    'gate.prefixes = prefixes;',
+  ]),
+  defect('a source may come as fast as it likes', [
+    SOURCE_PACES,
+    'if (dueMs - now > earlyMs + ROUNDING_MS) return false;',
+    '',
+  ]),
+  defect('the youngest of those who are half open is closed', [
+    ARRIVALS,
+    'const slot = gate.head - 1;',
+    'const slot = gate.tail - 1;',
+  ]),
+  defect('as many may be half open as there are slots', [
+    ARRIVALS,
+    'if (gate.waiting <= halfOpenMax(listenerLimitsAt(listener))) return NONE;',
+    'if (gate.waiting <= header().connectionsMax) return NONE;',
+  ]),
+  defect('a client whose CONNECT is whole stays half open', [
+    CONNECTION,
+    'if (verdict != VERDICT_MORE) endHalfOpen(slot);',
+    '',
+  ]),
+  defect('whoever has to pause is let in', [
+    DECIDE,
+    'if (mustPause(slot, line, poolLimitsAt(index).id)) {',
+    'if (mustPause(slot, line, poolLimitsAt(index).id) && slot % 2 == 0) {',
+  ]),
+  defect('a session of another name is taken over', [
+    TAKE_OVERS,
+    'if (session.tag == tag && isOpen(session)) tallyOf(slot).marks |= <u8>MARK_OVERLAP;',
+    'if (isOpen(session)) tallyOf(slot).marks |= <u8>MARK_OVERLAP;',
   ]),
   defect('a full backend is dialled all the same', [ADMISSION, 'else full |= (<u64>1) << index;', '']),
   defect('who was queued after a dial keeps its backend’s socket', [

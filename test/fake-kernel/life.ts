@@ -21,6 +21,7 @@ import {
   REASON_CONNECT_RATE,
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECT_TOO_LARGE,
+  REASON_HALF_OPEN,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_LISTENER_CONNECTIONS,
@@ -32,6 +33,8 @@ import {
   REASON_QUEUE_TIMEOUT,
   REASON_SHUTDOWN,
   REASON_SOURCE_CONNECTIONS,
+  REASON_SOURCE_RATE,
+  REASON_TAKE_OVER_LOOP,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
   WHEEL_TICK_MS,
@@ -39,10 +42,11 @@ import {
 import type { Eviction } from '../../src/control/evictions.ts';
 import { UNIQUE_ID } from '../tools/proxy-headers.ts';
 import type { Actor } from './actor.ts';
-import type { Gatekeeper, Limits } from './admission.ts';
+import type { Gatekeeper } from './admission.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
 import { disconnectWord } from './last-words.ts';
+import type { Names } from './names.ts';
 import { DISCONNECT, identifierRejected, NO_BYTES, overQuota, overRate, unavailable } from './packets.ts';
 import type { Ports } from './ports.ts';
 import type { AccessRecord } from './records.ts';
@@ -58,8 +62,11 @@ export interface Clock {
   readonly timeouts: Timeouts;
   readonly ports: Ports;
   readonly gatekeeper: Gatekeeper;
+  readonly names: Names;
   readonly lives: readonly (Life | undefined)[];
   isQueued(slot: number): boolean;
+  /** It is in its slot still, and its CONNECT isn't whole. */
+  isReading(life: Life): boolean;
   /** The main thread has said stop. */
   readonly isStopping: boolean;
   /** It is followed where packets begin and end. */
@@ -75,12 +82,13 @@ const EARLY_MS = 1;
 const OVER_QUOTA = new Set([
   REASON_PORTS_EXHAUSTED,
   REASON_LISTENER_CONNECTIONS,
-  REASON_SOURCE_CONNECTIONS,
   REASON_POOL_CONNECTIONS,
   REASON_BACKEND_CONNECTIONS,
 ]);
-const OVER_RATE = new Set([REASON_CONNECT_RATE, REASON_QUEUE_TIMEOUT]);
+const OVER_RATE = new Set([REASON_CONNECT_RATE, REASON_QUEUE_TIMEOUT, REASON_TAKE_OVER_LOOP]);
 
+/** Who was accepted is seen so much later, if at all. */
+const ACCEPTED_LATE_MS = 500;
 /** Answers come late, but not so late. */
 const NOTICED_MS = 500;
 
@@ -113,6 +121,8 @@ export class Life {
   uniqueId: string | null = null;
   /** Where it comes from, as it is counted. */
   source = '';
+  /** The same by the narrowest prefix, and by listener. */
+  narrowSource = '';
   /** Nobody may come from there. */
   isAddressDenied = false;
   /** When the data plane decided on the dial that is under way; null if it cost no token. */
@@ -454,6 +464,12 @@ export class Life {
           return this.#isFull('listener', (other) => other.listener === this.listener);
         case REASON_SOURCE_CONNECTIONS:
           return this.#isFull('perSource', (other) => other.source === this.source && other.listener === this.listener);
+        case REASON_SOURCE_RATE:
+          return this.#comesTooFast();
+        case REASON_TAKE_OVER_LOOP:
+          return this.attempts === 0 && this.#clock.names.hadToPause(this, this.acceptedAt + livedMs);
+        case REASON_HALF_OPEN:
+          return this.attempts === 0 && this.#wasOldest();
         case REASON_POOL_CONNECTIONS:
           return this.#isFull('pool', () => true);
         case REASON_BACKEND_CONNECTIONS:
@@ -476,6 +492,24 @@ export class Life {
     if (!isPossible()) this.#fail(`the record gives reason ${record.reason}, which can't be`);
   }
 
+  /** Somebody of its source came shortly before. */
+  #comesTooFast(): boolean {
+    const { sourceRate } = this.#clock.gatekeeper.limits;
+    if (sourceRate === 0 || this.hasHeader) return sourceRate > 0;
+    const sinceMs = this.acceptedAt - 1000 / sourceRate - ACCEPTED_LATE_MS;
+    return this.#clock.lives.some(
+      (other) => other !== this && other?.isAccepted && other.source === this.source && other.acceptedAt > sinceMs,
+    );
+  }
+
+  /** Nobody whose CONNECT isn't whole came before. */
+  #wasOldest(): boolean {
+    const sinceMs = this.acceptedAt - ACCEPTED_LATE_MS;
+    return !this.#clock.lives.some(
+      (other) => other?.listener === this.listener && other.acceptedAt < sinceMs && this.#clock.isReading(other),
+    );
+  }
+
   #hasWaited(livedMs: number): boolean {
     const { gatekeeper } = this.#clock;
     if (livedMs < gatekeeper.limits.queueTimeoutMs - EARLY_MS) return false;
@@ -490,7 +524,7 @@ export class Life {
   }
 
   /** As many others were there at some time during its life, unless other workers may have had their part. */
-  #isFull(limit: keyof Omit<Limits, 'isOrderly'>, counts: (other: Life) => boolean): boolean {
+  #isFull(limit: 'listener' | 'perSource' | 'pool' | 'backend', counts: (other: Life) => boolean): boolean {
     const { limits } = this.#clock.gatekeeper;
     if (limits[limit] === 0 || (limits.leaseFlips > 0 && limit !== 'perSource')) return limits[limit] > 0;
     const others = this.#clock.lives.filter((other) => {

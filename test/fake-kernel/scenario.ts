@@ -2,7 +2,7 @@
 // does meanwhile. Some are tight on purpose, so that full rings, missing buffers and full tables are everyday.
 import type { MemorySettings } from '../../src/control/memory-map.ts';
 import { Random } from '../tools/random.ts';
-import { type Limits, planLimits } from './admission.ts';
+import { type Limits, planArrivals, planLimits } from './admission.ts';
 import { planRules, type Rules } from './rules.ts';
 import type { Timeouts } from './snapshots.ts';
 import { type Rates, troubles } from './trouble.ts';
@@ -77,7 +77,7 @@ export function planScenario(seed: number): Scenario {
   const settings = planSettings(random, listenerCount);
   const hasStallers = random.chance(0.15);
   const end = random.fraction();
-  const limits = planLimits(new Random(seed ^ 0x510e527f));
+  const limits = planArrivals(new Random(seed ^ 0x2b3e6c1f), planLimits(new Random(seed ^ 0x510e527f)));
   const scenario = {
     settings,
     listenerCount,

@@ -194,10 +194,12 @@ class Simulation {
       if (++this.turns > TURNS_MAX) throw new Violation(`no end after ${TURNS_MAX} turns`);
       if (this.turns % this.#scenario.recordsReadEvery === 0) this.#readRecords();
       this.#world.gatekeeper.checkLanes(this.#kernel, this.#world.now, this.#world.jumpedMs);
+      this.#world.gatekeeper.checkArrivals(this.#kernel, this.#world.lives, this.#world.now);
       if (this.turns % LIVENESS_TURNS === 0) {
         this.#checkLiveness();
         this.#world.listeners.checkLeft();
         this.#world.checkEvictionsRead();
+        this.#world.names.checkOverlaps();
       }
       if (!this.#world.isOver || this.#world.isDraining) continue;
       if (settling++ < SETTLING_TURNS) continue;

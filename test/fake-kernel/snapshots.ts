@@ -21,7 +21,7 @@ import type { BackendConfig, Config, PoolConfig } from '../../src/config.ts';
 import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } from '../../src/control/snapshot.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
-import { type Limits, writeLimits } from './admission.ts';
+import { type Limits, type Prefix, writeLimits } from './admission.ts';
 import { FRONTS, LISTENER_ADDRESS } from './preface.ts';
 import type { Rules } from './rules.ts';
 
@@ -82,6 +82,7 @@ export function pickSnapshot(
   listenerCount: number,
   circumstances: Circumstances,
   limits: Limits,
+  prefix: Prefix,
   rules: Rules,
 ): Uint8Array {
   const variant = random.integer(0, VARIANTS - 1);
@@ -92,7 +93,7 @@ export function pickSnapshot(
     snapshot = build(new Random(variant), listenerCount, rules, isFronted);
     built.set(key, snapshot);
   }
-  writeLimits(snapshot, listenerCount, limits);
+  writeLimits(snapshot, listenerCount, limits, prefix);
   return withCircumstances(snapshot, listenerCount, circumstances);
 }
 
@@ -126,6 +127,9 @@ function build(random: Random, listenerCount: number, { deny, identity }: Rules,
     pool: 'brokers',
     bind: LISTENER_ADDRESS,
     connectTimeoutMs: 0,
+    connectRatePerSource: NO_RATE,
+    sourcePrefix: { ipv4: 32, ipv6: 64 },
+    takeOverLoop: { takeOvers: 5, windowMs: 30_000, pauseMs: 1000, pauseMaxMs: 60_000 },
     proxyProtocolFrom: isFronted ? FRONTS : [],
     allow: [],
     deny,

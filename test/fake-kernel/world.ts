@@ -27,13 +27,14 @@ import { regionOffset } from '../../src/header.ts';
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import type { Stage } from './actor.ts';
-import { Gatekeeper } from './admission.ts';
+import { Gatekeeper, sourceOfClient } from './admission.ts';
 import { Backend } from './backend.ts';
 import { Client } from './client.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { Listeners } from './listeners.ts';
-import { PHASE_QUEUED } from './plane-view.ts';
+import { Names } from './names.ts';
+import { PHASE_QUEUED, PHASE_READING } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { Greeting, planArriving } from './preface.ts';
@@ -78,6 +79,7 @@ export class World implements KernelWorld, Clock {
   readonly ports: Ports;
   readonly listeners: Listeners;
   readonly gatekeeper: Gatekeeper;
+  readonly names: Names;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -107,6 +109,7 @@ export class World implements KernelWorld, Clock {
     const isSettled = scenario.publications + scenario.listenerFlips + scenario.healthFlips === 0;
     this.gatekeeper = new Gatekeeper(memory, scenario.limits, scenario.settings.connectionsMax, isSettled);
     this.gatekeeper.lend(null);
+    this.names = new Names(this, memory);
     this.#stage = { timeline: kernel.timeline, trace: kernel.trace };
     this.#scale = { bufferBytes: scenario.settings.bufferBytes, hasStallers: scenario.hasStallers };
     this.#random = new Random(seed ^ 0x5bd1e995);
@@ -154,7 +157,8 @@ export class World implements KernelWorld, Clock {
     const { sockaddr, told, header, reason } = planArriving(new Random(seed * 1013 + index), own, scenario.isFronted);
     Object.assign(life, { sockaddr, told, hasHeader: header.length > 0, headerReason: reason });
     life.listener = this.listeners.indexOf(listener);
-    life.source = sourceOfClient(told);
+    life.source = sourceOfClient(told, true);
+    life.narrowSource = `${life.listener} ${sourceOfClient(told, false)}`;
     life.isAddressDenied = isAddressDenied(scenario.rules, told);
     life.client.socket = kernel.newSocket();
     life.client.socket.preface = header;
@@ -180,6 +184,18 @@ export class World implements KernelWorld, Clock {
     return this.lives[clientOf(peer)];
   }
 
+  /** The life of that generation, if it lives there now. */
+  lifeIn(slot: number, generation: number): Life | undefined {
+    const { files, plane } = this.#parts.kernel;
+    const index = plane.wholeGeneration(slot) === generation ? files[slot * 2]?.peer?.life : undefined;
+    return index === undefined ? undefined : this.lives[index];
+  }
+
+  isReading({ index, slot }: Life): boolean {
+    const { files, plane } = this.#parts.kernel;
+    return files[slot * 2]?.peer?.life === index && plane.phase(slot) === PHASE_READING;
+  }
+
   onAccepted({ peer }: Arrival, slot: number): void {
     const life = this.lives[peer.life]!;
     life.slot = slot;
@@ -200,6 +216,7 @@ export class World implements KernelWorld, Clock {
     // Another source for the same dial costs no token: nothing had reached the backend.
     life.dialPaidAt = life.outOfPortsFor === null ? this.#parts.kernel.planeNow : null;
     if (life.dialPaidAt !== null) this.gatekeeper.onDial(life, life.dialPaidAt);
+    this.names.checkDial(life, this.#parts.kernel.planeNow);
     life.beginDial();
   }
 
@@ -268,6 +285,9 @@ export class World implements KernelWorld, Clock {
     for (let time = 0; time < evictions; time++)
       this.#timeline.after(this.#evictor.fraction() * lastArrivalMs * 1.5, () => this.#evict());
     sometime(this.#parts.scenario.limits.leaseFlips, () => this.#flipLeases());
+    const namer = new Random(this.#parts.seed ^ 0x27d4eb2f);
+    for (let time = namer.integer(0, 10); time > 0; time--)
+      this.#timeline.after(namer.fraction() * lastArrivalMs, () => this.#tell(this.names.pause(namer)));
     if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
     if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
   }
@@ -298,8 +318,9 @@ export class World implements KernelWorld, Clock {
     const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted, rules } = scenario;
     const proxyProtocol = scenario.proxyProtocols[epoch % scenario.proxyProtocols.length]!;
     const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol };
+    const prefix = limits.prefixes[epoch % limits.prefixes.length]!;
     this.#epoch = epoch;
-    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits, rules);
+    const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits, prefix, rules);
     this.ports.sources = sourceIdsOf(snapshot);
     publishSnapshot(memory, snapshot, epoch, this.listeners.fds);
     this.#tell(`publishes epoch ${epoch}`);
@@ -424,13 +445,6 @@ function clientSockaddr(index: number, isIPv6: boolean, sources: number): Uint8A
 function sharedHost(source: number): string {
   const hosts = ['10.1.0.1', '10.1.0.2', '::ffff:10.1.0.1', 'fd01::1', 'fd01::7:1', 'fd01:0:0:1::1'];
   return hosts[source] ?? `10.1.1.${source}`;
-}
-
-/** What counts as one source. */
-function sourceOfClient(sockaddr: Uint8Array): string {
-  const hex = Buffer.from(sockaddr).toString('hex');
-  if (sockaddr.length === 16) return hex.slice(8, 16);
-  return hex.startsWith('00000000000000000000ffff', 16) ? hex.slice(40, 48) : hex.slice(16, 32);
 }
 
 function clientOf(sockaddr: Uint8Array): number {

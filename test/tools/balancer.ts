@@ -136,6 +136,8 @@ function settings(options: BalancerOptions, path: string): object {
         connect_timeout: options.connectTimeout ?? '10s',
         keep_alive_factor: options.keepAliveFactor ?? 1.5,
         idle_timeout: options.idleTimeout ?? '0s',
+        // Many tests' clients have one name, and stay beside each other.
+        take_over_loop: 'off',
         ...options.listener,
       },
     ],

@@ -1,0 +1,80 @@
+// Who has been accepted and hasn't said yet who it is. It costs a slot all the same, so whoever its source has too many
+// of, or brings too fast, is refused before anything of it is read; and of those whose CONNECT isn't whole there are only
+// so many at once. One more makes the oldest of them go: a client that means it needs one round trip for its CONNECT, and
+// is through long before it is the oldest, while those who are slow on purpose only push out each other.
+import {
+  MARK_HALF_OPEN,
+  NONE,
+  REASON_HALF_OPEN,
+  REASON_NONE,
+  REASON_SOURCE_CONNECTIONS,
+  REASON_SOURCE_RATE,
+} from '../layout';
+import { Cold, ListenerLimits } from '../memory';
+import { listenerLimitsAt, snapshot } from '../snapshot';
+import { gateAt, listenerGate, tallyOf, workers } from './gates';
+import { addSource, sourceCount } from './source-counts';
+import { keepsPace } from './source-paces';
+import { BACKEND, cold, direction, header } from './table';
+
+/** Its address is known: counts it for its source, or says why that may not bring it. */
+export function countArrival(slot: u32, line: Cold): u32 {
+  const limits = listenerLimitsAt(line.listener);
+  if (limits.maxPerSource != 0 && sourceCount(line) >= partOf(limits.maxPerSource)) return REASON_SOURCE_CONNECTIONS;
+  if (limits.sourceRate != 0 && !keepsPace(line, limits)) return REASON_SOURCE_RATE;
+  if (limits.maxPerSource != 0) addSource(slot, line);
+  return REASON_NONE;
+}
+
+// Those who are half open stand in a list of their listener's, oldest first. Its links are where the bytes of a backend
+// will be: no memory is touched for it that isn't touched anyway.
+
+/** From now on, until its CONNECT is whole or it has left. */
+export function beginHalfOpen(slot: u32, line: Cold): void {
+  const gate = gateAt(listenerGate(line.listener));
+  const links = direction(slot, BACKEND);
+  links.head = NONE;
+  links.tail = gate.tail - 1;
+  if (gate.tail != 0) direction(gate.tail - 1, BACKEND).head = slot;
+  else gate.head = slot + 1;
+  gate.tail = slot + 1;
+  gate.waiting++;
+  tallyOf(slot).marks |= <u8>MARK_HALF_OPEN;
+}
+
+/** It is no more, if it was. */
+export function endHalfOpen(slot: u32): void {
+  const tally = tallyOf(slot);
+  if ((tally.marks & <u8>MARK_HALF_OPEN) == 0) return;
+  tally.marks &= ~(<u8>MARK_HALF_OPEN);
+  const gate = gateAt(listenerGate(cold(slot).listener));
+  const links = direction(slot, BACKEND);
+  if (links.tail != NONE) direction(links.tail, BACKEND).head = links.head;
+  else gate.head = links.head + 1;
+  if (links.head != NONE) direction(links.head, BACKEND).tail = links.tail;
+  else gate.tail = links.tail + 1;
+  gate.waiting--;
+  links.head = NONE;
+  links.tail = NONE;
+}
+
+/** The one that has to go for those who came since, NONE as long as they aren't too many. */
+export function crowdedOut(listener: u32): u32 {
+  const gate = gateAt(listenerGate(listener));
+  if (gate.waiting <= halfOpenMax(listenerLimitsAt(listener))) return NONE;
+  const slot = gate.head - 1;
+  endHalfOpen(slot);
+  cold(slot).reason = <u16>REASON_HALF_OPEN;
+  return slot;
+}
+
+function halfOpenMax(limits: ListenerLimits): u32 {
+  // All listeners together leave some of the slots to those who are through.
+  if (limits.maxHalfOpen == 0) return max<u32>(header().connectionsMax / (snapshot().listenerCount + 1), 1);
+  return partOf(limits.maxHalfOpen);
+}
+
+/** This worker's, of what all may have together. */
+function partOf(limit: u32): u32 {
+  return (limit + workers() - 1) / workers();
+}
