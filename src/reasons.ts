@@ -13,6 +13,7 @@ import {
   REASON_CLIENT_ID_EMPTY,
   REASON_CLIENT_ID_REQUIRED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_HOOK,
   REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
@@ -24,6 +25,10 @@ import {
   REASON_DRAINED,
   REASON_FIELD_TOO_LONG,
   REASON_FIXED_HEADER_FLAGS,
+  REASON_HOOK_BUSY,
+  REASON_HOOK_FAILED,
+  REASON_HOOK_REFUSED,
+  REASON_HOOK_TIMEOUT,
   REASON_HTTP_REQUEST,
   REASON_IDENTITY_MISMATCH,
   REASON_IDLE_TIMEOUT,
@@ -148,6 +153,11 @@ const byNumber: Record<number, Reason> = {
   [REASON_IDENTITY_MISMATCH]: denied('identity_mismatch'),
   [REASON_REWRITE_FIELD_MISSING]: denied('rewrite_field_missing'),
   [REASON_REWRITE_TOO_LARGE]: client('rewrite_too_large'),
+  [REASON_HOOK_REFUSED]: denied('hook_refused'),
+  [REASON_HOOK_FAILED]: { name: 'hook_failed', status: 500, side: 'internal' },
+  [REASON_HOOK_TIMEOUT]: { name: 'hook_timeout', status: 500, side: 'internal' },
+  [REASON_HOOK_BUSY]: notAdmitted('hook_busy'),
+  [REASON_CLIENT_LEFT_HOOK]: { name: 'client_left_hook', status: 503, side: 'client' },
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */
