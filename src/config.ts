@@ -78,6 +78,17 @@ export interface ListenerConfig {
   deny: string[];
   /** null: its clients may call themselves what they like. */
   identity: IdentityConfig | null;
+  /** null: nobody is asked. */
+  hook: HookConfig | null;
+}
+
+export interface HookConfig {
+  /** Path of a module that exports onConnect. */
+  module: string;
+  /** For one decision. */
+  timeoutMs: number;
+  /** What becomes of a client for which there is none. */
+  onError: 'refuse' | 'accept';
 }
 
 export interface IdentityConfig {
@@ -318,7 +329,12 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     allow: listener.allow ?? [],
     deny: listener.deny ?? [],
     identity: normaliseIdentity(listener.identity),
+    hook: normaliseHook(listener.hook),
   };
+}
+
+function normaliseHook(hook: ListenerSettings['hook']): HookConfig | null {
+  return hook === undefined ? null : { module: hook.module, timeoutMs: hook.timeout, onError: hook.on_error };
 }
 
 // A pattern that a client could pass by without a ClientId would be none.

@@ -33,6 +33,7 @@ import { type CrewOptions, Supervisor, type WorkerStatus } from './control/super
 import { compileDataPlane } from './data-plane.ts';
 import { carrierOf, chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
+import { Hooks } from './hooks/hooks.ts';
 import { isoTime } from './iso-time.ts';
 import { type Logger, silentLogger } from './logger.ts';
 import { allowedCores, steerByCore } from './system/cores.ts';
@@ -42,6 +43,7 @@ export type { Event } from './control/events.ts';
 export type { SourceStatus } from './control/sources.ts';
 export type { EngineName } from './engine/engine.ts';
 export { ConfigError, TidegateError } from './errors.ts';
+export type * from './hooks/on-connect.ts';
 export type { Logger } from './logger.ts';
 
 /** Of shutdown_timeout: one divided by this. */
@@ -161,11 +163,17 @@ async function startWith(
   listeners.adopt(opened);
   const groups = listeners.groupsOf(config.listeners);
   const doors = new FrontDoors(workerCount, log);
+  const poolIdOf = (name: string) => balancer.backends.find(({ pool }) => pool === name)?.poolId;
+  const hooks = new Hooks({ poolIdOf, log });
+  let balancer: Balancer;
   let accessLog: AccessLog | undefined;
   let admin: AdminHost | undefined;
   try {
     doors.adopt(openConfigsOf(opened), doors.prepare(openConfigsOf(opened)));
-    const snapshot = buildSnapshot({ ...config, listeners: configsOf(opened) }, backends, workerCount, engine);
+    const staged = await hooks.prepare(openConfigsOf(opened), true);
+    hooks.adopt(staged);
+    const listed = { ...config, listeners: configsOf(opened) };
+    const snapshot = buildSnapshot(listed, backends, workerCount, engine, staged.ids);
     reportStrangers(await strangers(config.listeners, sockets), log);
     if (config.cpuAffinity === 'steer') steer(groups, cores, log);
     accessLog = await startAccessLog({ ...config.accessLog, log });
@@ -178,6 +186,7 @@ async function startWith(
       cores,
       snapshot,
       accessLog,
+      hooks,
       log,
     });
     accessLog.names(namesOf(supervisor.epoch, config.listeners, backends));
@@ -194,7 +203,7 @@ async function startWith(
       onChange: [logChanges(log, operator), (change) => moves.onHealth(change)],
     });
     const moves = new Moves(() => balancer, log);
-    const balancer: Balancer = {
+    balancer = {
       phase: 'starting',
       startedAt: new Date(),
       engine,
@@ -204,6 +213,7 @@ async function startWith(
       backends,
       groups,
       doors,
+      hooks,
       accessLog,
       supervisor,
       latencies: new RecentLatencies(supervisor.totals),
@@ -244,6 +254,7 @@ async function startWith(
   } catch (error) {
     await admin?.close();
     await accessLog?.close();
+    await hooks.close();
     listeners.closeAll();
     throw error;
   }
@@ -468,6 +479,7 @@ export class Tidegate {
     }
     await supervisor.stop();
     await this.#reloader.stop();
+    await this.#parts.hooks.close();
     await judge.stop();
     this.#stopFullnessWatch();
     this.#stopSourceWatch();

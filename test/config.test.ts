@@ -101,6 +101,7 @@ test('reads every key of the example', () => {
         allow: [],
         deny: [],
         identity: null,
+        hook: null,
       },
     ],
     pools: [

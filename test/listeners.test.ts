@@ -22,6 +22,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     allow: [],
     deny: [],
     identity: null,
+    hook: null,
   };
 };
 

@@ -27,6 +27,7 @@ export const EVENT_NAMES = [
   'certificates_refused',
   'certificate_expiry',
   'state_file_trouble',
+  'hook_trouble',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
 
