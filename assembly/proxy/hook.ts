@@ -206,7 +206,8 @@ function rewriteAsDecided(found: Connect, bytes: usize, bytesMax: u32): u32 {
   if (decision.clientIdBytes == NONE) setField(FIELD_CLIENT_ID, bytes + found.clientId, found.clientIdBytes);
   else setField(FIELD_CLIENT_ID, text, decision.clientIdBytes);
   text += given(decision.clientIdBytes);
-  setField(FIELD_USERNAME, text, given(decision.usernameBytes));
+  if (decision.usernameBytes == NONE) setField(FIELD_USERNAME, bytes + found.username, found.usernameBytes);
+  else setField(FIELD_USERNAME, text, decision.usernameBytes);
   text += given(decision.usernameBytes);
   setField(FIELD_REMOTE_ADDR, text, given(decision.passwordBytes));
   const username = decision.usernameBytes == NONE ? AS_IT_IS : changetype<Text>(USERNAME_TEXT);

@@ -30,10 +30,12 @@ import type { Stage } from './actor.ts';
 import { Gatekeeper } from './admission.ts';
 import { Backend } from './backend.ts';
 import { Client } from './client.ts';
+import { type HookPlan, Hooks, planDecision } from './hooks.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { Listeners } from './listeners.ts';
-import { PHASE_QUEUED } from './plane-view.ts';
+import type { ConnectFields } from './packets.ts';
+import { PHASE_ASKING, PHASE_QUEUED } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { Greeting, planArriving } from './preface.ts';
@@ -78,6 +80,8 @@ export class World implements KernelWorld, Clock {
   readonly ports: Ports;
   readonly listeners: Listeners;
   readonly gatekeeper: Gatekeeper;
+  readonly hooks: Hooks;
+  readonly hook: HookPlan | null;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -114,6 +118,9 @@ export class World implements KernelWorld, Clock {
     this.#moods = [...scenario.moods];
     this.#words = new Int32Array(memory.buffer);
     this.lives = new Array<Life | undefined>(scenario.lives);
+    this.hook = scenario.hook;
+    const { connectionsMax } = scenario.settings;
+    this.hooks = new Hooks({ memory, kernel, plan: scenario.hook, seed, lives: this.lives, connectionsMax });
     this.listeners = new Listeners({ world: this, kernel, memory, count: scenario.listenerCount });
     this.#publish();
   }
@@ -148,7 +155,10 @@ export class World implements KernelWorld, Clock {
     const life = new Life(index, this);
     this.lives[index] = life;
     const random = new Random(seed * 1009 + index);
-    life.client = new Client(this.#stage, life, planClient(random, index, this.#scale, scenario.rules), random.word());
+    const decisions = new Random(seed * 1019 + index);
+    const decide = (said: ConnectFields) => scenario.hook && planDecision(decisions, scenario.hook, said);
+    const plan = planClient(random, index, this.#scale, scenario.rules, decide);
+    life.client = new Client(this.#stage, life, plan, random.word());
     const listener = random.pick([...kernel.listeners.keys()]);
     const own = clientSockaddr(index, random.chance(0.2), scenario.limits.sources);
     const { sockaddr, told, header, reason } = planArriving(new Random(seed * 1013 + index), own, scenario.isFronted);
@@ -172,8 +182,9 @@ export class World implements KernelWorld, Clock {
   headBuffers(place: number): number {
     const peer = this.#parts.kernel.files[place]?.peer;
     if (!peer) return 0;
-    const { head, passedHead } = this.lives[peer.life]!.client.plan;
-    return Math.ceil(Math.max(head.length, passedHead.length) / this.#scale.bufferBytes);
+    const { head, ruledHead, passedHead } = this.lives[peer.life]!.client.plan;
+    const longest = Math.max(head.length, ruledHead.length, passedHead.length);
+    return Math.ceil(longest / this.#scale.bufferBytes);
   }
 
   lifeOf(peer: Uint8Array): Life | undefined {
@@ -268,6 +279,8 @@ export class World implements KernelWorld, Clock {
     for (let time = 0; time < evictions; time++)
       this.#timeline.after(this.#evictor.fraction() * lastArrivalMs * 1.5, () => this.#evict());
     sometime(this.#parts.scenario.limits.leaseFlips, () => this.#flipLeases());
+    for (let time = 0; time < this.hooks.strays; time++)
+      this.#timeline.after(this.#evictor.fraction() * lastArrivalMs * 1.5, () => this.hooks.stray());
     if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
     if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
   }
@@ -295,9 +308,9 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted, rules } = scenario;
+    const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted, rules, hook } = scenario;
     const proxyProtocol = scenario.proxyProtocols[epoch % scenario.proxyProtocols.length]!;
-    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol };
+    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol, hook };
     this.#epoch = epoch;
     const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits, rules);
     this.ports.sources = sourceIdsOf(snapshot);
@@ -383,6 +396,10 @@ export class World implements KernelWorld, Clock {
     this.gatekeeper.lend(this.#random);
     this.#tell('lends other parts of the limits');
     this.#parts.kernel.writeEventfd();
+  }
+
+  isAsking(slot: number): boolean {
+    return this.#parts.kernel.plane.phase(slot) === PHASE_ASKING;
   }
 
   isQueued(slot: number): boolean {
