@@ -366,6 +366,7 @@ testEveryEngine('a weight that is set doesn’t read modules again', async (engi
   const place = `/api/v1/pools/brokers/backends/${encodeURIComponent(backend.address)}`;
   assert.equal((await balancer.send('PATCH', place, { weight: 5 })).status, 200);
   assert.equal(await answerTo(balancer.connect(), { clientId: 'dev' }), refusalPacket(4, 4).toString('hex'));
+  await balancer.idle();
   const { hooks, listeners } = await balancer.status();
   assert.deepEqual(hooks, { asked: 1, refused: 1, errors: 0, timeouts: 0, busy: 0, in_flight: 0, restarts: 0 });
   assert.equal(listeners[0]!.hook, hook.module);

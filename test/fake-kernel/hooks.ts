@@ -236,7 +236,7 @@ export class Hooks {
     const isThere = slot < connectionsMax;
     const generation = isThere ? kernel.plane.wholeGeneration(slot) : 0;
     // Only of a life that is past its hook it is certain that it won't be asked about before this is read.
-    const isPast = isThere && lives.some((life) => life?.slot === slot && !life.isRecorded && life.isEstablished);
+    const isPast = isThere && lives.some((life) => life?.slot === slot && !life.isOver && life.isEstablished);
     this.#write(slot, isPast ? generation : generation + random.pick([-1, 1 << 24]), answer);
   }
 
