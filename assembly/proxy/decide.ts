@@ -35,7 +35,7 @@ import { AF_INET6 } from '../uring/abi';
 import { forgetClientId, keepClientId } from './client-id';
 import { countConnect, countStranger, stampDial } from './figures';
 import { frontText, frontTextBytes } from './front';
-import { placeOf } from './gates';
+import { tallyOf } from './gates';
 import { dropSource, takeSource } from './sources';
 import {
   backendCounters,
@@ -107,7 +107,7 @@ export function followPackets(line: Cold, pool: Pool): void {
 /** The pool that the client comes to, by its place in this snapshot: its hook's choice, or its listener's; NONE: it was removed. */
 export function poolFor(slot: u32): u32 {
   const line = cold(slot);
-  const isChosen = (placeOf(slot).marks & <u8>MARK_POOL_CHOSEN) != 0;
+  const isChosen = (tallyOf(slot).marks & <u8>MARK_POOL_CHOSEN) != 0;
   return isChosen ? poolOfId(line.choice) : listenerAt(line.listener).pool;
 }
 

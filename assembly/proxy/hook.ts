@@ -51,7 +51,7 @@ import { hookAt, listenerAt, poolAt, poolOfId, snapshot } from '../snapshot';
 import { placeEntry } from './byte-ring';
 import { adopt, followPackets, refuseWithoutPool } from './decide';
 import { frontBytes } from './front';
-import { placeOf } from './gates';
+import { tallyOf } from './gates';
 import { cold, counters, FLAG_KEYED, header, hot, PHASE_ASKING, slotsEnd } from './table';
 
 const ASKS_WRITTEN: usize = HEADER_OFFSET + HEADER_ASKS_WRITTEN;
@@ -178,7 +178,7 @@ export function applyDecision(slot: u32, bytes: usize, length: u32, front: usize
 /** By its id, since it may have another place when it is looked for again. */
 function choosePool(slot: u32, id: u32): void {
   cold(slot).choice = <u8>id;
-  placeOf(slot).marks |= <u8>MARK_POOL_CHOSEN;
+  tallyOf(slot).marks |= <u8>MARK_POOL_CHOSEN;
 }
 
 function takeGivenKey(slot: u32): void {
