@@ -209,7 +209,10 @@ class PortableEngine {
     this.#evict();
     this.#obeyHooks();
     this.release();
-    await Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
+    const woken = Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
+    // Who was decided on until here found nobody to be woken.
+    this.#obeyHooks();
+    await woken;
   }
 
   /** Serves those whose wait is over, and comes back when the next one's is. */

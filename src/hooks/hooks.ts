@@ -248,7 +248,8 @@ export class Hooks {
   #onLost(runner: Runner, why: string): void {
     this.#restarts += 1;
     const lost = this.#failAll(runner);
-    const text = `the thread of the hooks starts again, ${lost} clients are without a decision: ${why}`;
+    const clients = lost === 1 ? '1 client is' : `${lost} clients are`;
+    const text = `the thread of the hooks starts again, ${clients} without a decision: ${why}`;
     this.#options.log.error({ event: 'hook_trouble', lost, why }, text);
   }
 

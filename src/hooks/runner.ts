@@ -121,12 +121,15 @@ export class Runner {
 function untilReady(thread: Worker): Promise<void> {
   return new Promise((ready, fail) => {
     const late = setTimeout(() => fail(new Error(`not within ${LOAD_TIMEOUT_MS} ms`)), LOAD_TIMEOUT_MS);
-    thread.once('error', fail);
-    thread.once('exit', () => fail(new Error('its thread has ended')));
-    thread.once('message', (report: HookReport) => {
+    const settle = (error?: Error): void => {
       clearTimeout(late);
-      if (report.type === 'failed') fail(new Error(report.text));
-      else ready();
+      if (error === undefined) ready();
+      else fail(error);
+    };
+    thread.once('error', settle);
+    thread.once('exit', () => settle(new Error('its thread has ended')));
+    thread.once('message', (report: HookReport) => {
+      settle(report.type === 'failed' ? new Error(report.text) : undefined);
     });
   });
 }

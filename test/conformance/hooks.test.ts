@@ -47,6 +47,9 @@ const answers: Record<string, (info: any) => unknown> = {
   long: () => ({ action: 'accept', username: 'u'.repeat(65_000), clientId: 'c'.repeat(65_000) }),
   never: () => new Promise(() => {}),
   loop: () => { for (;;); },
+  die: () => { setTimeout(() => { throw new Error('later'); }); return new Promise(() => {}); },
+  exit: () => process.exit(1),
+  large: (info) => ({ action: 'accept', username: info.clientId.padEnd(50_000, 'u') }),
 };
 
 export function onConnect(info: any): any {
@@ -280,6 +283,40 @@ testEveryEngine('a hook that never comes back stops nobody’s messages, and is 
   for (const { socket } of [old, other]) socket.destroy();
   const said = scene.messages.filter((message) => message.includes('starts again'));
   assert.equal(said.length, 1, scene.messages.join('\n'));
+});
+
+testEveryEngine('a thread that ends takes nobody with it but whom it was asked about', async (engine, context) => {
+  const backend = await startBackend(context, echo);
+  const scene = await setUp(engine, context, {
+    pools: { south: { backends: [backend.address] } },
+    hook: { timeout: '20s' },
+  });
+  const old = await connectClient(scene.portOf('hooked'), { clientId: 'keep-1' });
+  for (const clientId of ['die', 'exit']) {
+    assert.equal(await answerTo(scene.client(), { clientId }), refusalPacket(4, 3).toString('hex'));
+    await waitFor('another thread', async () => {
+      return (await answerTo(scene.client(), { clientId: 'keep-2' })) === CONNACK.toString('hex');
+    });
+  }
+  assert.ok(await echoes(old));
+  old.socket.destroy();
+  const said = scene.messages.filter((message) => message.includes('starts again'));
+  assert.match(said[0]!, /1 clients? .*: it has failed: Error: later/);
+  assert.match(said[1]!, /: it has ended/);
+});
+
+testEveryEngine('large decisions go through the ring again and again', async (engine, context) => {
+  const backend = await startScriptBackend(context);
+  const scene = await setUp(engine, context, {
+    pools: { south: { backends: [backend.mirror] } },
+    hook: { timeout: '20s' },
+  });
+  await inParallel(8, range(80), async (index) => {
+    const clientId = `large-${index}`;
+    const wanted = connectPacket({ clientId, username: clientId.padEnd(50_000, 'u') });
+    const passed = await passedOn(scene.client(), [connectPacket({ clientId })], wanted.length);
+    assert.ok(passed.equals(wanted), clientId);
+  });
 });
 
 testEveryEngine('a client may leave while its hook is asked', async (engine, context) => {
