@@ -104,7 +104,7 @@ export function followPackets(line: Cold, pool: Pool): void {
   line.framingFromBackend = FRAMING_UNKNOWN;
 }
 
-/** The pool that the client comes to, by its place in this snapshot: its hook's choice, or its listener's; NONE: it was removed. */
+/** The place in this snapshot of the client's pool, which its hook has chosen, or its listener; NONE: it was removed. */
 export function poolFor(slot: u32): u32 {
   const line = cold(slot);
   const isChosen = (tallyOf(slot).marks & <u8>MARK_POOL_CHOSEN) != 0;

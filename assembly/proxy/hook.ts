@@ -98,7 +98,7 @@ export function onHookTimer(slot: u32): u32 {
   return decideWithout(slot, REASON_HOOK_TIMEOUT);
 }
 
-// A hook that was taken away with its listener accepts nobody.
+/** As the listener says. A reload that took its hook away doesn't say so: who was being asked about is refused. */
 function decideWithout(slot: u32, reason: u32): u32 {
   const line = cold(slot);
   if (hookAt(line.listener).accepts == 0) return refuseFor(line, reason);
@@ -149,8 +149,9 @@ function isMeant(entry: Decision): bool {
 }
 
 /**
- * `bytes` are all that the client has sent, with its CONNECT as it was asked about in front. VERDICT_DIAL: a backend may be looked for;
- * VERDICT_REWRITTEN: the same, but another CONNECT is to take the place of that one; or VERDICT_REFUSE.
+ * For the slot that takeDecision has found. `bytes`: the CONNECT that was asked about, and what the client has sent behind
+ * it. VERDICT_DIAL: a backend may be looked for; VERDICT_REWRITTEN: the same, but another CONNECT is to take the place of
+ * that one; or VERDICT_REFUSE.
  */
 export function applyDecision(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   const line = cold(slot);

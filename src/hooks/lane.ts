@@ -97,6 +97,7 @@ export class Lane {
       const at = this.#asks + (read & (ASKS_BYTES - 1));
       const total = this.#view.getUint32(at + ASK_BYTES_TOTAL, true);
       const bytes = (total & ~ENTRY_SKIP) >>> 0;
+      if (bytes === 0 || bytes > (written - read) >>> 0) throw new Error(`an ask of ${bytes} bytes can't be`);
       const ask = total === bytes ? this.#readAt(at, bytes) : undefined;
       read = (read + bytes) >>> 0;
       Atomics.store(this.#header, HEADER_ASKS_READ / 4, read);
