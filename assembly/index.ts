@@ -3,6 +3,7 @@ import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_S
 import { attachAdmission } from './proxy/admission';
 import { attachClientIds } from './proxy/client-id';
 import { evictionOf } from './proxy/evictions';
+import { attachHooks } from './proxy/hook';
 import { attachTable, cold, header } from './proxy/table';
 import { observeSnapshot } from './snapshot';
 
@@ -18,6 +19,7 @@ export {
   connectionConnected,
   connectionCrowdedOut,
   connectionDecide,
+  connectionDecided,
   connectionDialled,
   connectionFarewell,
   connectionFramed,
@@ -35,6 +37,7 @@ export {
   connectionReleased,
   connectionRest,
   connectionSaysGoodbye,
+  connectionUndecided,
   connectionWaited,
   connectTimeoutMs,
   dialTimeoutMs,
@@ -46,6 +49,7 @@ export {
   sweep,
 } from './proxy/connection';
 export { takeEviction } from './proxy/evictions';
+export { hookTimeoutMs, takeDecision } from './proxy/hook';
 export { run, startLoop, turn } from './proxy/loop';
 export { observeSnapshot } from './snapshot';
 export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from './uring/ring';
@@ -58,6 +62,7 @@ export function start(): u32 {
   attachTable();
   attachAdmission();
   attachClientIds();
+  attachHooks();
   observeSnapshot();
   return 0;
 }

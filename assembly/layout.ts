@@ -8,7 +8,8 @@
 //   64 KiB     Header: control words, clock, settings, and where the regions below lie
 //   then       regions, page-aligned, placed by src/control/memory-map.ts and checked by the data plane at start:
 //              counters | backend counters and figures | backend health | snapshot halves | records | connections | arena |
-//              timer wheel | rings | buffers | scratch | source counters | evictions | admission | greetings
+//              timer wheel | rings | buffers | scratch | source counters | evictions | admission | greetings |
+//              hooks' asks | hooks' decisions
 //
 export const PAGE_BYTES = 4096;
 export const HEADER_OFFSET = 65536;
@@ -65,11 +66,17 @@ export const HEADER_REGION_SOURCE_COUNTERS = HEADER_REGIONS + 48;
 export const HEADER_REGION_EVICTIONS = HEADER_REGIONS + 52;
 export const HEADER_REGION_ADMISSION = HEADER_REGIONS + 56;
 export const HEADER_REGION_GREETINGS = HEADER_REGIONS + 60;
-export const HEADER_REGION_END = HEADER_REGIONS + 64;
-export const HEADER_EVICTIONS_WRITTEN = 196; // entries, monotonic modulo 2^32; written by the main thread
-export const HEADER_EVICTIONS_READ = 200; // entries, monotonic modulo 2^32; written by the worker
-export const HEADER_ID_KEY_0 = 208; // u64, key of the hash by which ClientIds are noted, the same in all workers
-export const HEADER_ID_KEY_1 = 216; // u64, its other half
+export const HEADER_REGION_ASKS = HEADER_REGIONS + 64;
+export const HEADER_REGION_DECISIONS = HEADER_REGIONS + 68;
+export const HEADER_REGION_END = HEADER_REGIONS + 72;
+export const HEADER_EVICTIONS_WRITTEN = 204; // entries, monotonic modulo 2^32; written by the main thread
+export const HEADER_EVICTIONS_READ = 208; // entries, monotonic modulo 2^32; written by the worker
+export const HEADER_ASKS_WRITTEN = 212; // bytes, monotonic modulo 2^32; written by the worker
+export const HEADER_ASKS_READ = 216; // bytes, monotonic modulo 2^32; written by the main thread
+export const HEADER_DECISIONS_WRITTEN = 220; // bytes, monotonic modulo 2^32; written by the main thread
+export const HEADER_DECISIONS_READ = 224; // bytes, monotonic modulo 2^32; written by the worker
+export const HEADER_ID_KEY_0 = 232; // u64, key of the hash by which ClientIds are noted, the same in all workers
+export const HEADER_ID_KEY_1 = 240; // u64, its other half
 export const HEADER_LISTENER_FDS = 256; // u32 for each listener: the socket that it accepts from, or NONE; written by the worker
 export const HEADER_RING_PARAMS = 512; // struct io_uring_params, as the kernel filled it
 export const HEADER_ENTER_ARGUMENT = 640; // struct io_uring_getevents_arg, written before every wait
@@ -195,7 +202,10 @@ export const COUNTERS_CONNECTS = COUNTERS_PROTOCOLS + PROTOCOLS_MAX * 8;
 export const COUNTERS_KEEP_ALIVES = COUNTERS_CONNECTS + POOL_IDS_MAX * PROTOCOLS_MAX * 8; // histogram: in those CONNECTs
 export const COUNTERS_KEEP_ALIVES_LAST = COUNTERS_KEEP_ALIVES + HISTOGRAM_BYTES; // histogram: in force when a session ended
 export const COUNTERS_AGES = COUNTERS_KEEP_ALIVES_LAST + HISTOGRAM_BYTES; // histogram: of sessions when they ended
-export const COUNTERS_BYTES = COUNTERS_AGES + HISTOGRAM_BYTES;
+export const COUNTERS_HOOK_ASKED = COUNTERS_AGES + HISTOGRAM_BYTES; // CONNECTs that a hook was asked for
+export const COUNTERS_HOOK_TIMEOUTS = COUNTERS_HOOK_ASKED + 8; // of these, those that it had no decision for in time
+export const COUNTERS_HOOK_BUSY = COUNTERS_HOOK_TIMEOUTS + 8; // CONNECTs for which it could not be asked: too many wait for it
+export const COUNTERS_BYTES = COUNTERS_HOOK_BUSY + 8;
 
 // ---- Backend counters: 64 bytes for each backend id, written by the worker -------------------------------------------
 export const BACKEND_COUNTERS_BYTES = 64;
@@ -244,7 +254,7 @@ export const HEALTH_SHARE_FULL = 1 << 16;
 //   Addresses and Identities of the listeners that have them, 16-byte aligned
 //
 //   limits: ListenerLimits x LISTENERS_MAX | PoolLimits x POOLS_MAX | BackendLimits x BACKENDS_MAX, by backend id
-//   addresses: what each listener is bound to, a sockaddr x LISTENERS_MAX
+//   addresses: what each listener is bound to, a sockaddr x LISTENERS_MAX; then Hook x LISTENERS_MAX
 //
 // A listener keeps its index for as long as it has connections: one that was removed keeps its entry too, by which they
 // are served. The bytes are the same for every worker but for the sockets.
@@ -292,7 +302,12 @@ export const BACKEND_LIMITS_MAX_CONNECTIONS = 8;
 export const BACKEND_LIMITS_CREWS = 12; // its pool's
 export const SNAPSHOT_LISTENER_ADDRESSES = SNAPSHOT_BACKEND_LIMITS + BACKENDS_MAX * BACKEND_LIMITS_BYTES;
 export const LISTENER_ADDRESS_BYTES = 32; // SOCKADDR_BYTES_MAX, as the kernel spells it
-export const SNAPSHOT_BLOCKS = SNAPSHOT_LISTENER_ADDRESSES + LISTENERS_MAX * LISTENER_ADDRESS_BYTES;
+export const SNAPSHOT_LISTENER_HOOKS = SNAPSHOT_LISTENER_ADDRESSES + LISTENERS_MAX * LISTENER_ADDRESS_BYTES;
+export const HOOK_BYTES = 16;
+export const HOOK_ID = 0; // that the main thread knows it by
+export const HOOK_TIMEOUT_MS = 4; // until then it has decided; 0: the listener has none
+export const HOOK_ACCEPTS = 8; // 1: a client whose hook has failed is let in as if there were none
+export const SNAPSHOT_BLOCKS = SNAPSHOT_LISTENER_HOOKS + LISTENERS_MAX * HOOK_BYTES;
 
 // A pool block is relocatable: offsets inside it count from its own start, so it is built once and copied everywhere.
 //
@@ -557,9 +572,15 @@ export const REASON_IDENTITY_MISMATCH = 69; // what it calls itself isn't what i
 export const REASON_REWRITE_FIELD_MISSING = 70; // its CONNECT lacks what the rewritten one is made of
 export const REASON_REWRITE_TOO_LARGE = 71; // longer than connect_max_bytes, or a field longer than MQTT can say
 // protection
-export const REASON_HALF_OPEN = 80; // the oldest of those whose CONNECT wasn't whole, when there were too many of them
-export const REASON_SOURCE_RATE = 81; // connect_rate_per_source of the listener
-export const REASON_TAKE_OVER_LOOP = 82; // its name is in a loop of take-overs, and has to pause
+export const REASON_HALF_OPEN = 90; // the oldest of those whose CONNECT wasn't whole, when there were too many of them
+export const REASON_SOURCE_RATE = 91; // connect_rate_per_source of the listener
+export const REASON_TAKE_OVER_LOOP = 92; // its name is in a loop of take-overs, and has to pause
+// a listener's hook
+export const REASON_HOOK_REFUSED = 80; // by its word
+export const REASON_HOOK_FAILED = 81; // it threw, or answered what is no decision
+export const REASON_HOOK_TIMEOUT = 82;
+export const REASON_HOOK_BUSY = 83; // too many wait for it already
+export const REASON_CLIENT_LEFT_HOOK = 84; // closed or reset while its hook was asked
 
 /** Longest refusal: a v5 CONNACK with no properties. */
 export const REFUSAL_BYTES_MAX = 5;
@@ -571,6 +592,7 @@ export const VERDICT_REFUSE = 2; // Cold.reason says why
 export const VERDICT_QUEUE = 3; // it waits until it may be dialled
 export const VERDICT_HEADER = 4; // of a new client: a PROXY header comes before its CONNECT
 export const VERDICT_REWRITTEN = 5; // another CONNECT takes the place of the client's, then connectionAdmit says more
+export const VERDICT_ASK = 6; // it waits until its listener's hook has decided
 
 // ---- Connections: one hot and one cold line each -------------------------------------------------------------------------
 export const HOT_BYTES = 64;
@@ -589,6 +611,7 @@ export const PHASE_REFUSING = 6;
 export const PHASE_CLOSING = 7;
 export const PHASE_LEAVING = 8; // evicted: nothing new is passed on, what had come goes out, then a last word
 export const PHASE_QUEUED = 9; // waits until a backend may be dialled for it
+export const PHASE_ASKING = 10; // waits until its listener's hook has decided
 /** Of Hot.flags: Cold.keyHash is the hash of a key. */
 export const FLAG_KEYED = 1 << 0;
 /** The backend's first bytes were looked at: a CONNACK, as a rule. */
@@ -610,6 +633,7 @@ export const COLD_REASON = 48; // u16
 export const COLD_KEEP_ALIVE = 50; // u16, seconds: the one in force
 export const COLD_CLIENT_ID_BYTES = 52; // u16
 export const COLD_VERSION = 54; // u8
+export const COLD_CHOICE = 55; // u8, a hook's: the code that it is refused with, or the id of its pool
 export const COLD_OPENED_MS = 56; // f64, milliseconds since 1970
 export const COLD_KEY_HASH = 64; // u64
 export const COLD_TRIED = 72; // u64, a bit for each member already dialled
@@ -638,6 +662,37 @@ export const EVICTION_REFERENCE = 12; // u32, 1: the DISCONNECT carries the pool
 export const EVICTION_GOODBYE = 1;
 /** At once, wherever in a packet its bytes stand: its backend is gone. */
 export const EVICTION_ABRUPT = 2;
+
+// ---- Hooks: what they are asked, and what they have decided ---------------------------------------------------------------
+// Two rings of entries like the ring of access records: none wraps, each is a multiple of 8 bytes, and one whose count of
+// bytes has ENTRY_SKIP set is padding up to the ring's end. The worker asks and wakes the main thread, which waits for
+// the word HEADER_ASKS_WRITTEN; the main thread brings decisions and wakes the worker.
+export const ENTRY_SKIP = 0x80000000;
+export const ASKS_BYTES = 1 << 21; // four of the largest CONNECTs
+export const ASK_BYTES_TOTAL = 0;
+export const ASK_SLOT = 4;
+export const ASK_GENERATION = 8; // Hot.generation
+export const ASK_HOOK = 12; // its id
+export const ASK_CONNECT_BYTES = 16;
+export const ASK_PEER = 20; // sockaddr, SOCKADDR_BYTES_MAX
+export const ASK_CONNECT = ASK_PEER + SOCKADDR_BYTES_MAX; // the packet; behind it, 8-byte aligned, a Front block if there is one
+export const DECISIONS_BYTES = 1 << 20;
+export const DECISION_BYTES_TOTAL = 0;
+export const DECISION_SLOT = 4;
+export const DECISION_GENERATION = 8; // of the life that is meant; for another life the entry is void
+export const DECISION_VERDICT = 12; // DECISION_ACCEPT and the like
+export const DECISION_CODE = 16; // reason code of MQTT 5.0, of a refusal
+export const DECISION_POOL = 20; // id of the pool; NONE: its listener's
+export const DECISION_KEY_BYTES = 24; // of each text, NONE: there is none, and nothing changes
+export const DECISION_CLIENT_ID_BYTES = 28;
+export const DECISION_USERNAME_BYTES = 32;
+export const DECISION_PASSWORD_BYTES = 36;
+export const DECISION_TEXTS = 40; // key, ClientId, user name, password, one after the other
+export const DECISION_ACCEPT = 0;
+export const DECISION_REFUSE = 1;
+export const DECISION_FAILED = 2; // there is none
+/** Of all texts of one together. */
+export const DECISION_TEXTS_BYTES_MAX = 1 << 18;
 
 // ---- Admission: who may be dialled, and who waits for it ---------------------------------------------------------------
 //
@@ -684,6 +739,8 @@ export const TALLY_MARKS = 1; // u8, MARK_* below
 export const MARK_ADMITTED = 4;
 /** Its source address counts it. */
 export const MARK_SOURCE = 1;
+/** Its pool is the one that a hook has chosen: Cold.choice. */
+export const MARK_POOL_CHOSEN = 128;
 /** It has waited for a lease for as long as it may, and does so no more. */
 export const MARK_IMPATIENT = 2;
 /** It stands in the list of those whose CONNECT isn't whole. */
@@ -732,7 +789,7 @@ export const FRONT_BYTES_MAX = FRONT_TEXTS + 512;
 // Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose
 // RECORD_BYTES_TOTAL has RECORD_SKIP set is padding up to the ring's end.
 export const RECORD_BYTES_TOTAL = 0;
-export const RECORD_SKIP = 0x80000000;
+export const RECORD_SKIP = ENTRY_SKIP;
 export const RECORD_REASON = 4;
 export const RECORD_OPENED_MS = 8; // f64, since 1970
 export const RECORD_CLOSED_MS = 16; // f64

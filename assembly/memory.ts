@@ -6,6 +6,13 @@ import {
   ADMISSION_LEASES_WRITTEN,
   ADMISSION_QUEUED,
   ADMISSION_WORKERS,
+  ASK_BYTES_TOTAL,
+  ASK_CONNECT,
+  ASK_CONNECT_BYTES,
+  ASK_GENERATION,
+  ASK_HOOK,
+  ASK_PEER,
+  ASK_SLOT,
   BACKEND_COUNTERS_ACTIVE,
   BACKEND_COUNTERS_BYTES,
   BACKEND_COUNTERS_BYTES_FROM,
@@ -27,6 +34,7 @@ import {
   COLD_BYTES,
   COLD_BYTES_FROM_CLIENT,
   COLD_BYTES_TO_CLIENT,
+  COLD_CHOICE,
   COLD_CLIENT_ID,
   COLD_CLIENT_ID_BYTES,
   COLD_CLIENT_TICK,
@@ -84,6 +92,17 @@ import {
   COUNTERS_TLS_HANDSHAKES,
   COUNTERS_TLS_RESUMED,
   COUNTERS_TURNS,
+  DECISION_BYTES_TOTAL,
+  DECISION_CLIENT_ID_BYTES,
+  DECISION_CODE,
+  DECISION_GENERATION,
+  DECISION_KEY_BYTES,
+  DECISION_PASSWORD_BYTES,
+  DECISION_POOL,
+  DECISION_SLOT,
+  DECISION_TEXTS,
+  DECISION_USERNAME_BYTES,
+  DECISION_VERDICT,
   DRAIN_BYTES,
   DRAIN_ORPHAN_INTERVAL_US,
   DRAIN_PACKETS,
@@ -112,6 +131,8 @@ import {
   HEADER_ACCEPTS_IN_FLIGHT,
   HEADER_AGE_BOUNDS,
   HEADER_ARENA_CHUNKS,
+  HEADER_ASKS_READ,
+  HEADER_ASKS_WRITTEN,
   HEADER_BUFFER_BYTES,
   HEADER_BUFFER_COUNT,
   HEADER_BUFFERS_PROVIDED,
@@ -121,6 +142,8 @@ import {
   HEADER_CONNECT,
   HEADER_CONNECTIONS_MAX,
   HEADER_CONTROL,
+  HEADER_DECISIONS_READ,
+  HEADER_DECISIONS_WRITTEN,
   HEADER_ENTER_ARGUMENT,
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
@@ -144,10 +167,12 @@ import {
   HEADER_RECORDS_WRITTEN,
   HEADER_REGION_ADMISSION,
   HEADER_REGION_ARENA,
+  HEADER_REGION_ASKS,
   HEADER_REGION_BACKEND_COUNTERS,
   HEADER_REGION_BUFFERS,
   HEADER_REGION_COLD,
   HEADER_REGION_COUNTERS,
+  HEADER_REGION_DECISIONS,
   HEADER_REGION_END,
   HEADER_REGION_EVICTIONS,
   HEADER_REGION_GREETINGS,
@@ -171,6 +196,10 @@ import {
   HEADER_WALL_MS,
   HEADER_WORKER_INDEX,
   HISTOGRAM_BOUNDS,
+  HOOK_ACCEPTS,
+  HOOK_BYTES,
+  HOOK_ID,
+  HOOK_TIMEOUT_MS,
   IDENTITY_BYTES,
   IDENTITY_CLIENT_ID,
   IDENTITY_CLIENT_ID_DENIED,
@@ -345,10 +374,16 @@ export class Header {
   evictions: u32;
   admission: u32;
   greetings: u32;
+  asks: u32;
+  decisions: u32;
   end: u32;
   evictionsWritten: u32;
   evictionsRead: u32;
-  _pad204: u32;
+  asksWritten: u32;
+  asksRead: u32;
+  decisionsWritten: u32;
+  decisionsRead: u32;
+  _pad228: u32;
   idKey0: u64;
   idKey1: u64;
 }
@@ -360,6 +395,12 @@ if (offsetof<Header>('evictionsWritten') != HEADER_EVICTIONS_WRITTEN) ERROR('Hea
 if (offsetof<Header>('idKey0') != HEADER_ID_KEY_0) ERROR('Header.idKey0 moved');
 if (offsetof<Header>('idKey1') != HEADER_ID_KEY_1) ERROR('Header.idKey1 moved');
 if (offsetof<Header>('evictionsRead') != HEADER_EVICTIONS_READ) ERROR('Header.evictionsRead moved');
+if (offsetof<Header>('asks') != HEADER_REGION_ASKS) ERROR('Header.asks moved');
+if (offsetof<Header>('decisions') != HEADER_REGION_DECISIONS) ERROR('Header.decisions moved');
+if (offsetof<Header>('asksWritten') != HEADER_ASKS_WRITTEN) ERROR('Header.asksWritten moved');
+if (offsetof<Header>('asksRead') != HEADER_ASKS_READ) ERROR('Header.asksRead moved');
+if (offsetof<Header>('decisionsWritten') != HEADER_DECISIONS_WRITTEN) ERROR('Header.decisionsWritten moved');
+if (offsetof<Header>('decisionsRead') != HEADER_DECISIONS_READ) ERROR('Header.decisionsRead moved');
 if (offsetof<Header>('workerIndex') != HEADER_WORKER_INDEX) ERROR('Header.workerIndex moved');
 if (offsetof<Header>('wallMs') != HEADER_WALL_MS) ERROR('Header.wallMs moved');
 if (offsetof<Header>('wakeFd') != HEADER_WAKE_FD) ERROR('Header.wakeFd moved');
@@ -403,7 +444,7 @@ if (offsetof<Header>('end') != HEADER_REGION_END) ERROR('Header.end moved');
 
 // The areas behind the fields, in the order in which they lie: none reaches into the next.
 if (HEADER_REGION_END + 4 > HEADER_EVICTIONS_WRITTEN) ERROR('the regions reach into the evictions');
-if (HEADER_REGION_END + 4 > HEADER_LISTENER_FDS) ERROR('the regions reach into the listeners');
+if (HEADER_DECISIONS_READ + 4 > HEADER_LISTENER_FDS) ERROR('the regions reach into the listeners');
 if (HEADER_LISTENER_FDS + LISTENERS_MAX * 4 > HEADER_RING_PARAMS) ERROR('the listeners reach into the parameters');
 if (HEADER_RING_PARAMS + PARAMS_BYTES > HEADER_ENTER_ARGUMENT) ERROR('the parameters reach into the argument');
 if (HEADER_ENTER_ARGUMENT + GETEVENTS_BYTES > HEADER_TIMEOUT) ERROR('the argument reaches into the timeout');
@@ -915,7 +956,7 @@ export class Cold {
   keepAlive: u16;
   clientIdBytes: u16;
   version: u8;
-  _pad55: u8;
+  choice: u8;
   openedMs: f64;
   keyHash: u64;
   tried: u64;
@@ -950,9 +991,70 @@ if (offsetof<Cold>('reason') != COLD_REASON) ERROR('Cold.reason moved');
 if (offsetof<Cold>('sentTickToBackend') != COLD_SENT_TICKS) ERROR('Cold.sentTickToBackend moved');
 if (offsetof<Cold>('keepAlive') != COLD_KEEP_ALIVE) ERROR('Cold.keepAlive moved');
 if (offsetof<Cold>('version') != COLD_VERSION) ERROR('Cold.version moved');
+if (offsetof<Cold>('choice') != COLD_CHOICE) ERROR('Cold.choice moved');
 if (offsetof<Cold>('clientTick') != COLD_CLIENT_TICK) ERROR('Cold.clientTick moved');
 if (offsetof<Cold>('clientIdBytes') != COLD_CLIENT_ID_BYTES) ERROR('Cold.clientIdBytes moved');
 if (offsetof<Cold>('clientId') != COLD_CLIENT_ID) ERROR('Cold.clientId moved');
+
+/** A listener's hook, as the data plane knows it. */
+@unmanaged
+export class Hook {
+  id: u32;
+  timeoutMs: u32;
+  accepts: u32;
+  _pad12: u32;
+}
+if (offsetof<Hook>('id') != HOOK_ID) ERROR('Hook.id moved');
+if (offsetof<Hook>('timeoutMs') != HOOK_TIMEOUT_MS) ERROR('Hook.timeoutMs moved');
+if (offsetof<Hook>('accepts') != HOOK_ACCEPTS) ERROR('Hook.accepts moved');
+if (offsetof<Hook>() != HOOK_BYTES) ERROR('Hook changed its size');
+
+/** What a hook is asked; the CONNECT follows. */
+@unmanaged
+export class Ask {
+  bytesTotal: u32;
+  slot: u32;
+  generation: u32;
+  hook: u32;
+  connectBytes: u32;
+  _peer0: u32;
+  _peer4: u64;
+  _peer12: u64;
+  _peer20: u64;
+}
+if (offsetof<Ask>('bytesTotal') != ASK_BYTES_TOTAL) ERROR('Ask.bytesTotal moved');
+if (offsetof<Ask>('slot') != ASK_SLOT) ERROR('Ask.slot moved');
+if (offsetof<Ask>('generation') != ASK_GENERATION) ERROR('Ask.generation moved');
+if (offsetof<Ask>('hook') != ASK_HOOK) ERROR('Ask.hook moved');
+if (offsetof<Ask>('connectBytes') != ASK_CONNECT_BYTES) ERROR('Ask.connectBytes moved');
+if (offsetof<Ask>('_peer0') != ASK_PEER) ERROR('Ask.peer moved');
+if (offsetof<Ask>() != ASK_CONNECT) ERROR('Ask changed its size');
+
+/** What it has decided; the texts follow. */
+@unmanaged
+export class Decision {
+  bytesTotal: u32;
+  slot: u32;
+  generation: u32;
+  verdict: u32;
+  code: u32;
+  pool: u32;
+  keyBytes: u32;
+  clientIdBytes: u32;
+  usernameBytes: u32;
+  passwordBytes: u32;
+}
+if (offsetof<Decision>('bytesTotal') != DECISION_BYTES_TOTAL) ERROR('Decision.bytesTotal moved');
+if (offsetof<Decision>('slot') != DECISION_SLOT) ERROR('Decision.slot moved');
+if (offsetof<Decision>('generation') != DECISION_GENERATION) ERROR('Decision.generation moved');
+if (offsetof<Decision>('verdict') != DECISION_VERDICT) ERROR('Decision.verdict moved');
+if (offsetof<Decision>('code') != DECISION_CODE) ERROR('Decision.code moved');
+if (offsetof<Decision>('pool') != DECISION_POOL) ERROR('Decision.pool moved');
+if (offsetof<Decision>('keyBytes') != DECISION_KEY_BYTES) ERROR('Decision.keyBytes moved');
+if (offsetof<Decision>('clientIdBytes') != DECISION_CLIENT_ID_BYTES) ERROR('Decision.clientIdBytes moved');
+if (offsetof<Decision>('usernameBytes') != DECISION_USERNAME_BYTES) ERROR('Decision.usernameBytes moved');
+if (offsetof<Decision>('passwordBytes') != DECISION_PASSWORD_BYTES) ERROR('Decision.passwordBytes moved');
+if (offsetof<Decision>() != DECISION_TEXTS) ERROR('Decision changed its size');
 
 /** A connection that the main thread wants ended. */
 @unmanaged

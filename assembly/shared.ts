@@ -10,6 +10,11 @@ export function observe(address: usize): u32 {
   return atomic.load<u32>(address);
 }
 
+/** Wakes whoever waits for the word, after it was published. */
+export function wake(address: usize): void {
+  atomic.notify(address, -1);
+}
+
 export function publish16(address: usize, value: u16): void {
   atomic.store<u16>(address, value);
 }

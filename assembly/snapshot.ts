@@ -7,13 +7,16 @@ import {
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
   HEADER_OFFSET,
+  HOOK_BYTES,
   LISTENER_ADDRESS_BYTES,
   LISTENER_ENTRY_BYTES,
   LISTENER_LIMITS_BYTES,
+  NONE,
   POOL_LIMITS_BYTES,
   SNAPSHOT_BACKEND_LIMITS,
   SNAPSHOT_HALF_BYTES,
   SNAPSHOT_LISTENER_ADDRESSES,
+  SNAPSHOT_LISTENER_HOOKS,
   SNAPSHOT_LISTENER_LIMITS,
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOL_LIMITS,
@@ -23,6 +26,7 @@ import {
   Admission,
   BackendLimits,
   Header,
+  Hook,
   Identity,
   ListenerEntry,
   ListenerLimits,
@@ -83,8 +87,21 @@ export function addressesAt(listener: ListenerEntry): usize {
   return half + listener.addresses;
 }
 
+/** Of any listener: one without has the timeout 0. */
+export function hookAt(listener: u32): Hook {
+  return changetype<Hook>(half + SNAPSHOT_LISTENER_HOOKS + <usize>listener * HOOK_BYTES);
+}
+
 export function listenerLimitsAt(listener: u32): ListenerLimits {
   return changetype<ListenerLimits>(half + SNAPSHOT_LISTENER_LIMITS + <usize>listener * LISTENER_LIMITS_BYTES);
+}
+
+/** The place of the pool with that id in this snapshot; NONE: it was removed. */
+export function poolOfId(id: u32): u32 {
+  for (let index: u32 = 0; index < snapshot().poolCount; index++) {
+    if (poolLimitsAt(index).id == id) return index;
+  }
+  return NONE;
 }
 
 export function poolLimitsAt(index: u32): PoolLimits {

@@ -90,6 +90,17 @@ export interface ListenerConfig {
   deny: string[];
   /** null: its clients may call themselves what they like. */
   identity: IdentityConfig | null;
+  /** null: nobody is asked. */
+  hook: HookConfig | null;
+}
+
+export interface HookConfig {
+  /** Path of a module that exports onConnect. */
+  module: string;
+  /** For one decision. */
+  timeoutMs: number;
+  /** What becomes of a client for which there is none. */
+  onError: 'refuse' | 'accept';
 }
 
 /** Clients of one name that throw each other out. */
@@ -348,6 +359,7 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     allow: listener.allow ?? [],
     deny: listener.deny ?? [],
     identity: normaliseIdentity(listener.identity),
+    hook: normaliseHook(listener.hook),
   };
 }
 
@@ -355,6 +367,10 @@ function normaliseTakeOverLoop(settings: ListenerSettings['take_over_loop']): Ta
   if (settings === 'off') return null;
   const { take_overs: takeOvers, window: windowMs, pause: pauseMs, pause_max: pauseMaxMs } = settings;
   return { takeOvers, windowMs, pauseMs, pauseMaxMs: Math.max(pauseMs, pauseMaxMs) };
+}
+
+function normaliseHook(hook: ListenerSettings['hook']): HookConfig | null {
+  return hook === undefined ? null : { module: hook.module, timeoutMs: hook.timeout, onError: hook.on_error };
 }
 
 // A pattern that a client could pass by without a ClientId would be none.

@@ -20,8 +20,16 @@ export interface DataPlane {
   connectionHeader(slot: number, bytes: number, length: number): number;
   /** VERDICT_*. `bytes` holds all that the client sent so far behind the header, `front` its Front block, if there is one. */
   connectionDecide(slot: number, bytes: number, length: number, front?: number): number;
-  /** After VERDICT_REWRITTEN, when that CONNECT is in its place: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
-  connectionAdmit(slot: number): number;
+  /** After VERDICT_REWRITTEN, when that CONNECT is in its place: what else VERDICT_* can be. `front`: as before. */
+  connectionAdmit(slot: number, front?: number): number;
+  /** After VERDICT_ASK: how long its hook may take to decide. */
+  hookTimeoutMs(slot: number): number;
+  /** The slot of the next connection whose hook has decided, NONE when there is none. */
+  takeDecision(): number;
+  /** What that means, VERDICT_*; parameters as for connectionDecide, with the rewritten CONNECT in its place. */
+  connectionDecided(slot: number, bytes: number, length: number, front?: number): number;
+  /** Its hook has taken too long: the same. */
+  connectionUndecided(slot: number): number;
   /** Where the CONNECT lies, how long it is, and how long is the one whose place it takes; until the next decision. */
   rewrittenAddress(): number;
   rewrittenBytes(): number;
@@ -135,6 +143,7 @@ export function loadDataPlane(
     connectionOrphaned: (slot) => plane.connectionOrphaned(slot) >>> 0,
     rewrittenAddress: () => plane.rewrittenAddress() >>> 0,
     takeEviction: () => plane.takeEviction() >>> 0,
+    takeDecision: () => plane.takeDecision() >>> 0,
     evictionAddress: (slot) => plane.evictionAddress(slot) >>> 0,
     coldAddress: (slot) => plane.coldAddress(slot) >>> 0,
     memberAddress: (slot) => plane.memberAddress(slot) >>> 0,

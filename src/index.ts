@@ -34,6 +34,7 @@ import { TakeOvers } from './control/take-overs.ts';
 import { compileDataPlane } from './data-plane.ts';
 import { carrierOf, chooseEngine, type EngineChoice, type EngineName } from './engine/engine.ts';
 import { TidegateError } from './errors.ts';
+import { Hooks } from './hooks/hooks.ts';
 import { isoTime } from './iso-time.ts';
 import { type Logger, silentLogger } from './logger.ts';
 import { allowedCores, steerByCore } from './system/cores.ts';
@@ -44,6 +45,7 @@ export type { Event } from './control/events.ts';
 export type { SourceStatus } from './control/sources.ts';
 export type { EngineName } from './engine/engine.ts';
 export { ConfigError, TidegateError } from './errors.ts';
+export type * from './hooks/on-connect.ts';
 export type { Logger } from './logger.ts';
 
 /** Of shutdown_timeout: one divided by this. */
@@ -165,11 +167,17 @@ async function startWith(
   listeners.adopt(opened);
   const groups = listeners.groupsOf(config.listeners);
   const doors = new FrontDoors(workerCount, log);
+  const poolIdOf = (name: string) => balancer.backends.find(({ pool }) => pool === name)?.poolId;
+  const hooks = new Hooks({ poolIdOf, log });
+  let balancer: Balancer;
   let accessLog: AccessLog | undefined;
   let admin: AdminHost | undefined;
   try {
     doors.adopt(openConfigsOf(opened), doors.prepare(openConfigsOf(opened)));
-    const snapshot = buildSnapshot({ ...config, listeners: configsOf(opened) }, backends, workerCount, engine);
+    const staged = await hooks.prepare(openConfigsOf(opened), true);
+    hooks.adopt(staged);
+    const listed = { ...config, listeners: configsOf(opened) };
+    const snapshot = buildSnapshot(listed, backends, workerCount, engine, staged.ids);
     reportStrangers(await strangers(config.listeners, sockets), log);
     if (config.cpuAffinity === 'steer') steer(groups, cores, log);
     accessLog = await startAccessLog({ ...config.accessLog, log });
@@ -182,6 +190,7 @@ async function startWith(
       cores,
       snapshot,
       accessLog,
+      hooks,
       log,
     });
     accessLog.names(namesOf(supervisor.epoch, config.listeners, backends));
@@ -206,7 +215,7 @@ async function startWith(
       },
       log,
     });
-    const balancer: Balancer = {
+    balancer = {
       phase: 'starting',
       startedAt: new Date(),
       engine,
@@ -216,6 +225,7 @@ async function startWith(
       backends,
       groups,
       doors,
+      hooks,
       accessLog,
       supervisor,
       latencies: new RecentLatencies(supervisor.totals),
@@ -258,6 +268,7 @@ async function startWith(
   } catch (error) {
     await admin?.close();
     await accessLog?.close();
+    await hooks.close();
     listeners.closeAll();
     throw error;
   }
@@ -491,6 +502,7 @@ export class Tidegate {
     }
     await supervisor.stop();
     await this.#reloader.stop();
+    await this.#parts.hooks.close();
     await judge.stop();
     this.#stopFullnessWatch();
     this.#stopSourceWatch();

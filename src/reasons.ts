@@ -13,6 +13,7 @@ import {
   REASON_CLIENT_ID_EMPTY,
   REASON_CLIENT_ID_REQUIRED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_HOOK,
   REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
@@ -25,6 +26,10 @@ import {
   REASON_FIELD_TOO_LONG,
   REASON_FIXED_HEADER_FLAGS,
   REASON_HALF_OPEN,
+  REASON_HOOK_BUSY,
+  REASON_HOOK_FAILED,
+  REASON_HOOK_REFUSED,
+  REASON_HOOK_TIMEOUT,
   REASON_HTTP_REQUEST,
   REASON_IDENTITY_MISMATCH,
   REASON_IDLE_TIMEOUT,
@@ -154,6 +159,11 @@ const byNumber: Record<number, Reason> = {
   [REASON_HALF_OPEN]: notAdmitted('half_open'),
   [REASON_SOURCE_RATE]: notAdmitted('source_rate'),
   [REASON_TAKE_OVER_LOOP]: notAdmitted('take_over_loop'),
+  [REASON_HOOK_REFUSED]: denied('hook_refused'),
+  [REASON_HOOK_FAILED]: { name: 'hook_failed', status: 500, side: 'internal' },
+  [REASON_HOOK_TIMEOUT]: { name: 'hook_timeout', status: 500, side: 'internal' },
+  [REASON_HOOK_BUSY]: notAdmitted('hook_busy'),
+  [REASON_CLIENT_LEFT_HOOK]: { name: 'client_left_hook', status: 503, side: 'client' },
 };
 
 /** Indexed by REASON_*; a number that isn't in use has no entry. */

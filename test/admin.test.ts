@@ -104,7 +104,7 @@ testEveryEngine('status tells what happened', async (engine, context) => {
   assert.deepEqual([status.state, status.ready, status.engine, status.connections], ['running', true, engine, 20]);
   const listener = { name: 'mqtt', address: `127.0.0.1:${balancer.port}`, pool: 'brokers' };
   const unlimited = { max_connections: null, max_connections_per_source: null, max_half_open: null };
-  assert.deepEqual(status.listeners, [{ ...listener, engine, tls: null, connections: 20, ...unlimited }]);
+  assert.deepEqual(status.listeners, [{ ...listener, engine, tls: null, hook: null, connections: 20, ...unlimited }]);
   assert.deepEqual(
     status.workers.map(({ state, restarts, connections_max }) => [state, restarts, connections_max]),
     [

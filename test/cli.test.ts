@@ -463,6 +463,19 @@ describe('run', { concurrency: 4 }, () => {
     );
   });
 
+  test('run ends with 2 and one line when a hook can’t be loaded', async () => {
+    const module = join(folder, 'broken-hook.ts');
+    await writeFile(module, 'export const onConect = (): object => ({ action: "accept" });');
+    const file = join(folder, 'hooked.yaml');
+    await writeFile(file, CONFIG.replace('pool: brokers }', `pool: brokers, hook: { module: ${module} } }`));
+    const { code, stderr } = await tidegate('run', '--config', file);
+    const plain = stderr.split('\n').filter((line) => !line.startsWith('{') && line !== '');
+    assert.deepEqual(
+      [code, plain],
+      [2, [`tidegate: a hook can't be loaded: TypeError: ${module} exports no function onConnect`]],
+    );
+  });
+
   test('run ends with 2 and one line that says what to do when its port is taken', async (t) => {
     const { port } = (await listening(t)).address() as AddressInfo;
     const taken = join(folder, 'taken.yaml');

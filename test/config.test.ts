@@ -105,6 +105,7 @@ test('reads every key of the example', () => {
         allow: [],
         deny: [],
         identity: null,
+        hook: null,
       },
     ],
     pools: [
@@ -1002,6 +1003,34 @@ pools: { brokers: { backends: [a:1] } }`,
     username: { patterns: [], deny: [], required: true },
     rewrite: { clientId: 'north/${client_id}', username: null, password: 'a$b' },
   });
+});
+
+test('reads hooks', () => {
+  const withHook = (hook: string) =>
+    `listeners: [{ bind: "0.0.0.0:1883", hook: ${hook} }]\npools: { brokers: { backends: [a:1] } }`;
+  const hookOf = (text: string) => parseConfig(withHook(text), 'test.yaml').listeners[0]!.hook;
+  assert.deepEqual(hookOf('{ module: h.ts }'), { module: 'h.ts', timeoutMs: 1000, onError: 'refuse' });
+  assert.deepEqual(hookOf('{ module: h.ts, timeout: 50ms, on_error: accept }'), {
+    module: 'h.ts',
+    timeoutMs: 50,
+    onError: 'accept',
+  });
+  const faults: [hook: string, expected: RegExp][] = [
+    ['h.ts', /hook: expected a mapping with module, timeout and on_error/],
+    ['{}', /hook\.module: expected the path of a module/],
+    ['{ module: h.ts, timeout: 0s }', /hook\.timeout: expected a duration above 0/],
+    ['{ module: h.ts, on_error: ignore }', /hook\.on_error: expected refuse or accept/],
+  ];
+  for (const [hook, expected] of faults) assert.match(faultsOf(withHook(hook)).join(), expected, hook);
+});
+
+test('a hook’s module that isn’t there is a fault of its key', async (context) => {
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-hook-'));
+  context.after(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'tidegate.yaml');
+  const listener = `{ bind: "127.0.0.1:0", hook: { module: ${folder}/none.ts } }`;
+  await writeFile(file, `listeners: [${listener}]\npools: { brokers: { backends: [a:1] } }`);
+  await assert.rejects(loadConfig(file), /listeners\[0\]\.hook\.module: expected a file that can be read, found/);
 });
 
 test('says what is wrong with a rule, and never shows a password', () => {

@@ -26,6 +26,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     allow: [],
     deny: [],
     identity: null,
+    hook: null,
   };
 };
 

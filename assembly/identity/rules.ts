@@ -149,6 +149,18 @@ function rewrite(identity: Identity, found: Connect, bytes: usize, packetBytesMa
   const username = textAt(identity, identity.username);
   const password = textAt(identity, identity.password);
   if (lacksAny(clientId) || lacksAny(username) || lacksAny(password)) return REASON_REWRITE_FIELD_MISSING;
+  return rewriteFields(clientId, username, password, found, bytes, packetBytesMax);
+}
+
+/** The same for templates that miss nothing. */
+export function rewriteFields(
+  clientId: Text,
+  username: Text,
+  password: Text,
+  found: Connect,
+  bytes: usize,
+  packetBytesMax: u32,
+): u32 {
   const bytesMax = min<u32>(packetBytesMax, CONNECT_BYTES_LIMIT);
   const packetBytes = found.packetBytes;
   const out = rewrittenAddress();

@@ -9,6 +9,9 @@ import {
   REASON_CONNECT_TOO_LARGE,
   REASON_CONNECTIONS_MAX,
   REASON_FIELD_TOO_LONG,
+  REASON_HOOK_BUSY,
+  REASON_HOOK_FAILED,
+  REASON_HOOK_TIMEOUT,
   REASON_IDENTITY_MISMATCH,
   REASON_INTERNAL,
   REASON_LISTENER_CONNECTIONS,
@@ -48,6 +51,11 @@ export function writeRefusal(reason: u32, version: u32, out: usize): u32 {
   return version < 5 ? writeConnack3(answers & 0xff, out) : writeConnack5(answers >> 8, out);
 }
 
+/** The same with a reason code of 5.0, for those before by the return code that comes nearest. */
+export function writeRefusalWith(code: u32, version: u32, out: usize): u32 {
+  return version < 5 ? writeConnack3(nearestReturnCode(code), out) : writeConnack5(code, out);
+}
+
 /** 3.1 and 3.1.1, section 3.2: no session present with a refusal [MQTT-3.2.2-4]. */
 function writeConnack3(code: u32, out: usize): u32 {
   if (code == SILENCE) return 0;
@@ -81,6 +89,8 @@ const CLIENT_IDENTIFIER_NOT_VALID: u32 = 0x85;
 const BAD_USERNAME_OR_PASSWORD_5: u32 = 0x86;
 const NOT_AUTHORISED_5: u32 = 0x87;
 const SERVER_UNAVAILABLE_5: u32 = 0x88;
+const BANNED: u32 = 0x8a;
+const BAD_AUTHENTICATION_METHOD: u32 = 0x8c;
 const TOPIC_NAME_INVALID: u32 = 0x90;
 const PACKET_TOO_LARGE: u32 = 0x95;
 const QUOTA_EXCEEDED: u32 = 0x97;
@@ -138,9 +148,29 @@ function answersTo(reason: u32): u32 {
     case REASON_SHUTDOWN:
     case REASON_BUFFERS_SHORT:
     case REASON_INTERNAL:
+    case REASON_HOOK_FAILED:
+    case REASON_HOOK_TIMEOUT:
+    case REASON_HOOK_BUSY:
       return answers(SERVER_UNAVAILABLE, SERVER_UNAVAILABLE_5);
     default:
       return answers(SILENCE, SILENCE);
+  }
+}
+
+function nearestReturnCode(code: u32): u32 {
+  switch (code) {
+    case UNSUPPORTED_PROTOCOL_VERSION:
+      return UNACCEPTABLE_PROTOCOL_VERSION;
+    case CLIENT_IDENTIFIER_NOT_VALID:
+      return IDENTIFIER_REJECTED;
+    case BAD_USERNAME_OR_PASSWORD_5:
+    case BAD_AUTHENTICATION_METHOD:
+      return BAD_USERNAME_OR_PASSWORD;
+    case NOT_AUTHORISED_5:
+    case BANNED:
+      return NOT_AUTHORISED;
+    default:
+      return SERVER_UNAVAILABLE;
   }
 }
 

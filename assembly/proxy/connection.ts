@@ -2,6 +2,7 @@
 // each engine's own (proxy.ts here, portable.ts in TypeScript).
 
 import { holdsPeer } from '../identity/addresses';
+import { rewrittenAddress } from '../identity/rules';
 import {
   COLD_FRAMING,
   DRAIN_BYTES,
@@ -12,9 +13,12 @@ import {
   HEADER_ORPHANS_DUE_MS,
   NONE,
   REASON_ADDRESS_DENIED,
+  REASON_HOOK_REFUSED,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_NONE,
+  REASON_TAKE_OVER_LOOP,
+  VERDICT_ASK,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_QUEUE,
@@ -22,19 +26,20 @@ import {
 } from '../layout';
 import { Cold, drainOf, memberAt } from '../memory';
 
-import { writeRefusal } from '../mqtt/connack';
+import { writeRefusal, writeRefusalWith } from '../mqtt/connack';
 import { referringDisconnectBytes, SERVER_DISCONNECT_BYTES, writeDisconnect } from '../mqtt/disconnect';
 import { advanceFraming, bytesOfPacket } from '../mqtt/framing';
 import { keepAliveInForce } from '../mqtt/server-keep-alive';
-import { addressesAt, listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
+import { addressesAt, hookAt, listenerAt, observeSnapshot, poolAt, poolLimitsAt, snapshot } from '../snapshot';
 import { admit, attachAdmission, leave, nextReleased, onQueueTimer } from './admission';
 import { beginHalfOpen, countArrival, crowdedOut, endHalfOpen } from './arrivals';
 import { attachClientIds, forgetClientId } from './client-id';
-import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
+import { decide, dropBackend, poolFor, refuseWithoutPool, takeBackend } from './decide';
 import { evictionOf } from './evictions';
 import { countAnswer, countConnected, countEnd, sinceUs } from './figures';
 import { askForHeader, readHeader } from './front-header';
 import { writeGreeting } from './greeting';
+import { applyDecision, ask, attachHooks, onHookTimer } from './hook';
 import { stepOut } from './queue';
 import { writeRecord } from './records';
 import { restSource, sourceOf } from './sources';
@@ -53,6 +58,7 @@ import {
   hot,
   listenerActive,
   PHASE_ACCEPTING,
+  PHASE_ASKING,
   PHASE_DIALLING,
   PHASE_FREE,
   PHASE_OPEN,
@@ -61,7 +67,7 @@ import {
   setPhase,
   takeSlot,
 } from './table';
-import { beginSession, endSession } from './take-overs';
+import { beginSession, endSession, mustPause } from './take-overs';
 import { currentTick } from './timers';
 
 /** A slot in phase READING for a client of that listener, or NONE when the table is full. */
@@ -137,19 +143,53 @@ export function connectionDecide(slot: u32, bytes: usize, length: u32, front: us
   assert(hot(slot).phase == PHASE_READING);
   const verdict = decide(slot, bytes, length, front);
   if (verdict != VERDICT_MORE) endHalfOpen(slot);
-  return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
+  return verdict == VERDICT_DIAL ? advance(slot, bytes, front) : verdict;
+}
+
+/** Its CONNECT is what its broker would get. Its listener's hook is asked first, if there is one. */
+function advance(slot: u32, packet: usize, front: usize): u32 {
+  if (hot(slot).phase != PHASE_READING || hookAt(cold(slot).listener).timeoutMs == 0) return follow(slot, letIn(slot));
+  return settle(slot, ask(slot, packet, front));
+}
+
+function settle(slot: u32, verdict: u32): u32 {
+  return follow(slot, verdict == VERDICT_DIAL ? letIn(slot) : verdict);
+}
+
+/** Its name and its pool are what they will be. */
+function letIn(slot: u32): u32 {
+  const line = cold(slot);
+  if (!mustPause(slot, line, poolLimitsAt(line.pool).id)) return admit(slot);
+  line.reason = <u16>REASON_TAKE_OVER_LOOP;
+  return VERDICT_REFUSE;
+}
+
+/**
+ * For a slot that takeDecision has found: VERDICT_*. `bytes` and `front` are what they are for connectionDecide, with the
+ * rewritten CONNECT in its place.
+ */
+export function connectionDecided(slot: u32, bytes: usize, length: u32, front: usize): u32 {
+  assert(hot(slot).phase == PHASE_ASKING);
+  return settle(slot, applyDecision(slot, bytes, length, front));
+}
+
+/** The slot's hook has not decided in time: VERDICT_*. */
+export function connectionUndecided(slot: u32): u32 {
+  assert(hot(slot).phase == PHASE_ASKING);
+  return settle(slot, onHookTimer(slot));
 }
 
 function follow(slot: u32, verdict: u32): u32 {
   if (verdict == VERDICT_DIAL) setPhase(slot, PHASE_DIALLING);
   else if (verdict == VERDICT_QUEUE) setPhase(slot, PHASE_QUEUED);
+  else if (verdict == VERDICT_ASK) setPhase(slot, PHASE_ASKING);
   return verdict;
 }
 
-/** After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
-export function connectionAdmit(slot: u32): u32 {
-  assert(hot(slot).phase == PHASE_READING);
-  return follow(slot, admit(slot));
+/** After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: what else VERDICT_* can be. `front`: as before. */
+export function connectionAdmit(slot: u32, front: usize): u32 {
+  assert(hot(slot).phase == PHASE_READING || hot(slot).phase == PHASE_ASKING);
+  return advance(slot, rewrittenAddress(), front);
 }
 
 /** The next slot whose wait is over, NONE when there is none; connectionReleased says what is to be done with it. */
@@ -208,7 +248,7 @@ function chooseAgain(slot: u32): u32 {
   const line = cold(slot);
   if (!isOfSnapshot(slot)) {
     // Pools and members have other numbers now: begin again with those of the listener.
-    const pool = listenerAt(line.listener).pool;
+    const pool = poolFor(slot);
     if (pool == NONE) return refuseWithoutPool(line);
     line.pool = <u8>pool;
     line.tried = 0;
@@ -267,7 +307,9 @@ export function idleReason(slot: u32): u32 {
 
 /** The refusal that fits the reason and the client's version, at most REFUSAL_BYTES_MAX; 0: close without a word. */
 export function connectionRefusal(slot: u32, out: usize): u32 {
-  return writeRefusal(cold(slot).reason, cold(slot).version, out);
+  const line = cold(slot);
+  if (line.reason == REASON_HOOK_REFUSED) return writeRefusalWith(line.choice, line.version, out);
+  return writeRefusal(line.reason, line.version, out);
 }
 
 export function connectionMoved(slot: u32, fromClient: u32, toClient: u32): void {
@@ -359,7 +401,7 @@ function poolNow(slot: u32): u32 {
   const line = cold(slot);
   // For a long session the epoch's end may have come round: what its number stands for now is as good.
   if (isOfSnapshot(slot) && line.pool < <u8>snapshot().poolCount) return line.pool;
-  return listenerAt(line.listener).pool;
+  return poolFor(slot);
 }
 
 function framingAddress(slot: u32, side: u32): usize {
@@ -432,6 +474,7 @@ export function sweep(reason: u32): void {
   attachTable();
   attachAdmission();
   attachClientIds();
+  attachHooks();
   observeSnapshot();
   for (let slot: u32 = 0; slot < header().connectionsMax; slot++) {
     const phase = hot(slot).phase;

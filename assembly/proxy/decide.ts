@@ -12,6 +12,7 @@ import {
   KEY_TLS_CLIENT_CN,
   KEY_TLS_SNI,
   KEY_USERNAME,
+  MARK_POOL_CHOSEN,
   METHOD_HASH,
   NONE,
   PARSE_PARTIAL,
@@ -20,7 +21,6 @@ import {
   REASON_NONE,
   REASON_PORTS_EXHAUSTED,
   REASON_PROTOCOL_VERSION,
-  REASON_TAKE_OVER_LOOP,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_REFUSE,
@@ -30,11 +30,12 @@ import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';
 import { hashKey } from '../route/table';
-import { identityAt, listenerAt, poolAt, poolLimitsAt, snapshot } from '../snapshot';
+import { hookAt, identityAt, listenerAt, poolAt, poolOfId, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
-import { keepClientId } from './client-id';
+import { forgetClientId, keepClientId } from './client-id';
 import { countConnect, countStranger, stampDial } from './figures';
 import { frontText, frontTextBytes } from './front';
+import { tallyOf } from './gates';
 import { dropSource, takeSource } from './sources';
 import {
   backendCounters,
@@ -45,8 +46,8 @@ import {
   FLAG_OUT_OF_PORTS,
   healthBase,
   hot,
+  PHASE_READING,
 } from './table';
-import { mustPause } from './take-overs';
 
 /**
  * `bytes` are all that the client sent so far, `front` its Front block or 0. VERDICT_DIAL: the CONNECT is whole, and a
@@ -80,17 +81,34 @@ export function decide(slot: u32, bytes: usize, length: u32, front: usize): u32 
     if (reason != REASON_NONE) return refuseIdentity(line, reason, found, bytes);
     if (rewrittenBytes() > 0) packet = rewrittenAddress();
   }
-  keepClientId(line, packet + found.clientId, found.clientIdBytes);
-  if (mustPause(slot, line, poolLimitsAt(index).id)) {
-    line.reason = <u16>REASON_TAKE_OVER_LOOP;
-    return VERDICT_REFUSE;
-  }
-  if (drainOf(pool).packets == 0) {
-    line.framingFromClient = FRAMING_UNKNOWN;
-    line.framingFromBackend = FRAMING_UNKNOWN;
-  }
-  takeKey(slot, line, pool, found, packet, front);
+  adopt(slot, index, found, packet, front);
   return packet == bytes ? VERDICT_DIAL : VERDICT_REWRITTEN;
+}
+
+/** The client is known by this CONNECT from here on, and comes to that pool. */
+export function adopt(slot: u32, index: u32, found: Connect, packet: usize, front: usize): void {
+  const line = cold(slot);
+  const pool = poolAt(index);
+  line.pool = <u8>index;
+  forgetClientId(line);
+  keepClientId(line, packet + found.clientId, found.clientIdBytes);
+  // A hook may choose another pool.
+  if (hot(slot).phase != PHASE_READING || hookAt(line.listener).timeoutMs == 0) followPackets(line, pool);
+  takeKey(slot, line, pool, found, packet, front);
+}
+
+/** Or doesn't, where the pool says so. */
+export function followPackets(line: Cold, pool: Pool): void {
+  if (drainOf(pool).packets != 0) return;
+  line.framingFromClient = FRAMING_UNKNOWN;
+  line.framingFromBackend = FRAMING_UNKNOWN;
+}
+
+/** The place in this snapshot of the client's pool, which its hook has chosen, or its listener; NONE: it was removed. */
+export function poolFor(slot: u32): u32 {
+  const line = cold(slot);
+  const isChosen = (tallyOf(slot).marks & <u8>MARK_POOL_CHOSEN) != 0;
+  return isChosen ? poolOfId(line.choice) : listenerAt(line.listener).pool;
 }
 
 /** Who was refused is known by the name that it gave itself. */
@@ -166,6 +184,7 @@ export function dropBackend(line: Cold): void {
 }
 
 function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize, front: usize): void {
+  hot(slot).flags &= ~FLAG_KEYED;
   if (pool.method != METHOD_HASH) return;
   let key = bytes + found.clientId;
   let length = found.clientIdBytes;

@@ -21,6 +21,7 @@ import {
   FLAG_LEAVING,
   header,
   hot,
+  PHASE_ASKING,
   PHASE_DIALLING,
   PHASE_GREETING,
   PHASE_LEAVING,
@@ -60,7 +61,7 @@ function isDue(entry: Eviction): bool {
 // Who is being refused, or closed, goes anyway.
 function mayBeAbrupt(phase: u32): bool {
   if (phase == PHASE_READING || phase == PHASE_DIALLING || phase == PHASE_GREETING) return true;
-  return phase == PHASE_OPEN || phase == PHASE_LEAVING || phase == PHASE_QUEUED;
+  return phase == PHASE_OPEN || phase == PHASE_LEAVING || phase == PHASE_QUEUED || phase == PHASE_ASKING;
 }
 
 // The ring's place will be written again. Which candidates were tried matters no more: what the entry says beside whom it

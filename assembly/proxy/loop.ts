@@ -23,6 +23,7 @@ import {
   followListeners,
   impatienceMs,
   nobodyLeft,
+  obeyHooks,
   onCompletion,
   onTimer,
   releaseQueued,
@@ -76,6 +77,7 @@ export function turn(): bool {
   if (!obeyControl()) return false;
   followListeners();
   evict();
+  obeyHooks();
   armAccepts();
   sendDirty();
   const busy = completions >= BUSY_COMPLETIONS;

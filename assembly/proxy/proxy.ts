@@ -21,6 +21,7 @@ import {
   REASON_BUFFERS_SHORT,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_HOOK,
   REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
@@ -29,6 +30,7 @@ import {
   REASON_SHUTDOWN,
   STALL_MS,
   STALL_WHEN_SHORT_MS,
+  VERDICT_ASK,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_QUEUE,
@@ -105,6 +107,7 @@ import {
   connectionConnected,
   connectionCrowdedOut,
   connectionDecide,
+  connectionDecided,
   connectionDialled,
   connectionFarewell,
   connectionFramed,
@@ -119,6 +122,7 @@ import {
   connectionReleased,
   connectionRest,
   connectionSaysGoodbye,
+  connectionUndecided,
   connectionWaited,
   connectTimeoutMs,
   countFromClient,
@@ -132,6 +136,7 @@ import {
 } from './connection';
 import { evictionOf, LastWords, lastWordsOf, takeEviction } from './evictions';
 import { attachGreetings, beginGreeting, endGreeting, greetingAddress, greetingBytes } from './greeting';
+import { hookTimeoutMs, takeDecision } from './hook';
 import {
   BACKEND,
   CLIENT,
@@ -147,6 +152,7 @@ import {
   header,
   hot,
   PHASE_ACCEPTING,
+  PHASE_ASKING,
   PHASE_CLOSING,
   PHASE_DIALLING,
   PHASE_FREE,
@@ -515,6 +521,7 @@ function onReceiveEnd(slot: u32, side: u32, result: i32): void {
   line.flags |= FLAG_ENDED << side;
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
   if (line.phase == PHASE_QUEUED) return closeConnection(slot, REASON_CLIENT_LEFT_QUEUE);
+  if (line.phase == PHASE_ASKING) return closeConnection(slot, REASON_CLIENT_LEFT_HOOK);
   if (line.phase == PHASE_REFUSING) return onRefusedEnd(slot);
   if (line.phase == PHASE_LEAVING) return leaveFurther(slot);
   noteReason(slot, side == CLIENT ? REASON_CLIENT_CLOSED : REASON_BACKEND_CLOSED);
@@ -529,6 +536,7 @@ function onReset(slot: u32, side: u32): void {
   if (line.phase == PHASE_READING) return closeConnection(slot, REASON_CLIENT_LEFT_EARLY);
   if (line.phase == PHASE_LEAVING) return onGone(slot, side);
   if (line.phase == PHASE_QUEUED) return closeConnection(slot, REASON_CLIENT_LEFT_QUEUE);
+  if (line.phase == PHASE_ASKING) return closeConnection(slot, REASON_CLIENT_LEFT_HOOK);
   if (line.phase != PHASE_OPEN) return closeConnection(slot, reason);
   noteReason(slot, reason);
   line.flags |= (FLAG_ENDED | FLAG_RESET) << side;
@@ -634,8 +642,12 @@ function readConnect(slot: u32): void {
   const length = putTogether(direction(slot, CLIENT));
   const verdict = connectionDecide(slot, putTogetherAt, length, 0);
   if (verdict == VERDICT_MORE) return holdPartial(slot);
-  if (verdict == VERDICT_REWRITTEN) return putRewritten(slot);
-  follow(slot, verdict);
+  obey(slot, verdict);
+}
+
+function obey(slot: u32, verdict: u32): void {
+  if (verdict == VERDICT_REWRITTEN) putRewritten(slot);
+  else follow(slot, verdict);
 }
 
 let putTogetherAt: usize = 0;
@@ -653,7 +665,7 @@ function putTogether(bytes: Direction): u32 {
 function putRewritten(slot: u32): void {
   const bytes = direction(slot, CLIENT);
   consume(bytes, replacedBytes());
-  if (prepend(bytes, rewrittenAddress(), rewrittenBytes())) return follow(slot, connectionAdmit(slot));
+  if (prepend(bytes, rewrittenAddress(), rewrittenBytes())) return follow(slot, connectionAdmit(slot, 0));
   cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
   follow(slot, VERDICT_REFUSE);
 }
@@ -662,6 +674,7 @@ function follow(slot: u32, verdict: u32): void {
   clearTimer(slot);
   if (verdict == VERDICT_DIAL) armDial(slot);
   else if (verdict == VERDICT_QUEUE) wait(slot);
+  else if (verdict == VERDICT_ASK) waitForHook(slot);
   else refuse(slot);
 }
 
@@ -674,17 +687,38 @@ function holdPartial(slot: u32): void {
   refuse(slot);
 }
 
+// ---- Asked about -----------------------------------------------------------------------------------------------------
+
+function waitForHook(slot: u32): void {
+  if (mayWait(slot, REASON_CLIENT_LEFT_HOOK)) setTimer(slot, hookTimeoutMs(slot));
+}
+
+/** Due at every turn: goes on with those whose hook has decided. */
+export function obeyHooks(): void {
+  for (let slot = takeDecision(); slot != NONE; slot = takeDecision()) {
+    const length = putTogether(direction(slot, CLIENT));
+    obey(slot, connectionDecided(slot, putTogetherAt, length, 0));
+  }
+}
+
 // ---- Queued ----------------------------------------------------------------------------------------------------------
 
-// Whoever waits keeps the buffer of its CONNECT. While those are short, it can't: others, who are served, need them.
 function wait(slot: u32): void {
-  if (hot(slot).flags & FLAG_ENDED) return closeConnection(slot, REASON_CLIENT_LEFT_QUEUE);
-  if (buffersShort()) {
-    cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
-    return refuse(slot);
-  }
+  if (!mayWait(slot, REASON_CLIENT_LEFT_QUEUE)) return;
   dropBackendFile(slot);
   setTimer(slot, queueLeftMs(slot));
+}
+
+// Whoever waits keeps the buffer of its CONNECT. While those are short, it can't: others, who are served, need them.
+function mayWait(slot: u32, leftReason: u32): bool {
+  if (hot(slot).flags & FLAG_ENDED) {
+    closeConnection(slot, leftReason);
+    return false;
+  }
+  if (!buffersShort()) return true;
+  cold(slot).reason = <u16>REASON_BUFFERS_SHORT;
+  refuse(slot);
+  return false;
 }
 
 // A dial that was given up may still come about: its broker would have a silent socket for as long as the client waits.
@@ -926,6 +960,8 @@ export function onTimer(slot: u32): void {
     refuse(slot);
   } else if (phase == PHASE_QUEUED) {
     follow(slot, connectionWaited(slot));
+  } else if (phase == PHASE_ASKING) {
+    follow(slot, connectionUndecided(slot));
   } else if (phase == PHASE_DIALLING || phase == PHASE_GREETING) {
     cancelPending(slot, OP_SEND, OP_DIAL); // the answer, ECANCELED, leads to the next candidate
   } else if (phase == PHASE_CLOSING) {
@@ -984,14 +1020,14 @@ export function relieve(): void {
   trimBuffers();
   if (!buffersShort()) return;
   for (let slot: u32 = 0; slot < slotsEnd(); slot++) {
-    if (hot(slot).phase == PHASE_QUEUED) relieveOfWaiting(slot);
+    if (hot(slot).phase == PHASE_QUEUED || hot(slot).phase == PHASE_ASKING) relieveOfWaiting(slot);
     if (hot(slot).phase != PHASE_OPEN && hot(slot).phase != PHASE_LEAVING) continue;
     const side = stalledSide(slot);
     if (side != NONE) giveUp(slot, side);
   }
 }
 
-// Who waits in the queue may keep its CONNECT there, and not what else it says, when others lack the buffers.
+// Who waits, in the queue or for a hook, may keep its CONNECT there, and not what else it says, when others lack the buffers.
 function relieveOfWaiting(slot: u32): void {
   if (direction(slot, CLIENT).bufferCount < 2) return;
   cold(slot).reason = <u16>REASON_BUFFERS_SHORT;

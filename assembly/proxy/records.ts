@@ -11,19 +11,17 @@ import {
   REASONS_MAX,
   RECORD_CLIENT_ID,
   RECORD_KEPT_SHIFT,
-  RECORD_SKIP,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
 import { AccessRecord, Cold } from '../memory';
 import { observe, publish } from '../shared';
 import { snapshot } from '../snapshot';
+import { placeEntry } from './byte-ring';
 import { copyClientId } from './client-id';
 import { frontBytes } from './front';
 import { cold, count, counters, header, hot } from './table';
 
 const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + FRONT_BYTES_MAX + 7) & ~7;
-/** From this part of the ring on, an empty one begins anew: it need not touch more of its memory than it fills. */
-const REWIND_SHARE: u32 = 16;
 const WRITTEN: usize = HEADER_OFFSET + HEADER_RECORDS_WRITTEN;
 const READ: usize = HEADER_OFFSET + HEADER_RECORDS_READ;
 
@@ -33,7 +31,7 @@ export function writeRecord(slot: u32, front: usize): void {
   assert(line.reason != REASON_NONE && line.reason < <u32>REASONS_MAX);
   const reason = counters + COUNTERS_REASONS + <usize>line.reason * 8;
   store<u64>(reason, load<u64>(reason) + 1);
-  const address = placeRecord();
+  const address = placeEntry(header().records, header().recordsBytes, WRITTEN, READ, RECORD_BYTES_MAX);
   if (address == 0) {
     count().recordsDropped++;
     return;
@@ -62,20 +60,4 @@ export function writeRecord(slot: u32, front: usize): void {
   memory.copy(address + end, front, more);
   record.bytesTotal = (end + more + 7) & ~7;
   publish(WRITTEN, observe(WRITTEN) + record.bytesTotal);
-}
-
-/** Where the next record may be written in one piece, 0 when the ring is full. */
-function placeRecord(): usize {
-  const ringBytes = header().recordsBytes;
-  const base = <usize>header().records;
-  const written = observe(WRITTEN);
-  const free = ringBytes - (written - observe(READ));
-  const offset = written & (ringBytes - 1);
-  const untilEnd = ringBytes - offset;
-  const rewinds = free == ringBytes && offset >= max(ringBytes / REWIND_SHARE, RECORD_BYTES_MAX);
-  if (untilEnd >= RECORD_BYTES_MAX && !rewinds) return free >= RECORD_BYTES_MAX ? base + offset : 0;
-  if (free < untilEnd + RECORD_BYTES_MAX) return 0;
-  store<u32>(base + offset, RECORD_SKIP | untilEnd);
-  publish(WRITTEN, written + untilEnd);
-  return base;
 }

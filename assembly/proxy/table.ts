@@ -13,6 +13,7 @@ import {
   HOT_PHASE,
   NONE,
   PHASE_ACCEPTING,
+  PHASE_ASKING,
   PHASE_CLOSING,
   PHASE_DIALLING,
   PHASE_FREE,
@@ -80,11 +81,13 @@ if (offsetof<Hot>('flags') != HOT_FLAGS) ERROR('Hot.flags moved');
 //     +---------------------------- CLOSING: until nothing is pending
 //
 //   READING, DIALLING, GREETING -> QUEUED -> DIALLING, REFUSING, CLOSING
+//   READING -> ASKING -> DIALLING, QUEUED, REFUSING, CLOSING
 //
 export {
   FLAG_ANSWERED,
   FLAG_KEYED,
   PHASE_ACCEPTING,
+  PHASE_ASKING,
   PHASE_CLOSING,
   PHASE_DIALLING,
   PHASE_FREE,
@@ -241,7 +244,7 @@ export function abandonSlot(slot: u32): void {
 const FOLLOWERS = memory.data<u16>([
   (1 << 1) | (1 << 2), // FREE: ACCEPTING, READING
   (1 << 0) | (1 << 2), // ACCEPTING: FREE, READING
-  (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7) | (1 << 9), // READING: FREE (portable), DIALLING, REFUSING, CLOSING, QUEUED
+  (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7) | (1 << 9) | (1 << 10), // READING: FREE (portable), DIALLING, REFUSING, CLOSING, QUEUED, ASKING
   (1 << 0) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 9), // DIALLING: again, GREETING, OPEN (portable), ...
   (1 << 3) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 9), // GREETING: DIALLING, OPEN, REFUSING, CLOSING, QUEUED
   (1 << 0) | (1 << 7) | (1 << 8), // OPEN: FREE (portable), CLOSING, LEAVING
@@ -249,4 +252,5 @@ const FOLLOWERS = memory.data<u16>([
   1 << 0, // CLOSING: FREE
   1 << 7, // LEAVING: CLOSING
   (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7) | (1 << 9), // QUEUED: FREE (portable), DIALLING, REFUSING, CLOSING, again
+  (1 << 0) | (1 << 3) | (1 << 6) | (1 << 7) | (1 << 9), // ASKING: FREE (portable), DIALLING, REFUSING, CLOSING, QUEUED
 ]);

@@ -30,6 +30,7 @@ export function metricFamilies(balancer: Balancer, figures: ProcessFigures): Fam
     ...sourceFamilies(balancer),
     ...moveFamilies(balancer),
     ...admissionFamilies(balancer),
+    ...hookFamilies(balancer),
     ...loopFamilies(balancer),
     ...processFamilies(figures),
   ];
@@ -318,6 +319,25 @@ function admissionFamilies({ config, groups, backends, supervisor: { totals } }:
 
 interface Labelled {
   labels: Record<string, string>;
+}
+
+function hookFamilies({ hooks, supervisor: { totals } }: Balancer): Family[] {
+  const { hookAsked, hookTimeouts, hookBusy } = totals.sums();
+  const { errors, inFlight, restarts, durations } = hooks.figures;
+  const value = (number: number) => ({ value: number });
+  return [
+    counter('tidegate_hook_asked_total', 'CONNECTs that a hook was asked for.', value(hookAsked)),
+    counter('tidegate_hook_errors_total', 'Those for which it failed.', value(errors)),
+    counter('tidegate_hook_timeouts_total', 'Those that it had no decision for in time.', value(hookTimeouts)),
+    counter('tidegate_hook_busy_total', 'CONNECTs for which too many waited already.', value(hookBusy)),
+    counter(
+      'tidegate_hook_restarts_total',
+      'Times that the thread of the hooks had to be begun anew.',
+      value(restarts),
+    ),
+    gauge('tidegate_hook_in_flight', 'Decisions that are awaited from it now.', value(inFlight)),
+    histogram('tidegate_hook_duration_seconds', 'What its decisions took.', { reading: durations }),
+  ];
 }
 
 function valuesOf<Item extends Labelled>(items: readonly Item[], numberOf: (item: Item) => number) {

@@ -46,10 +46,21 @@ const listenerSchema = z.strictObject({
     .array(certificateSchema)
     .nullable()
     .describe('Certificates, the first for clients that name no host; null: no TLS.'),
+  hook: z.string().nullable().describe('Path of the module that decides on its clients; null: none does.'),
   connections: count().describe('Clients whose CONNECT was taken, those that wait among them.'),
   max_connections: count().nullable().describe('null: no limit.'),
   max_connections_per_source: count().nullable().describe('null: no limit.'),
   max_half_open: count().nullable().describe('Clients whose CONNECT is not complete; null: auto.'),
+});
+
+const hooksSchema = z.strictObject({
+  asked: count().describe('CONNECTs that a hook was asked for.'),
+  refused: count().describe('Of these, those that it refused.'),
+  errors: count().describe('Those for which it failed.'),
+  timeouts: count().describe('Those that it had no decision for in time.'),
+  busy: count().describe('CONNECTs for which too many waited already.'),
+  in_flight: count().describe('Decisions that are awaited now.'),
+  restarts: count().describe('Times that their thread had to be begun anew.'),
 });
 
 const workerSchema = z.strictObject({
@@ -95,6 +106,7 @@ export const statusSchema = z
     connects_by_protocol: byProtocolSchema.describe(
       'CONNECTs that could be read, by MQTT version; other: refused for their version.',
     ),
+    hooks: hooksSchema.describe('Those of all listeners, since the start.'),
     counters: countersSchema.describe('Sums over all workers since the start.'),
     closed_by_reason: z.record(z.string(), count()).describe('Connections that have ended, by why.'),
   })
@@ -125,6 +137,7 @@ export function statusDocument(balancer: Balancer): StatusDocument {
     listeners: groups.map((group) => listenerDocument(group, balancer)),
     pools: config.pools.map((pool) => poolDocument(pool, membersOf(pool.name), balancer)),
     connects_by_protocol: supervisor.totals.connectsByProtocol(),
+    hooks: hooksDocument(balancer),
     counters: countersDocument(balancer),
     closed_by_reason: supervisor.totals.byReason(),
   };
@@ -143,6 +156,7 @@ function listenerDocument(
     pool,
     engine: carrierOf(engine, listener),
     tls: listener.tls && certificates.map(certificateDocument),
+    hook: listener.hook?.module ?? null,
     connections: supervisor.totals.admittedOf(index),
     max_connections: maxConnections || null,
     max_connections_per_source: maxConnectionsPerSource || null,
@@ -175,6 +189,13 @@ function poolDocument(
     queued_total: queuedTotal,
     backends: members,
   };
+}
+
+function hooksDocument({ hooks, supervisor: { totals } }: Balancer): StatusDocument['hooks'] {
+  const { hookAsked, hookTimeouts, hookBusy } = totals.sums();
+  const { errors, inFlight, restarts } = hooks.figures;
+  const { hook_refused: refused = 0 } = totals.byReason();
+  return { asked: hookAsked, refused, errors, timeouts: hookTimeouts, busy: hookBusy, in_flight: inFlight, restarts };
 }
 
 /** Whatever the access log shows with another status than 200. */

@@ -94,6 +94,7 @@ export function checkFiles(documents: readonly SourceDocument[]): Fault[] {
     ...checkTokenFile(document),
     ...checkStateFolder(document),
     ...listenersOf(document).flatMap(checkTlsFiles),
+    ...listenersOf(document).flatMap(checkHookModule),
   ]);
 }
 
@@ -303,6 +304,13 @@ function checkTlsFiles({ document, path, value }: Entry): Fault[] {
   return readTls(normaliseTls(settings.data)).faults.map(({ at, text }) =>
     document.fault([...path, 'tls', ...at], text),
   );
+}
+
+function checkHookModule({ document, path, value }: Entry): Fault[] {
+  const { module } = mapping(value.hook);
+  if (typeof module !== 'string' || isReadable(module)) return [];
+  const at = [...path, 'hook', 'module'];
+  return [document.fault(at, found('expected a file that can be read', module, at))];
 }
 
 // ---- Within a pool ---------------------------------------------------------------------------------------------------

@@ -511,6 +511,21 @@ const identity = mapping(
   'a mapping with client_id, username and rewrite',
 );
 
+const hook = mapping(
+  {
+    module: text('the path of a module', 4096).describe(
+      'A TypeScript or JavaScript module that exports onConnect, which is called for each CONNECT that the rules let pass, and says whether the client may come, to which pool, and under which name. It is read again when the configuration is.',
+    ),
+    timeout: duration(1).prefault('1s').describe('For one decision.'),
+    on_error: oneOf(['refuse', 'accept'])
+      .default('refuse')
+      .describe(
+        'A client for which there is no decision, since onConnect has failed, is too slow or has too much to do. accept: as if there were no hook.',
+      ),
+  },
+  'a mapping with module, timeout and on_error',
+);
+
 const listener = mapping(
   {
     name: name().optional().describe('Shown in logs. Default: the bind address.'),
@@ -564,6 +579,7 @@ const listener = mapping(
     identity: identity
       .optional()
       .describe('What clients may call themselves, and what brokers are told instead. Default: what they like.'),
+    hook: hook.optional().describe('A function of your own that decides on each client. Default: none.'),
   },
   'a mapping with bind and pool',
 );

@@ -1,6 +1,7 @@
 // The parts of one running balancer, for what looks at all of it: the library's own object and the admin API.
 import type { Config } from '../config.ts';
 import type { EngineName } from '../engine/engine.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import type { Logger } from '../logger.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Capacity } from './capacity.ts';
@@ -29,6 +30,7 @@ export interface Balancer {
   backends: readonly Backend[];
   groups: readonly ListenerGroup[];
   readonly doors: FrontDoors;
+  readonly hooks: Hooks;
   readonly accessLog: AccessLog;
   readonly supervisor: Supervisor;
   readonly latencies: RecentLatencies;

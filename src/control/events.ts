@@ -28,6 +28,7 @@ export const EVENT_NAMES = [
   'certificate_expiry',
   'state_file_trouble',
   'take_over_loop',
+  'hook_trouble',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
 

@@ -5,6 +5,7 @@ import type { AdminHost, StagedAdmin } from '../admin/host.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { carrierOf } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
+import type { StagedHooks } from '../hooks/hooks.ts';
 import { steerByCore } from '../system/cores.ts';
 import { nameOf } from '../system/privileges.ts';
 import { namesOf } from './access-log.ts';
@@ -53,6 +54,7 @@ interface Prepared {
   backends: Backend[];
   listeners: ListenerChange;
   doors: StagedDoors;
+  hooks: StagedHooks;
   admin: StagedAdmin;
   snapshot: Uint8Array;
 }
@@ -99,7 +101,7 @@ export class Reloader {
       try {
         const file = config ?? (await this.#read());
         const overlay = settleOverlay(file, this.#overlay);
-        const changed = await this.#change(file, overlay, []);
+        const changed = await this.#change(file, overlay);
         this.#followWatch();
         const text = changed.length === 0 ? 'nothing changed' : changed.join('; ');
         log.info({ event: 'reloaded', changed }, `configuration reloaded: ${text}`);
@@ -174,13 +176,14 @@ export class Reloader {
     });
   }
 
-  /** What of the backends is `known` isn't resolved again. */
-  async #change(file: Config, overlay: Overlay, known: readonly Backend[]): Promise<string[]> {
+  /** What of the backends is `known` isn't resolved again, and then neither are other files read again. */
+  async #change(file: Config, overlay: Overlay, known?: readonly Backend[]): Promise<string[]> {
     const { balancer } = this.#parts;
     const wanted = applyOverlay(file, overlay);
     const changed = describeChanges(balancer.config, wanted);
     const prepared = await this.#prepare(wanted, known);
     changed.push(...describeMoves(balancer.backends, prepared.backends));
+    if (known === undefined && prepared.hooks.runner !== null) changed.push('hooks read again');
     await this.#commit(prepared);
     const hasNewState = !isDeepStrictEqual(overlay, this.#overlay) || file.stateFile !== this.#file.stateFile;
     this.#file = file;
@@ -189,46 +192,51 @@ export class Reloader {
     return changed;
   }
 
-  async #prepare(wanted: Config, known: readonly Backend[]): Promise<Prepared> {
+  async #prepare(wanted: Config, known: readonly Backend[] | undefined): Promise<Prepared> {
     const { balancer, ids, listeners: set, doors: frontDoors, admin: host, cores, sideCrew } = this.#parts;
-    const { supervisor, accessLog, config: before } = balancer;
+    const { supervisor, accessLog, hooks, config: before } = balancer;
     const config: Config = { ...wanted, ...Object.fromEntries(START_KEYS.map((key) => [key, before[key]])) };
     checkRoom(balancer, config);
     const backends = await resolveBackends(config.pools, ids, known);
     checkSources(backends);
     const listeners = await set.prepare(config.listeners, (index) => supervisor.isForgotten(index));
     let admin: StagedAdmin | undefined;
+    let staged: StagedHooks | undefined;
     try {
       if (config.cpuAffinity === 'steer') for (const { fds } of listeners.opened) steerByCore(fds[0]!, cores);
       const listed = configsOf(listeners);
       const doors = frontDoors.prepare(openConfigsOf(listeners));
+      staged = await hooks.prepare(openConfigsOf(listeners), known === undefined);
       const snapshot = buildSnapshot(
         { ...config, listeners: listed },
         backends,
         supervisor.workerCount,
         balancer.engine,
+        staged.ids,
       );
       admin = await host.prepare(config.admin);
       if (!isDeepStrictEqual(config.accessLog, before.accessLog)) await accessLog.change(config.accessLog);
       const needsCrew = config.listeners.some((listener) => !supervisor.hasCrew(carrierOf(balancer.engine, listener)));
       if (needsCrew) await supervisor.grow(sideCrew());
       if (balancer.phase !== 'running') throw new TidegateError('PHASE', `Tidegate is ${balancer.phase}`);
-      return { config, backends, listeners, doors, admin, snapshot };
+      return { config, backends, listeners, doors, hooks: staged, admin, snapshot };
     } catch (error) {
       set.abandon(listeners);
+      if (staged !== undefined) await hooks.abandon(staged);
       await admin?.abandon();
       throw error;
     }
   }
 
   /** At first what the main thread knows, without a pause; then what the workers do; then removed sockets are closed. */
-  async #commit({ config, backends, listeners, doors, admin, snapshot }: Prepared): Promise<void> {
+  async #commit({ config, backends, listeners, doors, hooks, admin, snapshot }: Prepared): Promise<void> {
     const { balancer, listeners: set, doors: frontDoors } = this.#parts;
     const { supervisor, judge, operator, accessLog } = balancer;
     const kept = new Set(backends.map(({ id }) => id));
     for (const backend of balancer.backends) if (!kept.has(backend.id)) operator.forget(backend);
     set.adopt(listeners);
     frontDoors.adopt(openConfigsOf(listeners), doors);
+    balancer.hooks.adopt(hooks);
     admin.commit();
     balancer.config = config;
     balancer.backends = backends;

@@ -20,6 +20,10 @@ import {
   HEADER_EPOCH,
   HEADER_EPOCH_SEEN,
   HEADER_REGION_SNAPSHOTS,
+  HOOK_ACCEPTS,
+  HOOK_BYTES,
+  HOOK_ID,
+  HOOK_TIMEOUT_MS,
   KEY_CLIENT_ID,
   KEY_REMOTE_ADDR,
   KEY_TLS_CLIENT_CN,
@@ -76,6 +80,7 @@ import {
   SNAPSHOT_HALF_BYTES,
   SNAPSHOT_LISTENER_ADDRESSES,
   SNAPSHOT_LISTENER_COUNT,
+  SNAPSHOT_LISTENER_HOOKS,
   SNAPSHOT_LISTENER_LIMITS,
   SNAPSHOT_LISTENERS,
   SNAPSHOT_POOL_COUNT,
@@ -88,7 +93,7 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
 } from '../../assembly/layout.ts';
-import type { BackendConfig, Config, PoolConfig } from '../config.ts';
+import type { BackendConfig, Config, HookConfig, PoolConfig } from '../config.ts';
 import { carrierOf, type EngineName } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, regionOffset } from '../header.ts';
@@ -226,13 +231,14 @@ async function resolveSockaddr(
 /**
  * The bytes of a half; its epoch and the sockets are written when it is published. What is said of a second is shared by
  * the workers, of which each engine has `workerCount`. The listeners are in the order of their indexes; one that was
- * removed may name a pool that was too.
+ * removed may name a pool that was too. `hookIds` are those of their hooks, 0 for none.
  */
 export function buildSnapshot(
   config: SnapshotConfig,
   backends: readonly Backend[],
   workerCount = 1,
   engine: EngineName = 'portable',
+  hookIds: readonly number[] = [],
 ): Uint8Array {
   const crews = config.pools.map((pool) => crewsOf(pool, config, engine));
   const blocks = config.pools.map((pool, index) => buildPoolBlock(pool, backends, workerCount * crews[index]!));
@@ -278,6 +284,7 @@ export function buildSnapshot(
     const { ipv4, ipv6 } = listener.sourcePrefix;
     writeWord(view, limits + LISTENER_LIMITS_SOURCE_PREFIXES, ipv4 | (ipv6 << 8));
     writeWord(view, limits + LISTENER_LIMITS_TAKE_OVERS, Number(listener.takeOverLoop !== null));
+    writeHook(view, SNAPSHOT_LISTENER_HOOKS + index * HOOK_BYTES, listener.hook, hookIds[index] ?? 0);
     const { host, port } = listener.bind;
     bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
   }
@@ -314,9 +321,18 @@ export function publishSnapshot(
   Atomics.store(headerWords(memory), HEADER_EPOCH / 4, epoch);
 }
 
-/** How many engines bring clients to the pool. */
+function writeHook(view: DataView, at: number, hook: HookConfig | null | undefined, id: number): void {
+  if (!hook) return;
+  writeWord(view, at + HOOK_ID, id);
+  writeWord(view, at + HOOK_TIMEOUT_MS, hook.timeoutMs);
+  writeWord(view, at + HOOK_ACCEPTS, Number(hook.onError === 'accept'));
+}
+
+/** How many engines bring clients to the pool. A hook may choose any. */
 function crewsOf({ name }: PoolConfig, { listeners }: SnapshotConfig, engine: EngineName): number {
-  const carriers = listeners.filter(({ pool }) => pool === name).map((listener) => carrierOf(engine, listener));
+  const carriers = listeners
+    .filter(({ pool, hook }) => pool === name || hook)
+    .map((listener) => carrierOf(engine, listener));
   return Math.max(new Set(carriers).size, 1);
 }
 

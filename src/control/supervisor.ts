@@ -42,6 +42,7 @@ import type { EngineName, WorkerStart } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import type { DoorsUpdate } from '../front/door-settings.ts';
 import { controlWord, headerClocks, headerWords, regionOffset } from '../header.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import type { Logger } from '../logger.ts';
 import { close, dup, eventfd, writeEventfd } from '../system/libc.ts';
 import type { AccessLog } from './access-log.ts';
@@ -79,6 +80,7 @@ export interface SupervisorOptions {
   cores: readonly number[];
   snapshot: Uint8Array;
   accessLog: AccessLog;
+  hooks: Hooks;
   log: Logger;
 }
 
@@ -421,7 +423,7 @@ export class Supervisor {
   }
 
   #beginLife(worker: Worker): Life {
-    const { accessLog } = this.#options;
+    const { accessLog, hooks } = this.#options;
     const { engine, settings } = worker.crew;
     const wakeFd = engine === 'uring' ? eventfd() : NONE;
     const memory = createMemory(settings, worker.index, wakeFd);
@@ -435,6 +437,7 @@ export class Supervisor {
     publishSnapshot(memory, this.#snapshot, this.#epoch, life.listenerFds);
     accessLog.attach(memory, worker.index);
     this.#leases.add(memory, () => wake(life));
+    hooks.add(memory, () => wake(life));
     this.totals.add(life.counters);
     worker.life = life;
     return life;
@@ -473,6 +476,7 @@ export class Supervisor {
     if (ringFd !== NONE) close(ringFd);
     if (life.counters.connections() > 0) this.#sweep(worker, life);
     this.#leases.remove(life.memory);
+    this.#options.hooks.remove(life.memory);
     this.totals.retire(life.counters);
     const detaching = this.#options.accessLog.detach(life.memory).finally(() => this.#detaching.delete(detaching));
     this.#detaching.add(detaching);

@@ -4,7 +4,8 @@
 //   (ENTERING ──►)
 //   READING ── dial ──► DIALLING ── CONNECT sent ──► OPEN ──► CLOSING       (or LEAVING, when it was evicted)
 //      │ │                ▲ │
-//      │ └────► QUEUED ◄──┴─┤
+//      │ ├────► QUEUED ◄──┴─┤
+//      │ └─ ASKING ─► dial, QUEUED or refused
 //      │           │        │
 //      └──── refused ───────┴──────► CLOSING (the CONNACK lingers)
 //
@@ -51,6 +52,7 @@ import {
   REASON_BACKEND_STALLED,
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_HOOK,
   REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
@@ -68,6 +70,7 @@ import {
   STATE_READY,
   STATE_RUNNING,
   STATE_STOPPED,
+  VERDICT_ASK,
   VERDICT_DIAL,
   VERDICT_MORE,
   VERDICT_QUEUE,
@@ -108,6 +111,7 @@ const OPEN = 3;
 const CLOSING = 4; // what the client still sends is dropped
 const LEAVING = 5; // evicted: nothing more is passed on, what waits goes out, then a last word
 const ENTERING = 6; // in a front door
+const ASKING = 7; // until its listener's hook has decided
 
 /** Serves the listeners until the control word says otherwise and the last connection is gone. */
 export async function runPortable(start: WorkerStart): Promise<void> {
@@ -203,8 +207,12 @@ class PortableEngine {
     await this.servers.follow();
     this.doors.follow(); // they may change alone
     this.#evict();
+    this.#obeyHooks();
     this.release();
-    await Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
+    const woken = Atomics.waitAsync(this.#controlWord, 0, this.#control(), IDLE_TURN_MS).value;
+    // Who was decided on until here found nobody to be woken.
+    this.#obeyHooks();
+    await woken;
   }
 
   /** Serves those whose wait is over, and comes back when the next one's is. */
@@ -234,6 +242,14 @@ class PortableEngine {
     for (let slot = this.plane.takeEviction(); slot !== NONE; slot = this.plane.takeEviction()) {
       const connection = this.connections[slot];
       if (connection) evict(connection);
+    }
+  }
+
+  /** Those whose hook has decided. */
+  #obeyHooks(): void {
+    for (let slot = this.plane.takeDecision(); slot !== NONE; slot = this.plane.takeDecision()) {
+      const connection = this.connections[slot];
+      if (connection?.phase === ASKING) onDecided(connection);
     }
   }
 
@@ -499,11 +515,27 @@ function gather(connection: Connection, bytes: Buffer): void {
 
 function decide(connection: Connection): void {
   const { engine, slot, early } = connection;
-  const length = Math.min(early.length, CONNECT_BYTES_LIMIT);
-  engine.stage(early.subarray(0, length));
+  const length = stageEarly(engine, early);
   engine.readClock();
   engine.plane.observeSnapshot();
-  const verdict = engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection));
+  go(connection, engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection)));
+}
+
+function onDecided(connection: Connection): void {
+  const { engine, slot, early } = connection;
+  const length = stageEarly(engine, early);
+  go(connection, engine.plane.connectionDecided(slot, engine.scratch, length, writeFront(connection)));
+}
+
+/** Returns how many bytes of it. */
+function stageEarly(engine: PortableEngine, early: Buffer): number {
+  const length = Math.min(early.length, CONNECT_BYTES_LIMIT);
+  engine.stage(early.subarray(0, length));
+  return length;
+}
+
+function go(connection: Connection, verdict: number): void {
+  const { engine, slot } = connection;
   connection.isFollowed = engine.readWord(engine.plane.coldAddress(slot) + COLD_FRAMING) !== FRAMING_UNKNOWN;
   obey(connection, verdict === VERDICT_REWRITTEN ? putRewritten(connection) : verdict);
 }
@@ -513,7 +545,7 @@ function putRewritten(connection: Connection): number {
   const { plane } = connection.engine;
   const rewritten = connection.engine.view(plane.rewrittenAddress(), plane.rewrittenBytes());
   connection.early = Buffer.concat([rewritten, connection.early.subarray(plane.replacedBytes())]);
-  return plane.connectionAdmit(connection.slot);
+  return plane.connectionAdmit(connection.slot, writeFront(connection));
 }
 
 /** Returns where it is now, 0 when there is none. */
@@ -527,7 +559,16 @@ function obey(connection: Connection, verdict: number): void {
   if (verdict === VERDICT_MORE) return;
   if (verdict === VERDICT_DIAL) dial(connection);
   else if (verdict === VERDICT_QUEUE) wait(connection);
+  else if (verdict === VERDICT_ASK) waitForHook(connection);
   else refuse(connection);
+}
+
+/** Held as in the queue. */
+function waitForHook(connection: Connection): void {
+  const { engine, slot, client } = connection;
+  connection.phase = ASKING;
+  if (client.readableEnded) close(connection, REASON_CLIENT_LEFT_HOOK);
+  else arm(connection, engine.plane.hookTimeoutMs(slot));
 }
 
 /** What it sends meanwhile is held, up to EARLY_BYTES_MAX. */
@@ -848,6 +889,7 @@ function onClientEnd(this: Side): void {
   const { connection } = this;
   if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
   else if (connection.phase === QUEUED) close(connection, REASON_CLIENT_LEFT_QUEUE);
+  else if (connection.phase === ASKING) close(connection, REASON_CLIENT_LEFT_HOOK);
   else if (connection.phase === OPEN) {
     connection.engine.readClock();
     connection.engine.plane.connectionClientEnded(connection.slot);
@@ -911,6 +953,7 @@ function onClientClose(this: Side, failed: boolean): void {
   connection.openSockets -= 1;
   if (connection.phase === READING) close(connection, REASON_CLIENT_LEFT_EARLY);
   else if (connection.phase === QUEUED) close(connection, REASON_CLIENT_LEFT_QUEUE);
+  else if (connection.phase === ASKING) close(connection, REASON_CLIENT_LEFT_HOOK);
   else if (connection.phase === DIALLING) close(connection, REASON_CLIENT_RESET);
   // Nothing more can be said to it, though its backend isn't done: what a front door made of a socket has no half that
   // goes on alone, and doesn't say that it has failed.
@@ -1047,6 +1090,7 @@ function onDeadline(connection: Connection): void {
   if (phase === ENTERING) close(connection, connection.doors[0]!.timeoutReason);
   else if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
   else if (phase === QUEUED) onWaited(connection);
+  else if (phase === ASKING) onUndecided(connection);
   else if (phase === DIALLING) backend?.destroy();
   else if (phase === OPEN) onStillWatched(connection, backend!);
   else if (phase === LEAVING) onStillLeaving(connection);
@@ -1058,6 +1102,13 @@ function onWaited(connection: Connection): void {
   engine.readClock();
   engine.plane.observeSnapshot();
   obey(connection, engine.plane.connectionWaited(slot));
+}
+
+function onUndecided(connection: Connection): void {
+  const { engine, slot } = connection;
+  engine.readClock();
+  engine.plane.observeSnapshot();
+  go(connection, engine.plane.connectionUndecided(slot));
 }
 
 /** 'close' follows, and says that there was an error. */

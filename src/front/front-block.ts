@@ -42,3 +42,14 @@ function whole(text: string | undefined, bytesMax: number): Uint8Array {
 function cut(text: string | undefined, bytesMax: number): Uint8Array {
   return Buffer.from(text ?? '').subarray(0, bytesMax);
 }
+
+/** The texts of such a block, by their places. */
+export function frontTexts(block: Uint8Array): string[] {
+  const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
+  let at = FRONT_TEXTS;
+  return Array.from({ length: FRONT_TEXTS_MAX }, (_, place) => {
+    const begin = at;
+    at += view.getUint16(place * 2, true);
+    return Buffer.from(block.subarray(begin, at)).toString();
+  });
+}

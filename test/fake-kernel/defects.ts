@@ -26,7 +26,7 @@ const ARRIVALS = 'assembly/proxy/arrivals.ts';
 const TAKE_OVERS = 'assembly/proxy/take-overs.ts';
 const SOURCE_PACES = 'assembly/proxy/source-paces.ts';
 const SOURCE_COUNTS = 'assembly/proxy/source-counts.ts';
-const RECORDS = 'assembly/proxy/records.ts';
+const BYTE_RING = 'assembly/proxy/byte-ring.ts';
 const EVICTIONS = 'assembly/proxy/evictions.ts';
 const LOOP = 'assembly/proxy/loop.ts';
 const FRONT = 'assembly/proxy/front-header.ts';
@@ -34,6 +34,7 @@ const GREETING = 'assembly/proxy/greeting.ts';
 const HEADER_READER = 'assembly/mqtt/proxy-header-reader.ts';
 const FRAMING = 'assembly/mqtt/framing.ts';
 const REWRITE = 'assembly/mqtt/rewrite.ts';
+const HOOK = 'assembly/proxy/hook.ts';
 const RULES = 'assembly/identity/rules.ts';
 const RING = 'assembly/uring/ring.ts';
 const OPS = 'assembly/uring/ops.ts';
@@ -103,7 +104,7 @@ export const defects: readonly Defect[] = [
     'writeRecord(slot, front);',
     'writeRecord(slot, front); writeRecord(slot, front);',
   ]),
-  defect('records are written over unread ones', [RECORDS, 'if (free < untilEnd + RECORD_BYTES_MAX) return 0;', '']),
+  defect('records are written over unread ones', [BYTE_RING, 'if (free < untilEnd + bytesMax) return 0;', '']),
   defect('the timer of a closed connection stays', [
     PROXY,
     'clearTimer(slot); if (line.flags & FLAG_CLIENT_FILE)',
@@ -472,6 +473,32 @@ export const defects: readonly Defect[] = [
     'if (buffer == NONE) return false;',
     'if (buffer == NONE) return true;',
   ]),
+  defect('a decision is carried out for whoever is in the slot', [
+    HOOK,
+    'return line.generation == entry.generation && line.phase == PHASE_ASKING;',
+    'return line.phase == PHASE_ASKING;',
+  ]),
+  defect('a decision is carried out whatever has become of its client', [
+    HOOK,
+    'return line.generation == entry.generation && line.phase == PHASE_ASKING;',
+    'return line.generation == entry.generation;',
+  ]),
+  defect('a client whose hook has failed is let in', [
+    HOOK,
+    'if (hookAt(line.listener).accepts == 0) return refuseFor(line, reason);',
+    '',
+  ]),
+  defect('a client waits for its hook for ever', [PROXY, 'setTimer(slot, hookTimeoutMs(slot));', '{}']),
+  defect('what a hook leaves alone is lost when something else is rewritten', [
+    HOOK,
+    'if (decision.usernameBytes == NONE) setField(FIELD_USERNAME, bytes + found.username, found.usernameBytes); else setField',
+    'setField',
+  ]),
+  defect('the hook is asked about what the client has said', [
+    CONNECTION,
+    'return advance(slot, rewrittenAddress(), front);',
+    'return advance(slot, rewrittenAddress() + 1, front);',
+  ]),
   defect('the flags of a rewritten CONNECT are the client’s', [
     REWRITE,
     'store<u8>(at + flagsOffset(found.version), flagsWith(found.flags, hasUsername, hasPassword));',
@@ -479,8 +506,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('the log knows a client by the name that it gave itself', [
     DECIDE,
-    'keepClientId(line, packet + found.clientId, found.clientIdBytes); if (drain',
-    'keepClientId(line, bytes + found.clientId, found.clientIdBytes); if (drain',
+    'adopt(slot, index, found, packet, front); return packet == bytes',
+    'adopt(slot, index, found, packet, front); forgetClientId(line); keepClientId(line, bytes + found.clientId, found.clientIdBytes); return packet == bytes',
   ]),
   defect('whoever is denied is only told so', [RULES, 'if (other != REASON_NONE) return other;', '']),
   defect('everybody may come', [

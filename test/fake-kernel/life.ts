@@ -1,5 +1,6 @@
 // What must hold for one client's life, from its arrival to the record in the access log.
 import {
+  ASKS_BYTES,
   CLIENT_ID_KEPT_BYTES_MAX,
   EVICTION_ABRUPT,
   EVICTION_GOODBYE,
@@ -15,6 +16,7 @@ import {
   REASON_CLIENT_CLOSED,
   REASON_CLIENT_ID_DENIED,
   REASON_CLIENT_LEFT_EARLY,
+  REASON_CLIENT_LEFT_HOOK,
   REASON_CLIENT_LEFT_QUEUE,
   REASON_CLIENT_RESET,
   REASON_CLIENT_STALLED,
@@ -22,6 +24,10 @@ import {
   REASON_CONNECT_TIMEOUT,
   REASON_CONNECT_TOO_LARGE,
   REASON_HALF_OPEN,
+  REASON_HOOK_BUSY,
+  REASON_HOOK_FAILED,
+  REASON_HOOK_REFUSED,
+  REASON_HOOK_TIMEOUT,
   REASON_IDLE_TIMEOUT,
   REASON_KEEP_ALIVE_TIMEOUT,
   REASON_LISTENER_CONNECTIONS,
@@ -45,9 +51,10 @@ import type { Actor } from './actor.ts';
 import type { Gatekeeper } from './admission.ts';
 import type { Backend } from './backend.ts';
 import type { Client } from './client.ts';
+import type { HookPlan } from './hooks.ts';
 import { disconnectWord } from './last-words.ts';
 import type { Names } from './names.ts';
-import { DISCONNECT, identifierRejected, NO_BYTES, overQuota, overRate, unavailable } from './packets.ts';
+import { DISCONNECT, identifierRejected, NO_BYTES, overQuota, overRate, refusedWith, unavailable } from './packets.ts';
 import type { Ports } from './ports.ts';
 import type { AccessRecord } from './records.ts';
 import { references, type Timeouts } from './snapshots.ts';
@@ -67,6 +74,9 @@ export interface Clock {
   isQueued(slot: number): boolean;
   /** It is in its slot still, and its CONNECT isn't whole. */
   isReading(life: Life): boolean;
+  isAsking(slot: number): boolean;
+  /** null: nobody is asked. */
+  readonly hook: HookPlan | null;
   /** The main thread has said stop. */
   readonly isStopping: boolean;
   /** It is followed where packets begin and end. */
@@ -85,6 +95,7 @@ const OVER_QUOTA = new Set([
   REASON_POOL_CONNECTIONS,
   REASON_BACKEND_CONNECTIONS,
 ]);
+const FAILED_HOOKS = new Set([REASON_HOOK_FAILED, REASON_HOOK_TIMEOUT, REASON_HOOK_BUSY]);
 const OVER_RATE = new Set([REASON_CONNECT_RATE, REASON_QUEUE_TIMEOUT, REASON_TAKE_OVER_LOOP]);
 
 /** Who was accepted is seen so much later, if at all. */
@@ -137,6 +148,9 @@ export class Life {
   readonly evictions: Eviction[] = [];
   /** The first of them that the data plane can't have passed over was asked for. */
   isToLeave = false;
+  /** When its hook was asked, and when it decided, as long as nobody else had. */
+  askedAt: number | null = null;
+  decidedAt: number | null = null;
   /** It waited for a listener that was removed. */
   isTurnedAway = false;
   isRecorded = false;
@@ -283,6 +297,7 @@ export class Life {
     // Who leaves is only waited for until it has taken its last bytes.
     if (this.isEstablished && !this.isToLeave && this.#isSilentForSure) return true;
     if (!this.isEstablished && this.#clock.isQueued(this.slot) && this.#mayWait) return client.socket.isReset;
+    if (!this.isEstablished && this.#clock.isAsking(this.slot) && this.#mayAsk) return client.socket.isReset;
     if (!this.isEstablished) return client.socket.isReset || client.socket.isEnded || this.isConnectThere;
     if (!this.#isForwarded(client, backend!) || !this.#isForwarded(backend!, client)) return false;
     if (this.isToLeave && this.#mayCut(client) && this.#mayCut(backend!)) return true;
@@ -293,7 +308,13 @@ export class Life {
   /** It has not been in the queue for longer than it may. */
   get #mayWait(): boolean {
     const { queueTimeoutMs } = this.#clock.gatekeeper.limits;
-    return this.dials > 0 || this.#clock.now - this.#connectThereAt < queueTimeoutMs + LEASE_WAIT_MS;
+    const askedMs = this.#clock.hook?.timeoutMs ?? 0;
+    return this.dials > 0 || this.#clock.now - this.#connectThereAt < askedMs + queueTimeoutMs + LEASE_WAIT_MS;
+  }
+
+  /** Its hook may take so long. */
+  get #mayAsk(): boolean {
+    return this.#clock.now - (this.askedAt ?? this.#clock.now) < (this.#clock.hook?.timeoutMs ?? 0) + NOTICED_MS;
   }
 
   get #isSilentForSure(): boolean {
@@ -392,6 +413,7 @@ export class Life {
     this.#closedAt = record.closedMs;
     this.#judgeReason(record);
     this.#judgePeer(record);
+    this.#judgeHook();
     if (this.attempts > 0 && (this.isAddressDenied || this.client.plan.isDenied))
       this.#fail('one who is denied was let in');
     this.#judgeBytes(record);
@@ -399,6 +421,26 @@ export class Life {
     if (this.isEstablished) this.#judgeConnect(record);
     if (this.#isEvictionsReason(record.reason)) this.#judgeEviction(record);
     this.#judgeRefusal(record);
+  }
+
+  /** Nobody is let in without the hook's word, unless it has failed and then lets everybody in. */
+  #judgeHook(): void {
+    const { hook } = this.#clock;
+    if (hook === null || this.attempts === 0) return;
+    const { kind } = this.client.plan.decision!;
+    if (this.askedAt === null && hook.roomBytes === ASKS_BYTES)
+      this.#fail('a client is let in that no hook was asked about');
+    const isAccepted = this.decidedAt !== null && kind === 'accepts';
+    if (isAccepted || hook.acceptsOnError) {
+      if (kind !== 'refuses' || this.decidedAt === null || this.#isLateDecision) return;
+    }
+    this.#fail(`a client is let in that its hook ${kind}`);
+  }
+
+  /** Its deadline had passed before, or nearly so. */
+  get #isLateDecision(): boolean {
+    if (this.askedAt === null) return true; // by a hook that was too busy to be asked
+    return this.decidedAt === null || this.decidedAt - this.askedAt >= this.#clock.hook!.timeoutMs - NOTICED_MS;
   }
 
   /** It is sent its client's first byte: until then it was told who that is, once, if at all. */
@@ -474,6 +516,17 @@ export class Life {
           return this.#isFull('pool', () => true);
         case REASON_BACKEND_CONNECTIONS:
           return this.#isFull('backend', () => true);
+        case REASON_HOOK_REFUSED:
+          return client.plan.decision?.kind === 'refuses' && this.decidedAt !== null;
+        case REASON_HOOK_FAILED:
+          return client.plan.decision?.kind === 'fails' && this.decidedAt !== null && !this.#clock.hook!.acceptsOnError;
+        case REASON_HOOK_TIMEOUT:
+          if (this.askedAt === null || this.#clock.hook!.acceptsOnError) return false;
+          return this.#hasAskedFor(livedMs) && (this.#isLateDecision || this.#clientDisturbance !== '');
+        case REASON_HOOK_BUSY:
+          return this.isConnectThere && this.#clock.hook!.roomBytes < ASKS_BYTES && !this.#clock.hook!.acceptsOnError;
+        case REASON_CLIENT_LEFT_HOOK:
+          return this.#clock.hook !== null && (client.socket.isEnded || client.socket.isReset);
         case REASON_BUFFERS_SHORT:
           return this.#clock.buffersAreFew && !this.isEstablished;
         case REASON_PROXY_SOURCE:
@@ -508,6 +561,11 @@ export class Life {
     return !this.#clock.lives.some(
       (other) => other?.listener === this.listener && other.acceptedAt < sinceMs && this.#clock.isReading(other),
     );
+  }
+
+  #hasAskedFor(livedMs: number): boolean {
+    const endedAt = this.acceptedAt + livedMs;
+    return endedAt - this.askedAt! >= this.#clock.hook!.timeoutMs - NOTICED_MS;
   }
 
   #hasWaited(livedMs: number): boolean {
@@ -624,6 +682,8 @@ export class Life {
     if (isUnavailable) expected = unavailable(plan.version);
     if (OVER_QUOTA.has(record.reason)) expected = overQuota(plan.version);
     if (OVER_RATE.has(record.reason)) expected = overRate(plan.version);
+    if (FAILED_HOOKS.has(record.reason)) expected = unavailable(plan.version);
+    if (record.reason === REASON_HOOK_REFUSED) expected = refusedWith(plan.version, plan.decision!.code);
     if (record.reason === REASON_CLIENT_ID_DENIED) expected = identifierRejected(plan.version);
     // One that the client has no room for is given up.
     const hasRoom = plan.capacity >= expected.length;

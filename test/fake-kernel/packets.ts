@@ -125,6 +125,13 @@ export function unavailable(version: Version): Uint8Array {
   return version === 5 ? connack5(0x88) : connack3(3);
 }
 
+const CODES_3: Record<number, number> = { 133: 2, 134: 4, 135: 5 };
+
+/** A code of 5.0, or what comes nearest to it. */
+export function refusedWith(version: Version, code: number): Uint8Array {
+  return version === 5 ? connack5(code) : connack3(CODES_3[code] ?? 3);
+}
+
 /** The same, where something has run out that may come back. */
 export function overQuota(version: Version): Uint8Array {
   return version === 5 ? connack5(0x97) : connack3(3);

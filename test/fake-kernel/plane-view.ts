@@ -9,6 +9,7 @@ import {
   HOT_GENERATION,
   HOT_PHASE,
   PHASE_ACCEPTING,
+  PHASE_ASKING,
   PHASE_DIALLING,
   PHASE_FREE,
   PHASE_GREETING,
@@ -17,7 +18,16 @@ import {
   PHASE_READING,
 } from '../../assembly/layout.ts';
 
-export { PHASE_ACCEPTING, PHASE_DIALLING, PHASE_FREE, PHASE_GREETING, PHASE_OPEN, PHASE_QUEUED, PHASE_READING };
+export {
+  PHASE_ACCEPTING,
+  PHASE_ASKING,
+  PHASE_DIALLING,
+  PHASE_FREE,
+  PHASE_GREETING,
+  PHASE_OPEN,
+  PHASE_QUEUED,
+  PHASE_READING,
+};
 
 // user_data: the slot in the upper word; generation and operation in the lower one.
 const OPERATION_BITS = 8;
@@ -56,6 +66,7 @@ const PHASES = [
   'closing',
   'leaving',
   'queued',
+  'asking',
 ];
 
 /** With so many buffers held in one direction its source is no longer read (assembly/proxy/buffers.ts). */

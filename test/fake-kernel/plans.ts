@@ -2,7 +2,17 @@
 // others are left out of a replay.
 import type { Random } from '../tools/random.ts';
 import type { ActorPlan, Ending } from './actor.ts';
-import { connackPacket, connectPacket, DISCONNECT, NO_BYTES, type Offence, offences, type Version } from './packets.ts';
+import type { Plan } from './hooks.ts';
+import {
+  type ConnectFields,
+  connackPacket,
+  connectPacket,
+  DISCONNECT,
+  NO_BYTES,
+  type Offence,
+  offences,
+  type Version,
+} from './packets.ts';
 import { isClientIdDenied, type Rules, rewritten } from './rules.ts';
 
 /** A stream isn't sent in more pieces than about these. */
@@ -21,8 +31,12 @@ export interface ClientPlan extends ActorPlan {
   beginning: Beginning;
   /** A whole CONNECT, or what stands in its place. */
   head: Uint8Array;
+  /** What its hook is asked about. */
+  ruledHead: Uint8Array;
   /** What backends get instead of it. */
   passedHead: Uint8Array;
+  /** Its hook's; null: there is none. */
+  decision: Plan | null;
   bodyBytes: number;
   tail: Uint8Array;
   offence: Offence | null;
@@ -37,7 +51,13 @@ export interface ClientPlan extends ActorPlan {
   packetBytesMax: number;
 }
 
-export function planClient(random: Random, index: number, scale: Scale, rules: Rules): ClientPlan {
+export function planClient(
+  random: Random,
+  index: number,
+  scale: Scale,
+  rules: Rules,
+  decide: (said: ConnectFields) => Plan | null,
+): ClientPlan {
   const beginning = planBeginning(random);
   const version = random.pick([3, 4, 5] as const);
   const clientId = planClientId(random, index);
@@ -49,14 +69,18 @@ export function planClient(random: Random, index: number, scale: Scale, rules: R
   const fields = { version, clientId, username, password: null, willBytes, keepAlive, packetBytesMax };
   const whole = offence?.bytes ?? connectPacket(fields);
   const says = beginning === 'connects';
-  const passed = rewritten(rules, fields);
+  const ruled = rewritten(rules, fields);
+  const decision = decide(ruled);
+  const passed = decision?.fields ?? ruled;
   const head = cutHead(random, beginning, whole);
   const bodyBytes = says || (offence && random.chance(0.3)) ? planBytes(random, scale) : 0;
   return {
     ...planActor(random, scale, bodyBytes),
     beginning,
     head,
+    ruledHead: says && ruled !== fields ? connectPacket(ruled) : head,
     passedHead: says && passed !== fields ? connectPacket(passed) : head,
+    decision,
     bodyBytes,
     tail: says && random.chance(0.4) ? DISCONNECT : NO_BYTES,
     offence,

@@ -3,6 +3,7 @@
 import type { MemorySettings } from '../../src/control/memory-map.ts';
 import { Random } from '../tools/random.ts';
 import { type Limits, planArrivals, planLimits } from './admission.ts';
+import { type HookPlan, planHook } from './hooks.ts';
 import { planRules, type Rules } from './rules.ts';
 import type { Timeouts } from './snapshots.ts';
 import { type Rates, troubles } from './trouble.ts';
@@ -43,6 +44,8 @@ export interface Scenario {
   proxyProtocols: readonly number[];
   /** Of every listener. */
   rules: Rules;
+  /** The same; null: nobody is asked. */
+  hook: HookPlan | null;
 }
 
 /** Of what a trouble's rate is at most. */
@@ -105,6 +108,7 @@ export function planScenario(seed: number): Scenario {
     orphanIntervalUs: random.chance(0.3) ? Math.round(random.magnitude(100, 100_000)) : 0,
     ...planHeaders(new Random(seed ^ 0x1f83d9ab)),
     rules: planRules(new Random(seed ^ 0x5be0cd19)),
+    hook: planHook(new Random(seed ^ 0x6a09e667)),
   };
   return limits.isOrderly ? { ...scenario, ...NO_CHANGES, arrivalGapMs: CROWDING_MS / limits.rate } : scenario;
 }

@@ -191,6 +191,7 @@ class Simulation {
     this.#world.begin();
     let settling = 0;
     while (plane.turn()) {
+      this.#world.hooks.look();
       if (++this.turns > TURNS_MAX) throw new Violation(`no end after ${TURNS_MAX} turns`);
       if (this.turns % this.#scenario.recordsReadEvery === 0) this.#readRecords();
       this.#world.gatekeeper.checkLanes(this.#kernel, this.#world.now, this.#world.jumpedMs);

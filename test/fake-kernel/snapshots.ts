@@ -22,6 +22,7 @@ import { ANY_SOURCE, buildSnapshot, type Backend as PoolMember, type Source } fr
 import { encodeSockaddr } from '../../src/system/sockaddr.ts';
 import { Random } from '../tools/random.ts';
 import { type Limits, type Prefix, writeLimits } from './admission.ts';
+import { type HookPlan, writeHooks } from './hooks.ts';
 import { FRONTS, LISTENER_ADDRESS } from './preface.ts';
 import type { Rules } from './rules.ts';
 
@@ -74,6 +75,7 @@ export interface Circumstances extends Timeouts {
   isFronted: boolean;
   /** PROXY_PROTOCOL_* */
   proxyProtocol: number;
+  hook: HookPlan | null;
 }
 
 /** One of them, by chance. Building a table takes long, so they are built once. */
@@ -94,6 +96,7 @@ export function pickSnapshot(
     built.set(key, snapshot);
   }
   writeLimits(snapshot, listenerCount, limits, prefix);
+  writeHooks(snapshot, listenerCount, circumstances.hook);
   return withCircumstances(snapshot, listenerCount, circumstances);
 }
 

@@ -30,11 +30,13 @@ import type { Stage } from './actor.ts';
 import { Gatekeeper, sourceOfClient } from './admission.ts';
 import { Backend } from './backend.ts';
 import { Client } from './client.ts';
+import { type HookPlan, Hooks, planDecision } from './hooks.ts';
 import type { Arrival, Kernel, World as KernelWorld } from './kernel.ts';
 import { type Clock, Life } from './life.ts';
 import { Listeners } from './listeners.ts';
 import { Names } from './names.ts';
-import { PHASE_QUEUED, PHASE_READING } from './plane-view.ts';
+import type { ConnectFields } from './packets.ts';
+import { PHASE_ASKING, PHASE_QUEUED, PHASE_READING } from './plane-view.ts';
 import { planBackend, planClient, type Scale } from './plans.ts';
 import { Ports } from './ports.ts';
 import { Greeting, planArriving } from './preface.ts';
@@ -80,6 +82,8 @@ export class World implements KernelWorld, Clock {
   readonly listeners: Listeners;
   readonly gatekeeper: Gatekeeper;
   readonly names: Names;
+  readonly hooks: Hooks;
+  readonly hook: HookPlan | null;
   /** When somebody was last accepted, without the jumps of the clock. */
   acceptedAt = 0;
   #arriving = 0;
@@ -117,6 +121,9 @@ export class World implements KernelWorld, Clock {
     this.#moods = [...scenario.moods];
     this.#words = new Int32Array(memory.buffer);
     this.lives = new Array<Life | undefined>(scenario.lives);
+    this.hook = scenario.hook;
+    const { connectionsMax } = scenario.settings;
+    this.hooks = new Hooks({ memory, kernel, plan: scenario.hook, seed, lives: this.lives, connectionsMax });
     this.listeners = new Listeners({ world: this, kernel, memory, count: scenario.listenerCount });
     this.#publish();
   }
@@ -151,7 +158,10 @@ export class World implements KernelWorld, Clock {
     const life = new Life(index, this);
     this.lives[index] = life;
     const random = new Random(seed * 1009 + index);
-    life.client = new Client(this.#stage, life, planClient(random, index, this.#scale, scenario.rules), random.word());
+    const decisions = new Random(seed * 1019 + index);
+    const decide = (said: ConnectFields) => scenario.hook && planDecision(decisions, scenario.hook, said);
+    const plan = planClient(random, index, this.#scale, scenario.rules, decide);
+    life.client = new Client(this.#stage, life, plan, random.word());
     const listener = random.pick([...kernel.listeners.keys()]);
     const own = clientSockaddr(index, random.chance(0.2), scenario.limits.sources);
     const { sockaddr, told, header, reason } = planArriving(new Random(seed * 1013 + index), own, scenario.isFronted);
@@ -176,8 +186,9 @@ export class World implements KernelWorld, Clock {
   headBuffers(place: number): number {
     const peer = this.#parts.kernel.files[place]?.peer;
     if (!peer) return 0;
-    const { head, passedHead } = this.lives[peer.life]!.client.plan;
-    return Math.ceil(Math.max(head.length, passedHead.length) / this.#scale.bufferBytes);
+    const { head, ruledHead, passedHead } = this.lives[peer.life]!.client.plan;
+    const longest = Math.max(head.length, ruledHead.length, passedHead.length);
+    return Math.ceil(longest / this.#scale.bufferBytes);
   }
 
   lifeOf(peer: Uint8Array): Life | undefined {
@@ -288,6 +299,8 @@ export class World implements KernelWorld, Clock {
     const namer = new Random(this.#parts.seed ^ 0x27d4eb2f);
     for (let time = namer.integer(0, 10); time > 0; time--)
       this.#timeline.after(namer.fraction() * lastArrivalMs, () => this.#tell(this.names.pause(namer)));
+    for (let time = 0; time < this.hooks.strays; time++)
+      this.#timeline.after(this.#evictor.fraction() * lastArrivalMs * 1.5, () => this.hooks.stray());
     if (drainAtMs < Infinity) this.#timeline.after(drainAtMs, () => this.drain());
     if (stopAtMs < Infinity) this.#timeline.after(stopAtMs, () => this.stop());
   }
@@ -315,9 +328,9 @@ export class World implements KernelWorld, Clock {
     const { memory, scenario } = this.#parts;
     const epoch = this.#epoch + 1;
     if (this.#epoch > 0 && !mayPublish(memory, epoch)) return;
-    const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted, rules } = scenario;
+    const { timeouts, followsPackets, orphanIntervalUs, limits, isFronted, rules, hook } = scenario;
     const proxyProtocol = scenario.proxyProtocols[epoch % scenario.proxyProtocols.length]!;
-    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol };
+    const circumstances = { ...timeouts, packets: followsPackets, orphanIntervalUs, isFronted, proxyProtocol, hook };
     const prefix = limits.prefixes[epoch % limits.prefixes.length]!;
     this.#epoch = epoch;
     const snapshot = pickSnapshot(this.#random, this.listeners.fds.length, circumstances, limits, prefix, rules);
@@ -404,6 +417,10 @@ export class World implements KernelWorld, Clock {
     this.gatekeeper.lend(this.#random);
     this.#tell('lends other parts of the limits');
     this.#parts.kernel.writeEventfd();
+  }
+
+  isAsking(slot: number): boolean {
+    return this.#parts.kernel.plane.phase(slot) === PHASE_ASKING;
   }
 
   isQueued(slot: number): boolean {

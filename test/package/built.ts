@@ -19,6 +19,8 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const connect = connectPacket({ clientId: 'built' });
 const connack = connackPacket(4);
 
+const HOOK = `export const onConnect: OnConnect = ({ clientId }) => ({ action: 'accept', key: clientId });`;
+
 test('every file that package.json points to is there', () => {
   const targets = [
     manifest.bin.tidegate,
@@ -57,15 +59,17 @@ test('the core is imported by its published name', async () => {
 });
 
 for (const engine of ['uring', 'portable']) {
-  test(`the built command carries a client to its backend, and the page with it (${engine})`, async () => {
+  test(`the built command carries a client to its backend, through a hook in TypeScript, and the page with it (${engine})`, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-built-'));
     const backend = createServer((socket) => socket.once('data', () => socket.end(connack))).listen(0, '127.0.0.1');
     await once(backend, 'listening');
     const config = join(folder, 'tidegate.yaml');
+    const hook = join(folder, 'hook.ts');
+    writeFileSync(hook, `import type { OnConnect } from 'tidegate';\n${HOOK}`);
     const { port } = backend.address() as { port: number };
     writeFileSync(
       config,
-      `engine: ${engine}\nworkers: 1\nlisteners: [{ name: mqtt, bind: "127.0.0.1:0" }]\n` +
+      `engine: ${engine}\nworkers: 1\nlisteners: [{ name: mqtt, bind: "127.0.0.1:0", hook: { module: "${hook}" } }]\n` +
         `pools: { brokers: { backends: ["127.0.0.1:${port}"] } }\naccess_log: { path: "off" }\nadmin: { bind: "127.0.0.1:0" }\n`,
     );
     const child = spawn(process.execPath, [cli, 'run', '--config', config], { stdio: ['ignore', 'ignore', 'pipe'] });

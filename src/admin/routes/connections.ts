@@ -4,6 +4,7 @@ import { z } from 'zod';
 import {
   EVICTION_ABRUPT,
   NONE,
+  PHASE_ASKING,
   PHASE_CLOSING,
   PHASE_DIALLING,
   PHASE_GREETING,
@@ -42,6 +43,7 @@ const STATES: Record<number, ConnectionDocument['state']> = {
   [PHASE_CLOSING]: 'closing',
   [PHASE_LEAVING]: 'closing',
   [PHASE_QUEUED]: 'queued',
+  [PHASE_ASKING]: 'asking',
 };
 
 const count = () => z.int().min(0);
@@ -56,8 +58,8 @@ const connectionSchema = z.strictObject({
   remote_port: count(),
   protocol: z.string().nullable().describe('Such as MQTT/3.1.1; null: not known yet.'),
   state: z
-    .enum(['reading', 'queued', 'dialling', 'open', 'closing'])
-    .describe('reading: the CONNECT is awaited. queued: it waits until it may be dialled.'),
+    .enum(['reading', 'asking', 'queued', 'dialling', 'open', 'closing'])
+    .describe('reading: the CONNECT is awaited. asking: its hook is. queued: it waits until it may be dialled.'),
   opened_at: z.iso.datetime(),
   keep_alive: count().describe('Seconds; the one in force.'),
   idle_seconds: z.number().min(0).describe("Since the client's last bytes."),
