@@ -71,6 +71,8 @@ export interface ListenerConfig {
   tls: TlsConfig | null;
   /** null: MQTT's bytes, in TLS or without. */
   webSocket: WebSocketConfig | null;
+  /** Clients come through the one, the other, both or none of these, by what they begin with. */
+  isDetecting: boolean;
   /** Where the fronts are that say in a PROXY header who a client is; none: clients come by themselves. */
   proxyProtocolFrom: string[];
   /** Addresses, or ranges of them, that alone may come, or that may not; of an address in both the latter is heeded. */
@@ -312,13 +314,19 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     idleTimeoutMs: listener.idle_timeout,
     maxConnections: listener.max_connections ?? 0,
     maxConnectionsPerSource: listener.max_connections_per_source ?? 0,
-    tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
+    tls: listener.tls === undefined ? null : normaliseTls(listener.tls, protocolsOf(listener)),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
+    isDetecting: listener.detect,
     proxyProtocolFrom: listener.proxy_protocol?.from ?? [],
     allow: listener.allow ?? [],
     deny: listener.deny ?? [],
     identity: normaliseIdentity(listener.identity),
   };
+}
+
+/** What its clients name in their handshake: browsers say http/1.1 before a WebSocket. */
+function protocolsOf({ websocket }: ListenerSettings): string[] {
+  return websocket === undefined ? ['mqtt'] : ['mqtt', 'http/1.1'];
 }
 
 // A pattern that a client could pass by without a ClientId would be none.

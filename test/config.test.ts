@@ -97,6 +97,7 @@ test('reads every key of the example', () => {
         maxConnectionsPerSource: 0,
         tls: null,
         webSocket: null,
+        isDetecting: false,
         proxyProtocolFrom: [],
         allow: [],
         deny: [],
@@ -534,6 +535,15 @@ test('reads what a WebSocket listener is', () => {
     'test.yaml:1:51: listeners[0].websocket.path: expected a path such as /mqtt, found "mqtt"',
     'test.yaml:1:67: listeners[0].websocket.origins[0]: expected an origin such as https://example.com, found "example.com"',
   ]);
+});
+
+test('refuses to detect where nothing but MQTT is spoken', () => {
+  assertFaults(`listeners: [{ bind: 0.0.0.0:1, detect: true }]\n${POOLS}`, [
+    'test.yaml:1:32: listeners[0].detect: expected only with tls or websocket, found without',
+  ]);
+  const text = `listeners: [{ bind: 0.0.0.0:1, detect: true, websocket: {}, tls: { cert: a, key: b } }]\n${POOLS}`;
+  const [listener] = parseConfig(text, 'a').listeners;
+  assert.deepEqual([listener!.isDetecting, listener!.tls!.alpn], [true, ['mqtt', 'http/1.1']]);
 });
 
 test('reads what a TLS listener is', () => {

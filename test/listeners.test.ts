@@ -18,6 +18,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     maxConnectionsPerSource: 0,
     tls: null,
     webSocket: null,
+    isDetecting: false,
     proxyProtocolFrom: [],
     allow: [],
     deny: [],

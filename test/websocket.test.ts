@@ -14,7 +14,6 @@ const SETTINGS: WebSocketDoorSettings = {
   origins: null,
   messageBytesMax: 1 << 20,
   pingIntervalMs: 0,
-  timeoutMs: 5000,
 };
 
 interface House {
@@ -30,6 +29,7 @@ async function open(context: TestContext, settings: Partial<WebSocketDoorSetting
     { ...SETTINGS, ...settings },
     {
       onEntered: (_entrant, stream) => void house.streams.push(stream.on('error', () => {})),
+      onDetected: () => assert.fail(),
       onTurnedAway: (_entrant, _reason, error) => void house.turnedAway.push(error),
     },
   );

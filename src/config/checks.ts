@@ -42,6 +42,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkPoolReferences(listeners, pools),
     ...checkPoolNames(pools),
     ...listeners.flatMap(checkTls),
+    ...listeners.flatMap(checkDetect),
     ...pools.flatMap(checkBalance),
     ...pools.flatMap(checkHealth),
     ...pools.flatMap(checkHealthPorts),
@@ -297,10 +298,15 @@ function checkTls({ document, path, value }: Entry): Fault[] {
   ];
 }
 
+function checkDetect({ document, path, value }: Entry): Fault[] {
+  if (value.detect !== true || 'tls' in value || 'websocket' in value) return [];
+  return [document.fault([...path, 'detect'], 'expected only with tls or websocket, found without', 'key')];
+}
+
 function checkTlsFiles({ document, path, value }: Entry): Fault[] {
   const settings = tlsSchema.safeParse(value.tls);
   if (!settings.success) return []; // the schema's to report
-  return readTls(normaliseTls(settings.data)).faults.map(({ at, text }) =>
+  return readTls(normaliseTls(settings.data, [])).faults.map(({ at, text }) =>
     document.fault([...path, 'tls', ...at], text),
   );
 }

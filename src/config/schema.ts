@@ -484,7 +484,9 @@ const listener = mapping(
     pool: name().optional().describe('The pool that serves its clients. Default: the only pool.'),
     connect_timeout: duration(1)
       .prefault('5s')
-      .describe('From accept to a complete CONNECT packet; then the client is closed.'),
+      .describe(
+        'From accept to a complete CONNECT packet, through PROXY header, TLS and WebSocket; then the client is closed.',
+      ),
     keep_alive_factor: z
       .number({ error: KEEP_ALIVE_FACTOR_EXPECTED })
       .refine((factor) => factor === 0 || (factor >= 1 && factor <= KEEP_ALIVE_FACTOR_MAX), {
@@ -502,6 +504,12 @@ const listener = mapping(
       ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
+    detect: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe(
+        'One port for all: the first bytes of a client say whether it speaks TLS, WebSocket or plain MQTT. With tls or websocket, or both.',
+      ),
     allow: cidrList()
       .optional()
       .describe('IP addresses and ranges of them whose clients alone are let in. Default: everybody.'),

@@ -93,8 +93,10 @@ export const tls = mapping(
         error: 'expected a list of protocol names',
       })
       .max(16, { error: 'expected at most 16 protocol names' })
-      .default(['mqtt'])
-      .describe('Protocols; a client that names others only is sent away. Empty: whatever it names.'),
+      .optional()
+      .describe(
+        'Protocols; a client that names others only is sent away. Empty: whatever it names. Default: mqtt, and with websocket also http/1.1, which browsers name.',
+      ),
     verify_client: oneOf(['off', 'request', 'require'])
       .default('off')
       .describe('Whether clients are asked for a certificate. require: one that is good, or the client is sent away.'),
@@ -104,7 +106,9 @@ export const tls = mapping(
     client_crl: text('the path of a PEM file with revocation lists', PATH_MAX)
       .optional()
       .describe('PEM file with a revocation list of each of these CAs.'),
-    handshake_timeout: duration(1).prefault('5s').describe('From accept to the end of the handshake.'),
+    handshake_timeout: duration(1)
+      .prefault('5s')
+      .describe('From accept to the end of the handshake, within connect_timeout.'),
     handshakes_max: integer(1, HANDSHAKES_MAX)
       .default(2000)
       .describe('Handshakes at once, in all workers together; whoever comes then is closed.'),
@@ -114,7 +118,8 @@ export const tls = mapping(
 
 export type TlsSettings = z.output<typeof tls>;
 
-export function normaliseTls(settings: TlsSettings): TlsConfig {
+/** `protocols`: where it names none itself. */
+export function normaliseTls(settings: TlsSettings, protocols: readonly string[]): TlsConfig {
   const { cert, key, certificates = [] } = settings;
   const single = cert === undefined || key === undefined ? [] : [{ cert, key, names: null, at: [] }];
   const several = certificates.map(({ names = null, ...files }, index) => ({
@@ -126,7 +131,7 @@ export function normaliseTls(settings: TlsSettings): TlsConfig {
     certificates: [...single, ...several],
     minVersion: String(settings.min_version) as TlsConfig['minVersion'],
     ciphers: settings.ciphers,
-    alpn: settings.alpn,
+    alpn: settings.alpn ?? [...protocols],
     clientCa: settings.client_ca ?? null,
     clientCrl: settings.client_crl ?? null,
     verifyClient: settings.verify_client,

@@ -6,7 +6,7 @@ import type { TlsConfig } from '../config/tls.ts';
 import type { ListenerConfig } from '../config.ts';
 import { EXIT_BAD_CONFIGURATION, TidegateError } from '../errors.ts';
 import { type LoadedCertificate, readTls, type TlsFiles } from '../front/certificates.ts';
-import type { DoorSettings, DoorsUpdate, TlsDoorSettings, WebSocketDoorSettings } from '../front/door-settings.ts';
+import type { DoorSettings, DoorsUpdate, TlsDoorSettings } from '../front/door-settings.ts';
 import { TlsDoor } from '../front/tls.ts';
 import type { Logger } from '../logger.ts';
 import { watchConfig } from './config-watch.ts';
@@ -77,8 +77,9 @@ export class FrontDoors {
       const files = read[index]?.files;
       const tls = listener === null || files === undefined ? null : settingsOf(listener, files, this.#workerCount);
       if (tls !== null) tryOut(tls, listener!);
-      const webSocket = listener === null ? null : webSocketOf(listener);
-      return tls === null && webSocket === null ? null : { tls, webSocket };
+      const webSocket = listener?.webSocket ?? null;
+      const isDetecting = listener?.isDetecting ?? false;
+      return tls === null && webSocket === null ? null : { tls, webSocket, isDetecting };
     });
     return {
       doors,
@@ -153,7 +154,7 @@ export class FrontDoors {
 /** As a worker will make it, who could only die of what it can't use. */
 function tryOut(settings: TlsDoorSettings, { name }: ListenerConfig): void {
   try {
-    new TlsDoor(settings, randomBytes(TICKET_KEYS_BYTES), { onEntered() {}, onTurnedAway() {} });
+    new TlsDoor(settings, randomBytes(TICKET_KEYS_BYTES), { onEntered() {}, onDetected() {}, onTurnedAway() {} });
   } catch (error) {
     const message = `listener ${name}: its TLS files can't be used together: ${(error as Error).message}`;
     throw new TidegateError('TLS_FILES', message, EXIT_BAD_CONFIGURATION);
@@ -178,10 +179,6 @@ function settingsOf({ name, tls }: ListenerConfig, files: TlsFiles, workerCount:
     handshakesMax: Math.ceil(handshakesMax / workerCount),
     sessionContext: createHash('sha256').update(name).digest('hex').slice(0, SESSION_CONTEXT_LENGTH),
   };
-}
-
-function webSocketOf({ webSocket, connectTimeoutMs }: ListenerConfig): WebSocketDoorSettings | null {
-  return webSocket && { ...webSocket, timeoutMs: connectTimeoutMs };
 }
 
 function certificatesOf({ name }: ListenerConfig, { certificates }: TlsFiles): ListenerCertificate[] {

@@ -153,7 +153,7 @@ class PortableEngine {
     this.scratch = regionOffset(memory, HEADER_REGION_SCRATCH);
     startClock(this.#clocks);
     this.plane = startDataPlane(memory, module);
-    this.doors = new Doors(start.doors, { onEntered, onTurnedAway });
+    this.doors = new Doors(start.doors, { onEntered, onDetected, onTurnedAway });
     this.servers = new Servers({
       memory,
       onFollow: () => this.doors.follow(),
@@ -298,6 +298,9 @@ class Connection {
   greeting: Uint8Array = EMPTY;
   /** Sockets whose 'close' is still to come. */
   openSockets = 1;
+  readonly acceptedMs: number;
+  /** The whole CONNECT is there by then, whatever doors are before it. */
+  readonly connectByMs: number;
   /** The one deadline that a phase has: the CONNECT's, a dial's, that of a side which stands still. */
   deadlineMs = Number.POSITIVE_INFINITY;
   timer: NodeJS.Timeout | undefined;
@@ -329,6 +332,8 @@ class Connection {
     this.slot = slot;
     this.client = client;
     this.clientMs = nowMs;
+    this.acceptedMs = nowMs;
+    this.connectByMs = nowMs + engine.plane.connectTimeoutMs(slot);
   }
 }
 
@@ -398,7 +403,7 @@ function goOn(connection: Connection, doors: readonly Door<Connection>[]): void 
   }
   const { client } = connection;
   client.on('close', onEntrantClose);
-  arm(connection, door.timeoutMs);
+  armUntil(connection, Math.min(connection.connectByMs, connection.acceptedMs + door.timeoutMs));
   // Behind a front's header, or another door, nobody has asked yet.
   if (door.fullReason === null) door.enter(client, connection);
   else close(connection, door.fullReason);
@@ -419,6 +424,12 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
   goOn(connection, connection.doors.slice(1));
 }
 
+function onDetected(connection: Connection, doors: readonly Door<Connection>[]): void {
+  if (connection.phase !== ENTERING) return;
+  connection.client.off('close', onEntrantClose);
+  goOn(connection, doors);
+}
+
 /** The door says its word, and closes. */
 function onTurnedAway(connection: Connection, reason: number, error: string): void {
   if (connection.phase !== ENTERING) return;
@@ -437,12 +448,13 @@ function onEntrantClose(this: Side): void {
 
 /** For its CONNECT. */
 function listen(connection: Connection): void {
-  const { engine, slot, client } = connection;
+  const { client, connectByMs } = connection;
   client.on('data', onClientData);
   client.on('end', onClientEnd);
   client.on('drain', onClientDrain);
   client.on('close', onClientClose);
-  arm(connection, engine.plane.connectTimeoutMs(slot));
+  client.resume(); // bytes that were looked at already stand in it
+  armUntil(connection, connectByMs);
 }
 
 /** What it has said and nobody has heard is there for whoever listens next. */
@@ -991,9 +1003,12 @@ function forget(connection: Connection): void {
 // ---- Deadlines -------------------------------------------------------------------------------------------------------
 
 function arm(connection: Connection, delayMs: number): void {
-  const nowMs = performance.now();
-  connection.deadlineMs = nowMs + delayMs;
-  wakeAt(connection, connection.deadlineMs, nowMs);
+  armUntil(connection, performance.now() + delayMs);
+}
+
+function armUntil(connection: Connection, deadlineMs: number): void {
+  connection.deadlineMs = deadlineMs;
+  wakeAt(connection, deadlineMs, performance.now());
 }
 
 /** The timer stays: it will find nothing to do. */
@@ -1032,13 +1047,19 @@ function lookAtClock(connection: Connection): void {
 function onDeadline(connection: Connection): void {
   const { phase, backend } = connection;
   disarm(connection);
-  if (phase === ENTERING) close(connection, connection.doors[0]!.timeoutReason);
+  if (phase === ENTERING) close(connection, lateReason(connection));
   else if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
   else if (phase === QUEUED) onWaited(connection);
   else if (phase === DIALLING) backend?.destroy();
   else if (phase === OPEN) onStillWatched(connection, backend!);
   else if (phase === LEAVING) onStillLeaving(connection);
   else destroySockets(connection);
+}
+
+/** Whose deadline it was: the door's own, or that of everything up to the CONNECT. */
+function lateReason({ acceptedMs, doors }: Connection): number {
+  const { timeoutMs, timeoutReason } = doors[0]!;
+  return acceptedMs + timeoutMs <= performance.now() ? timeoutReason : REASON_CONNECT_TIMEOUT;
 }
 
 function onWaited(connection: Connection): void {

@@ -11,6 +11,8 @@ export interface DoorsUpdate {
 export interface DoorSettings {
   tls: TlsDoorSettings | null;
   webSocket: WebSocketDoorSettings | null;
+  /** Each client comes through those that it asks for, and plain MQTT through none. */
+  isDetecting: boolean;
 }
 
 export interface WebSocketDoorSettings {
@@ -22,8 +24,6 @@ export interface WebSocketDoorSettings {
   messageBytesMax: number;
   /** After so long a ping is sent, after twice that without a word the connection is given up; 0: never. */
   pingIntervalMs: number;
-  /** For the request that opens it. */
-  timeoutMs: number;
 }
 
 export interface TlsDoorSettings {

@@ -2,15 +2,17 @@
 // is there before the snapshot that it goes with, and is read when that one is looked at.
 import { isDeepStrictEqual } from 'node:util';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { Detector, TLS_BEGINNING, WEBSOCKET_BEGINNING } from './detector.ts';
 import type { Door, Welcome } from './door.ts';
 import type { DoorSettings, DoorsUpdate, TlsDoorSettings, WebSocketDoorSettings } from './door-settings.ts';
 import { TlsDoor } from './tls.ts';
 import { WebSocketDoor } from './websocket.ts';
 
-/** Of one listener, the outer one first. */
+/** Of one listener. */
 interface DoorsOfListener<Entrant> {
   tls: TlsDoor<Entrant> | undefined;
   webSocket: WebSocketDoor<Entrant> | undefined;
+  /** Through which everybody comes, the outer one first. */
   all: readonly Door<Entrant>[];
 }
 
@@ -49,7 +51,16 @@ export class Doors<Entrant> {
   #change(before: DoorsOfListener<Entrant>, settings: DoorSettings | null, ticketKeys: Uint8Array) {
     const tls = this.#tlsDoor(before.tls, settings?.tls ?? null, ticketKeys);
     const webSocket = this.#webSocketDoor(before.webSocket, settings?.webSocket ?? null);
-    return { tls, webSocket, all: [tls, webSocket].filter((door) => door !== undefined) };
+    const all = [tls, webSocket].filter((door) => door !== undefined);
+    return { tls, webSocket, all: settings?.isDetecting ? [this.#detector(tls, webSocket)] : all };
+  }
+
+  /** Inside TLS no other TLS is looked for. */
+  #detector(tls: TlsDoor<Entrant> | undefined, webSocket: WebSocketDoor<Entrant> | undefined): Detector<Entrant> {
+    const plain = webSocket === undefined ? [] : [{ beginning: WEBSOCKET_BEGINNING, doors: [webSocket] }];
+    if (tls === undefined) return new Detector(plain, this.#welcome);
+    const inside = plain.length === 0 ? [] : [new Detector(plain, this.#welcome)];
+    return new Detector([{ beginning: TLS_BEGINNING, doors: [tls, ...inside] }, ...plain], this.#welcome);
   }
 
   #tlsDoor(before: TlsDoor<Entrant> | undefined, settings: TlsDoorSettings | null, ticketKeys: Uint8Array) {

@@ -16,6 +16,7 @@ const NOTHING_KNOWN = { info: {}, isResumed: false };
 export class WebSocketDoor<Entrant> implements Door<Entrant> {
   readonly settings: WebSocketDoorSettings;
   readonly fullReason = null;
+  readonly timeoutMs = Number.POSITIVE_INFINITY;
   readonly timeoutReason = REASON_CONNECT_TIMEOUT;
   readonly leftReason = REASON_CLIENT_LEFT_EARLY;
   readonly #welcome: Welcome<Entrant>;
@@ -32,7 +33,13 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
     this.settings = settings;
     this.#welcome = welcome;
     // The deadline of the CONNECT is the deadline for all that comes before it, too.
-    this.#http = createServer({ maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: 0, requestTimeout: 0 });
+    // What is wrong with a request is said here, in the log, too.
+    this.#http = createServer({
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: 0,
+      requestTimeout: 0,
+      requireHostHeader: false,
+    });
     this.#http.on('request', (request, response) => this.#onRequest(request, response));
     this.#http.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket as Socket, head));
     this.#http.on('clientError', (_error, socket) => this.#turnAway(socket as Socket, 400, 'not_http'));
@@ -44,10 +51,6 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
       handleProtocols: (offered) => SUB_PROTOCOLS.find((each) => offered.has(each)) ?? false,
     });
     if (pingIntervalMs > 0) this.#pings = setInterval(() => this.#pingAll(), pingIntervalMs).unref();
-  }
-
-  get timeoutMs(): number {
-    return this.settings.timeoutMs;
   }
 
   enter(socket: Socket, entrant: Entrant): void {
