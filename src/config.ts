@@ -3,6 +3,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Address, parseAddress } from './config/address.ts';
+import { normalisePoolTls, type PoolTlsConfig } from './config/backend-tls.ts';
 import { checkDocuments, checkFiles, checkTables } from './config/checks.ts';
 import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
@@ -58,6 +59,8 @@ export interface ListenerConfig {
   name: string;
   bind: Address;
   pool: string;
+  /** Backends of its clients may want TLS. */
+  leadsToTls: boolean;
   /** From accept to a complete CONNECT packet. */
   connectTimeoutMs: number;
   /** A client that is silent for so many times its Keep Alive is closed; 0: never. */
@@ -111,6 +114,8 @@ export interface PoolConfig {
   maxConnections: number;
   /** How backends are told who their client is. */
   proxyProtocol: ProxyProtocol;
+  /** null: brokers are spoken to without TLS. */
+  tls: PoolTlsConfig | null;
   /** What backends get that are added at runtime: the pool as it was written, with every default. */
   settings: PoolSettings;
 }
@@ -185,6 +190,8 @@ export interface HealthConfig {
   initial: 'up' | 'down';
   /** How the backend is told who is probing. */
   proxyProtocol: ProxyProtocol;
+  /** It speaks TLS with the backend, as clients' connections do. */
+  isTls: boolean;
 }
 
 export type ProbeConfig =
@@ -288,7 +295,10 @@ function normalise(settings: Settings): Config {
     cpuAffinity: settings.cpu_affinity,
     connectionsMax: settings.connections_max,
     connectMaxBytes: settings.connect_max_bytes,
-    listeners: listeners.map((listener) => normaliseListener(listener, onlyPool)),
+    listeners: listeners.map((listener) => {
+      const leadsToTls = pools[listener.pool ?? onlyPool]?.tls !== undefined;
+      return { ...normaliseListener(listener, onlyPool), leadsToTls };
+    }),
     pools: Object.entries(pools).map(([name, pool]) => normalisePool(name, pool)),
     accessLog: settings.access_log,
     admin: normaliseAdmin(settings.admin),
@@ -304,7 +314,7 @@ function normaliseAdmin(admin: Settings['admin']): AdminConfig | null {
   return { bind: addressOf(bind), token, tokenFile, isDefault: admin === undefined };
 }
 
-function normaliseListener(listener: ListenerSettings, onlyPool: string): ListenerConfig {
+function normaliseListener(listener: ListenerSettings, onlyPool: string): Omit<ListenerConfig, 'leadsToTls'> {
   return {
     name: listener.name ?? listener.bind,
     bind: addressOf(listener.bind),
@@ -365,6 +375,7 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     queue: { max: pool.queue.max, timeoutMs: pool.queue.timeout },
     maxConnections: pool.max_connections ?? 0,
     proxyProtocol: pool.proxy_protocol,
+    tls: pool.tls === undefined ? null : normalisePoolTls(pool.tls),
     settings: pool,
   };
 }
@@ -385,12 +396,14 @@ function normaliseBackend(backend: BackendSettings, pool: PoolSettings): Backend
   };
 }
 
-// Behind another port another listener of the broker's answers, or another program, which expects no PROXY header.
+// Behind another port another listener of the broker's answers, or another program, which expects no PROXY header or TLS.
 function normaliseHealth(pool: PoolSettings, port: number, backendPort: number): HealthConfig | null {
   const probe = normaliseProbe(pool.health);
   const { interval: intervalMs, timeout: timeoutMs, rise, fall, initial } = pool.health;
-  const proxyProtocol = port === backendPort ? pool.proxy_protocol : 'off';
-  return probe && { probe, intervalMs, timeoutMs, rise, fall, port, initial, proxyProtocol };
+  const isBrokers = port === backendPort;
+  const proxyProtocol = isBrokers ? pool.proxy_protocol : 'off';
+  const isTls = isBrokers && pool.tls !== undefined;
+  return probe && { probe, intervalMs, timeoutMs, rise, fall, port, initial, proxyProtocol, isTls };
 }
 
 function normaliseProbe(health: HealthSettings): ProbeConfig | null {

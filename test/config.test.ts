@@ -98,6 +98,7 @@ test('reads every key of the example', () => {
         tls: null,
         webSocket: null,
         isDetecting: false,
+        leadsToTls: false,
         proxyProtocolFrom: [],
         allow: [],
         deny: [],
@@ -118,6 +119,7 @@ test('reads every key of the example', () => {
         queue: { max: 10_000, timeoutMs: 10_000 },
         maxConnections: 0,
         proxyProtocol: 'off',
+        tls: null,
       },
     ],
     accessLog: { path: '-', format: 'text' },
@@ -148,6 +150,7 @@ function backendOf(host: string) {
       port: 1883,
       initial: 'up',
       proxyProtocol: 'off',
+      isTls: false,
     },
     slowStartMs: 0,
   } as const;
@@ -312,6 +315,7 @@ test('reads every option of health', () => {
       port: 7,
       initial: 'down',
       proxyProtocol: 'off',
+      isTls: false,
     },
   );
   assert.deepEqual(healthOf('{ type: http, port: 18083, path: /status, host: emqx.example.net }')?.probe, {

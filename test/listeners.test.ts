@@ -19,6 +19,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     tls: null,
     webSocket: null,
     isDetecting: false,
+    leadsToTls: false,
     proxyProtocolFrom: [],
     allow: [],
     deny: [],

@@ -9,10 +9,11 @@ import { addressesBlock, identityBlock } from '../control/identity-block.ts';
 import { CONNECTIONS_PER_LISTENER_MIN } from '../control/memory-map.ts';
 import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
-import { readTls } from '../front/certificates.ts';
+import { readPoolTls, readTls } from '../front/certificates.ts';
 import { nearestName } from '../nearest-name.ts';
 import { blockBytesOf } from '../pool-table.ts';
 import { canonicalAddress, isLoopback, overlap, parseAddress } from './address.ts';
+import { normalisePoolTls, poolTls } from './backend-tls.ts';
 import type { Path, SourceDocument } from './document.ts';
 import { found, isMapping } from './faults.ts';
 import { ADMIN_BIND_DEFAULT } from './schema.ts';
@@ -49,6 +50,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...pools.flatMap(checkBackendAddresses),
     ...pools.flatMap(checkSourceAddresses),
     ...pools.flatMap(checkQueue),
+    ...pools.flatMap(checkPoolTls),
     ...checkCount(listeners, LISTENERS_MAX, 'listeners'),
     ...checkCount(pools, POOLS_MAX, 'pools'),
     ...checkBackendCount(pools),
@@ -95,6 +97,7 @@ export function checkFiles(documents: readonly SourceDocument[]): Fault[] {
     ...checkTokenFile(document),
     ...checkStateFolder(document),
     ...listenersOf(document).flatMap(checkTlsFiles),
+    ...poolsOf(document).flatMap(checkPoolTlsFiles),
   ]);
 }
 
@@ -407,6 +410,28 @@ function checkSourceAddresses({ document, path, value }: Entry): Fault[] {
     return [{ ...at, expected: `expected an IPv${isIP(other.host)} address, as ${other.text} has, found ${host}` }];
   });
   return [...twice, ...odd];
+}
+
+/** A key that would do nothing is refused. */
+function checkPoolTls({ document, path, value }: Entry): Fault[] {
+  const tls = mapping(value.tls);
+  const at = (key: string) => [...path, 'tls', key];
+  const missing = (key: string, what: string) => [document.fault(at(key), `expected ${what}, found nothing`)];
+  return [
+    ...('cert' in tls && !('key' in tls) ? missing('key', "the path of the certificate's key") : []),
+    ...('key' in tls && !('cert' in tls) ? missing('cert', 'the path of a certificate') : []),
+    ...('ca' in tls && tls.verify === false
+      ? [document.fault(at('ca'), 'expected only with verify: true, found with verify: false', 'key')]
+      : []),
+  ];
+}
+
+function checkPoolTlsFiles({ document, path, value }: Entry): Fault[] {
+  const settings = poolTls.safeParse(value.tls);
+  if (!settings.success) return []; // the schema's to report
+  return readPoolTls(normalisePoolTls(settings.data)).faults.map(({ at, text }) =>
+    document.fault([...path, 'tls', ...at], text),
+  );
 }
 
 /** Nobody waits for what isn't limited. */

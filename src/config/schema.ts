@@ -19,6 +19,7 @@ import {
 import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
 import { parseCidr } from './address-ranges.ts';
+import { poolTls } from './backend-tls.ts';
 import { duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
 import { FIELD_NAMES, isField, patternTokens, templateTokens } from './text-tokens.ts';
 import { tls } from './tls.ts';
@@ -391,6 +392,7 @@ const pool = mapping(
       .describe(
         'The version of the PROXY protocol in which backends are told who their client is, before its CONNECT. Its probes say who they are themselves. off: they are not told.',
       ),
+    tls: poolTls.optional().describe('TLS towards the brokers, for the probes too. Default: none.'),
     health: z
       .union([shortHealth, health])
       .prefault('none')

@@ -15,7 +15,7 @@ const CIPHERS_DEFAULT = [
   'ECDHE-ECDSA-CHACHA20-POLY1305',
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
-const PATH_MAX = 4096;
+export const PATH_MAX = 4096;
 const CERTIFICATES_MAX = 64;
 const NAMES_MAX = 100;
 const HANDSHAKES_MAX = 1_000_000;
@@ -52,9 +52,9 @@ export interface CertificateConfig {
   at: Path;
 }
 
-const certFile = () =>
+export const certFile = () =>
   text('the path of a PEM file with the certificate, and with those that lead to its CA', PATH_MAX);
-const keyFile = () => text("the path of a PEM file with the certificate's key", PATH_MAX);
+export const keyFile = () => text("the path of a PEM file with the certificate's key", PATH_MAX);
 
 const certificate = mapping(
   {

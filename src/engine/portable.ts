@@ -20,8 +20,9 @@
 // Each connection has one timer, which is set again only for an earlier time: most lives pay for one, and a long one for
 // a look now and then. When it fires, what has arrived meanwhile is read first: a worker that was kept from its CPU finds
 // both waiting, and must not blame its clients for its own delay.
-import { Socket } from 'node:net';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import {
+  COLD_BACKEND,
   COLD_FRAMING,
   COLD_PEER,
   CONNECT_BYTES_LIMIT,
@@ -74,6 +75,7 @@ import {
   VERDICT_REFUSE,
   VERDICT_REWRITTEN,
 } from '../../assembly/layout.ts';
+import { type BackendTls, secure, tlsFault } from '../backend-tls.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import type { Door, Known } from '../front/door.ts';
 import { Doors } from '../front/doors.ts';
@@ -580,20 +582,37 @@ function dial(connection: Connection): void {
   const { engine, slot } = connection;
   const member = engine.plane.memberAddress(slot);
   const { host, port } = decodeSockaddr(engine.view(member + MEMBER_SOCKADDR, SOCKADDR_BYTES_MAX));
-  const backend = openSocket(engine, engine.plane.sourceAddress(slot)) as Side;
-  if (!backend.destroyed) backend.connect({ host, port }).setNoDelay();
-  backend.connection = connection;
+  const tls = engine.doors.backendTls(backendId(connection));
+  const socket = openSocket(engine, engine.plane.sourceAddress(slot), tls === undefined ? { onread } : {}) as Side;
+  if (!socket.destroyed) socket.connect({ host, port }).setNoDelay();
   connection.isOutOfPorts = false;
   connection.greeting = greetingOf(connection);
   connection.phase = DIALLING;
+  const backend = tls === undefined || socket.destroyed ? socket : secureSide(connection, socket, tls);
+  backend.connection = connection;
   connection.backend = backend;
   connection.openSockets += 1;
-  backend.on('connect', onBackendConnect);
+  backend.on(tls === undefined ? 'connect' : 'secureConnect', onBackendConnect);
   backend.on('end', onBackendEnd);
   backend.on('drain', onBackendDrain);
   backend.on('error', onBackendError);
   backend.on('close', onBackendClose);
   arm(connection, engine.plane.dialTimeoutMs(slot));
+}
+
+/** The PROXY header is for whoever ends TLS, so it comes before that. */
+function secureSide(connection: Connection, socket: Side, tls: BackendTls): Side {
+  const { greeting } = connection;
+  socket.connection = connection;
+  socket.on('error', onBackendError);
+  if (greeting.length > 0) socket.once('connect', () => socket.write(greeting));
+  connection.greeting = EMPTY;
+  const backend = secure(socket, tls) as Socket as Side;
+  return backend.on('data', onBackendBytes);
+}
+
+function backendId({ engine, slot }: Connection): number {
+  return engine.readWord(engine.plane.coldAddress(slot) + COLD_BACKEND);
 }
 
 function greetingOf({ engine, slot, client, info }: Connection): Uint8Array {
@@ -612,19 +631,24 @@ function greetingOf({ engine, slot, client, info }: Connection): Uint8Array {
 
 // Given a local address, node:net would bind to it at once, and with it to a port that then serves no other connection,
 // whichever backend that goes to. So the socket is made and bound here, and node:net connects it.
-function openSocket(engine: PortableEngine, source: number): Socket {
-  if (source === 0) return new Socket({ allowHalfOpen: true, onread });
+function openSocket(engine: PortableEngine, source: number, options: SocketConstructorOpts): Socket {
+  if (source === 0) return new Socket({ allowHalfOpen: true, ...options });
   try {
     const bytes = engine.readWord(source + SOURCE_SOCKADDR_BYTES);
-    return new Socket({ fd: boundSocket(engine.view(source + SOURCE_SOCKADDR, bytes)), allowHalfOpen: true, onread });
+    const fd = boundSocket(engine.view(source + SOURCE_SOCKADDR, bytes));
+    return new Socket({ fd, allowHalfOpen: true, ...options });
   } catch (error) {
     return new Socket().destroy(error as Error); // fails as a connect does: a little later
   }
 }
 
 /** 'close' follows. */
-function onBackendError(this: Side, { code }: NodeJS.ErrnoException): void {
-  this.connection.isOutOfPorts = code === 'EADDRNOTAVAIL' || code === 'EADDRINUSE';
+function onBackendError(this: Side, error: NodeJS.ErrnoException): void {
+  const { connection } = this;
+  connection.isOutOfPorts = error.code === 'EADDRNOTAVAIL' || error.code === 'EADDRINUSE';
+  const fault = tlsFault(error);
+  if (fault === undefined || connection.phase === CLOSING) return;
+  connection.engine.doors.report({ backend: backendId(connection), fault });
 }
 
 // A backend that resets before the kernel took the CONNECT has done nothing with it, so the next one may have it.
@@ -688,19 +712,22 @@ function onClientData(this: Side, arrived: Buffer): void {
 }
 
 function onBackendData(this: Side, length: number): boolean {
+  onBackendBytes.call(this, received.subarray(0, length));
+  return true;
+}
+
+function onBackendBytes(this: Side, arrived: Buffer): void {
   const { connection } = this;
   // It talks before it has taken the whole CONNECT. Once the client has heard it, there is no other backend for it.
   if (connection.phase === DIALLING) establish(connection, this);
-  if (connection.phase !== OPEN) return true;
-  const arrived = received.subarray(0, length);
+  if (connection.phase !== OPEN) return;
   const bytes = connection.isLeaving ? cutAfterPacket(connection, BACKEND, arrived) : arrived;
-  if (bytes.length === 0) return true;
+  if (bytes.length === 0) return;
   if (!connection.isAnswered) onAnswered(connection, bytes);
   connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
   follow(connection, BACKEND, bytes);
   if (!writeCopy(connection, bytes)) throttle(this);
   if (connection.isLeaving) leaveIfCut(connection);
-  return true;
 }
 
 /** Tells the data plane what has come from a side: it keeps where in a packet that ends. */

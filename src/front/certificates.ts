@@ -1,8 +1,10 @@
-// The files of a TLS listener: read, and tried out as a worker will use them, so that whatever is wrong with them is said
+// The files of a TLS listener, and of a pool whose backends speak TLS: read, and tried out as a worker will use them, so that whatever is wrong with them is said
 // here, by the main thread, and nowhere else.
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import type { BackendTlsSettings } from '../backend-tls.ts';
+import type { PoolTlsConfig } from '../config/backend-tls.ts';
 import type { Path } from '../config/document.ts';
 import type { CertificateConfig, TlsConfig } from '../config/tls.ts';
 import type { CertificateMaterial } from './door-settings.ts';
@@ -33,18 +35,10 @@ const CRL = 'X509 CRL';
 
 export function readTls(tls: TlsConfig): TlsFiles {
   const faults: TlsFault[] = [];
-  const read = <Result>(at: Path, work: () => Result): Result | undefined => {
-    try {
-      return work();
-    } catch (error) {
-      if (!(error instanceof FileFault)) throw error;
-      faults.push({ at, text: error.message });
-      return undefined;
-    }
-  };
+  const read = reader(faults);
   const certificates = tls.certificates.flatMap((config) => {
     const cert = read([...config.at, 'cert'], () => readCertificates(config.cert));
-    const key = read([...config.at, 'key'], () => readPem(config.key, 'PRIVATE KEY', 'a PEM file with a private key'));
+    const key = read([...config.at, 'key'], () => readKey(config.key));
     if (cert === undefined || key === undefined) return [];
     return read([...config.at, 'key'], () => joined(config, cert, key)) ?? [];
   });
@@ -55,7 +49,43 @@ export function readTls(tls: TlsConfig): TlsFiles {
   return { certificates, clientCa: clientCa ?? null, clientCrls: clientCrls ?? [], faults };
 }
 
+/** Of a pool: what its backends are trusted by, and what they see as ours. */
+export function readPoolTls(tls: PoolTlsConfig): { settings: BackendTlsSettings; faults: TlsFault[] } {
+  const faults: TlsFault[] = [];
+  const read = reader(faults);
+  const { ca: caPath, cert: certPath, key: keyPath, isVerified, minVersion } = tls;
+  const ca = caPath === null ? null : read(['ca'], () => readCertificates(caPath));
+  const cert = certPath === null ? null : read(['cert'], () => readCertificates(certPath));
+  const key = keyPath === null ? null : read(['key'], () => readKey(keyPath));
+  if (cert && key) read(['key'], () => joined({ cert: certPath!, key: keyPath!, names: null, at: [] }, cert, key));
+  const settings = {
+    ca: ca ?? null,
+    cert: cert ?? null,
+    key: key ?? null,
+    isVerified,
+    minVersion: `TLSv${minVersion}`,
+  } as const;
+  return { settings, faults };
+}
+
+/** Does the work, or notes what is wrong with a file. */
+function reader(faults: TlsFault[]): <Result>(at: Path, work: () => Result) => Result | undefined {
+  return (at, work) => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof FileFault)) throw error;
+      faults.push({ at, text: error.message });
+      return undefined;
+    }
+  };
+}
+
 class FileFault extends Error {}
+
+function readKey(path: string): string {
+  return readPem(path, 'PRIVATE KEY', 'a PEM file with a private key');
+}
 
 function readPem(path: string, label: string, what: string): string {
   const text = readText(path, what);

@@ -1,10 +1,22 @@
-// What a worker is told about its front doors: by the listener's index, all of them whenever one changes.
+// What a worker is told about its front doors, by the listener's index, and about backends that want TLS: all of it whenever
+// anything of it changes.
+
+import type { BackendTls } from '../backend-tls.ts';
 
 export interface DoorsUpdate {
   /** null: the listener's bytes are MQTT's. */
   doors: readonly (DoorSettings | null)[];
   /** Of all workers, so that a session begun with one is taken up by another. */
   ticketKeys: Uint8Array;
+  /** By id, those that speak TLS. */
+  backends: ReadonlyMap<number, BackendTls>;
+}
+
+/** What a worker tells in return. */
+export interface BackendFault {
+  backend: number;
+  /** By OpenSSL's or Node's code: CERT_HAS_EXPIRED and the like. */
+  fault: string;
 }
 
 /** Both: WebSocket inside TLS. */

@@ -2,9 +2,16 @@
 // is there before the snapshot that it goes with, and is read when that one is looked at.
 import { isDeepStrictEqual } from 'node:util';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import type { BackendTls } from '../backend-tls.ts';
 import { Detector, TLS_BEGINNING, WEBSOCKET_BEGINNING } from './detector.ts';
 import type { Door, Welcome } from './door.ts';
-import type { DoorSettings, DoorsUpdate, TlsDoorSettings, WebSocketDoorSettings } from './door-settings.ts';
+import type {
+  BackendFault,
+  DoorSettings,
+  DoorsUpdate,
+  TlsDoorSettings,
+  WebSocketDoorSettings,
+} from './door-settings.ts';
 import { TlsDoor } from './tls.ts';
 import { WebSocketDoor } from './websocket.ts';
 
@@ -23,6 +30,7 @@ export class Doors<Entrant> {
   readonly #welcome: Welcome<Entrant>;
   /** By the listener's index. */
   #doors: DoorsOfListener<Entrant>[] = [];
+  #backends: ReadonlyMap<number, BackendTls> = new Map();
 
   constructor(port: MessagePort | undefined, welcome: Welcome<Entrant>) {
     this.#port = port;
@@ -34,6 +42,16 @@ export class Doors<Entrant> {
     return this.#doors[listener]?.all ?? NO_DOORS.all;
   }
 
+  /** undefined: it wants none. */
+  backendTls(backend: number): BackendTls | undefined {
+    this.follow(); // the snapshot that has brought us to it may be new
+    return this.#backends.get(backend);
+  }
+
+  report(fault: BackendFault): void {
+    this.#port?.postMessage(fault);
+  }
+
   /** Due before the listeners follow a snapshot. */
   follow(): void {
     if (this.#port === undefined) return;
@@ -42,7 +60,8 @@ export class Doors<Entrant> {
     }
   }
 
-  #update({ doors, ticketKeys }: DoorsUpdate): void {
+  #update({ doors, ticketKeys, backends }: DoorsUpdate): void {
+    this.#backends = backends;
     this.#doors = doors.map((settings, listener) =>
       this.#change(this.#doors[listener] ?? NO_DOORS, settings, ticketKeys),
     );
