@@ -13,6 +13,7 @@ import {
   configSchema,
   type HealthSettings,
   jsonSchema,
+  type KEY_NAMES,
   type ListenerSettings,
   type PoolSettings,
   type Settings,
@@ -153,7 +154,7 @@ export interface OrphansConfig {
 
 export interface BalanceConfig {
   method: 'hash' | 'round_robin' | 'least_conn' | 'random_two';
-  key: 'client_id' | 'username' | 'remote_addr' | 'tls_sni' | 'tls_client_cn';
+  key: (typeof KEY_NAMES)[number];
   algorithm: 'rendezvous' | 'ketama';
   rows: number;
   /** Empty for none. */

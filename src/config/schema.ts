@@ -36,6 +36,18 @@ const TOKEN_EXPECTED = 'expected a text of 1 to 256 visible ASCII characters';
 const ADMIN_WHAT = 'off or a mapping with bind, token and token_file';
 export const ADMIN_BIND_DEFAULT = '127.0.0.1:9883';
 const WORKERS_MAX = 256;
+/** What may be hashed. */
+export const KEY_NAMES = [
+  'client_id',
+  'username',
+  'remote_addr',
+  'tls_sni',
+  'tls_client_cn',
+  'tls_client_subject',
+  'tls_client_san',
+  'tls_client_serial',
+  'tls_client_fingerprint',
+] as const;
 const KEEP_ALIVE_FACTOR_MAX = 100;
 const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIVE_FACTOR_MAX}`;
 const SOURCES_EXPECTED = `expected a list of at most ${SOURCES_MAX} IP addresses`;
@@ -191,10 +203,10 @@ const balance = mapping(
     method: oneOf(['hash', 'round_robin', 'least_conn', 'random_two'])
       .default('hash')
       .describe('How a backend is chosen. hash brings a client back to the same backend every time.'),
-    key: oneOf(['client_id', 'username', 'remote_addr', 'tls_sni', 'tls_client_cn'])
+    key: oneOf(KEY_NAMES)
       .default('client_id')
       .describe(
-        'What is hashed. tls_sni: the host that a client of a TLS listener asks for, tls_client_cn: the name in its certificate. A client whose key is empty is spread by weighted round robin. For method hash only.',
+        'What is hashed. tls_sni: the host that a client of a TLS listener asks for, tls_client_cn, tls_client_subject, tls_client_san, tls_client_serial, tls_client_fingerprint: what its certificate says, of several names the first. A client whose key is empty is spread by weighted round robin. For method hash only.',
       ),
     algorithm: oneOf(['rendezvous', 'ketama'])
       .default('rendezvous')

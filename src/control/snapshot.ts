@@ -23,6 +23,10 @@ import {
   KEY_CLIENT_ID,
   KEY_REMOTE_ADDR,
   KEY_TLS_CLIENT_CN,
+  KEY_TLS_CLIENT_FINGERPRINT,
+  KEY_TLS_CLIENT_SAN,
+  KEY_TLS_CLIENT_SERIAL,
+  KEY_TLS_CLIENT_SUBJECT,
   KEY_TLS_SNI,
   KEY_USERNAME,
   LISTENER_ADDRESS_BYTES,
@@ -101,6 +105,10 @@ const KEYS = {
   remote_addr: KEY_REMOTE_ADDR,
   tls_sni: KEY_TLS_SNI,
   tls_client_cn: KEY_TLS_CLIENT_CN,
+  tls_client_subject: KEY_TLS_CLIENT_SUBJECT,
+  tls_client_san: KEY_TLS_CLIENT_SAN,
+  tls_client_serial: KEY_TLS_CLIENT_SERIAL,
+  tls_client_fingerprint: KEY_TLS_CLIENT_FINGERPRINT,
 } as const;
 const PROXY_PROTOCOLS = { off: PROXY_PROTOCOL_OFF, v1: PROXY_PROTOCOL_V1, v2: PROXY_PROTOCOL_V2 } as const;
 

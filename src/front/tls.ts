@@ -8,7 +8,7 @@ import {
   REASON_TLS_HANDSHAKES_MAX,
   REASON_TLS_TIMEOUT,
 } from '../../assembly/layout.ts';
-import { clientCnOf } from './client-certificate.ts';
+import { certificateOf, type ShownCertificate } from './client-certificate.ts';
 import type { Door, Welcome } from './door.ts';
 import type { CertificateMaterial, TlsDoorSettings } from './door-settings.ts';
 import type { FrontInfo } from './front-info.ts';
@@ -74,17 +74,17 @@ export class TlsDoor<Entrant> implements Door<Entrant> {
 
   #onSecure(socket: TLSSocket): void {
     const entrant = this.#take(socket);
-    const clientCn = this.settings.clientCa === null ? undefined : clientCnOf(socket);
+    const shown = this.settings.clientCa === null ? undefined : certificateOf(socket);
     // A session that is taken up counts as verified also where nobody has shown a certificate.
-    const isVerified = socket.authorized && clientCn !== undefined;
+    const isVerified = socket.authorized && shown !== undefined;
     if (entrant === undefined) {
       socket.destroy(); // it has been given up
     } else if (this.settings.isCertificateRequired && !isVerified) {
       socket.on('error', () => {}).destroy();
-      this.#welcome.onTurnedAway(entrant, REASON_CLIENT_CERTIFICATE, certificateFault(socket, clientCn));
+      this.#welcome.onTurnedAway(entrant, REASON_CLIENT_CERTIFICATE, certificateFault(socket, shown));
     } else {
       socket.allowHalfOpen = true;
-      const known = { info: infoOf(socket, clientCn, isVerified), isResumed: socket.isSessionReused() };
+      const known = { info: infoOf(socket, shown, isVerified), isResumed: socket.isSessionReused() };
       this.#welcome.onEntered(entrant, socket, known);
     }
   }
@@ -131,7 +131,7 @@ function chooseContext(settings: TlsDoorSettings): SniCallback {
   };
 }
 
-function infoOf(socket: TLSSocket, clientCn: string | undefined, isVerified: boolean): FrontInfo {
+function infoOf(socket: TLSSocket, shown: ShownCertificate | undefined, isVerified: boolean): FrontInfo {
   // `false` where the client has asked for none.
   const sni = socket.servername as string | false | undefined;
   const { alpnProtocol } = socket;
@@ -141,15 +141,15 @@ function infoOf(socket: TLSSocket, clientCn: string | undefined, isVerified: boo
     tls: {
       version: socket.getProtocol() ?? '',
       cipher: socket.getCipher().name,
-      ...(clientCn === undefined ? {} : { clientCn }),
+      ...(shown === undefined ? {} : { clientCn: shown.cn, certificate: shown.info }),
       isVerified,
     },
   };
 }
 
 /** "cert_has_expired", "cert_revoked" and so on, by OpenSSL's words. */
-function certificateFault({ authorizationError }: TLSSocket, clientCn: string | undefined): string {
-  return clientCn === undefined ? 'no_certificate' : String(authorizationError).toLowerCase();
+function certificateFault({ authorizationError }: TLSSocket, shown: ShownCertificate | undefined): string {
+  return shown === undefined ? 'no_certificate' : String(authorizationError).toLowerCase();
 }
 
 /** "unsupported_protocol" for ERR_SSL_UNSUPPORTED_PROTOCOL. */

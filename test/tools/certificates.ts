@@ -50,7 +50,7 @@ export function startAuthority(context: TestContext): Authority | undefined {
     name: string,
     { hosts = [], names = [], isExpired = false, file = name, subject = `/CN=${name}` }: Issue = {},
   ): Issued => {
-    openssl('req', ...NEW_KEY, '-keyout', `${file}.key`, '-out', `${file}.csr`, '-subj', subject);
+    openssl('req', ...NEW_KEY, '-utf8', '-keyout', `${file}.key`, '-out', `${file}.csr`, '-subj', subject);
     const all = [...hosts.map((host) => `DNS:${host}`), ...names];
     writeFileSync(at(`${file}.ext`), all.length === 0 ? '' : `subjectAltName=${all.join(',')}\n`);
     writeFileSync(at('serial'), `${(serial++).toString(16).padStart(4, '0')}\n`);
@@ -86,6 +86,8 @@ default_crl_days = 30
 policy = any
 unique_subject = no
 [any]
+organizationName = optional
+organizationalUnitName = optional
 commonName = supplied
 `;
 
