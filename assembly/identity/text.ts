@@ -138,7 +138,7 @@ export function writeTemplate(text: Text, out: usize): usize {
 /** A pattern with a certificate's name in it is tried with each of them. */
 function matches(pattern: Text, field: u32): bool {
   if ((pattern.fields & (1 << FIELD_TLS_CLIENT_SAN)) == 0) return matchesAsItIs(pattern, field);
-  let found = false;
+  let found: bool = false;
   for (let name = namesBegin; name < namesEnd && !found; ) {
     const length = nameBytes(name, namesEnd);
     setField(FIELD_TLS_CLIENT_SAN, name, length);
