@@ -31,6 +31,7 @@ export {
   connectionRefusal,
   connectionRelease,
   connectionReleased,
+  connectionRenamed,
   connectionRest,
   connectionSaysGoodbye,
   connectionWaited,

@@ -14,6 +14,8 @@ export interface DataPlane {
    * VERDICT_REFUSE.
    */
   connectionArrived(slot: number): number;
+  /** Another peer's sockaddr is written, since the connection is a proxy's: VERDICT_MORE or VERDICT_REFUSE. */
+  connectionRenamed(slot: number): number;
   /** How many of the client's first bytes are a front's PROXY header; 0: it isn't whole, NONE: the slot is refused. */
   connectionHeader(slot: number, bytes: number, length: number): number;
   /** VERDICT_*. `bytes` holds all that the client sent so far behind the header, `front` its Front block, if there is one. */

@@ -530,10 +530,22 @@ test('refuses a file that is no mapping, and sections of a wrong type', () => {
 test('reads what a WebSocket listener is', () => {
   const listenerOf = (webSocket: string) => `listeners: [{ bind: 0.0.0.0:1, websocket: ${webSocket} }]\n${POOLS}`;
   const read = (webSocket: string) => parseConfig(listenerOf(webSocket), 'a').listeners[0]!.webSocket;
-  const defaults = { path: '/mqtt', origins: null, messageBytesMax: 1 << 20, pingIntervalMs: 30_000 };
+  const defaults = {
+    path: '/mqtt',
+    origins: null,
+    messageBytesMax: 1 << 20,
+    pingIntervalMs: 30_000,
+    trustedProxies: [],
+  };
   assert.deepEqual(read('{}'), defaults);
   const text = '{ path: /a/b, origins: ["https://a.example:8443"], message_bytes_max: 2048, ping_interval: 0s }';
-  const said = { path: '/a/b', origins: ['https://a.example:8443'], messageBytesMax: 2048, pingIntervalMs: 0 };
+  const said = {
+    path: '/a/b',
+    origins: ['https://a.example:8443'],
+    messageBytesMax: 2048,
+    pingIntervalMs: 0,
+    trustedProxies: [],
+  };
   assert.deepEqual(read(text), said);
   assertFaults(listenerOf('{ path: mqtt, origins: [example.com] }'), [
     'test.yaml:1:51: listeners[0].websocket.path: expected a path such as /mqtt, found "mqtt"',

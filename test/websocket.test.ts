@@ -13,6 +13,7 @@ const SETTINGS: WebSocketDoorSettings = {
   path: '/mqtt',
   origins: null,
   messageBytesMax: 1 << 20,
+  trustedProxies: [],
   pingIntervalMs: 0,
 };
 

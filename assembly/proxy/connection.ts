@@ -105,6 +105,11 @@ export function connectionArrived(slot: u32): u32 {
   return mayCome(line) ? VERDICT_MORE : VERDICT_REFUSE;
 }
 
+/** A front door has found out that the connection is another's, whose address is written now: VERDICT_MORE or VERDICT_REFUSE. */
+export function connectionRenamed(slot: u32): u32 {
+  return mayCome(cold(slot)) ? VERDICT_MORE : VERDICT_REFUSE;
+}
+
 /** How many of the connection's first bytes are a front's header; 0: it isn't whole yet; NONE: the slot is refused. */
 export function connectionHeader(slot: u32, bytes: usize, length: u32): u32 {
   const headerBytes = readHeader(slot, bytes, length);

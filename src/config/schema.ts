@@ -3,7 +3,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import {
-  ADDRESS_RULES_MAX,
   CONNECT_BYTES_LIMIT,
   LISTENERS_MAX,
   MEMBERS_MAX,
@@ -18,9 +17,8 @@ import {
 } from '../../assembly/layout.ts';
 import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
-import { parseCidr } from './address-ranges.ts';
 import { poolTls } from './backend-tls.ts';
-import { duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
+import { cidrList, duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
 import { FIELD_NAMES, isField, patternTokens, templateTokens } from './text-tokens.ts';
 import { tls } from './tls.ts';
 import { websocket } from './websocket.ts';
@@ -123,13 +121,6 @@ function backendAddress() {
 function sourceAddress() {
   const error = 'expected an IP address of this machine, such as 10.0.0.5 or "2001:db8::5"';
   return z.string({ error }).refine((value) => isIP(value) !== 0 && !isWildcard(value), { error });
-}
-
-function cidrList() {
-  const error =
-    'expected an IP address or a range such as 10.0.0.0/8 or "2001:db8::/32", with no bit set behind its prefix';
-  const cidr = z.string({ error }).refine((value) => parseCidr(value) !== null, { error });
-  return listOf(cidr, 'IP addresses or ranges', ADDRESS_RULES_MAX);
 }
 
 function pattern(check: (value: string) => void = () => {}) {

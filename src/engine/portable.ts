@@ -424,6 +424,18 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
   if (known.info.tls !== undefined) engine.count(COUNTERS_TLS_HANDSHAKES);
   if (known.isResumed) engine.count(COUNTERS_TLS_RESUMED);
   goOn(connection, connection.doors.slice(1));
+  if (known.clientBehind !== undefined) rename(connection, known.clientBehind);
+}
+
+/** From here on everything knows the client by the address that its proxies have told. */
+function rename(connection: Connection, clientBehind: (peer: string) => string): void {
+  const { engine, slot } = connection;
+  const at = engine.plane.coldAddress(slot) + COLD_PEER;
+  const { host } = decodeSockaddr(engine.view(at, SOCKADDR_BYTES_MAX));
+  const client = clientBehind(host);
+  if (client === host) return;
+  engine.write(at, encodeSockaddr(client, 0));
+  if (engine.plane.connectionRenamed(slot) === VERDICT_REFUSE) refuse(connection);
 }
 
 function onDetected(connection: Connection, doors: readonly Door<Connection>[]): void {

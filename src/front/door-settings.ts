@@ -36,6 +36,8 @@ export interface WebSocketDoorSettings {
   messageBytesMax: number;
   /** After so long a ping is sent, after twice that without a word the connection is given up; 0: never. */
   pingIntervalMs: number;
+  /** Whose X-Forwarded-For is believed. */
+  trustedProxies: readonly string[];
 }
 
 export interface TlsDoorSettings {

@@ -17,6 +17,8 @@ export interface Welcome<Entrant> {
 export interface Known {
   info: FrontInfo;
   isResumed: boolean;
+  /** Whose connection it is, when `peer` has brought it; undefined: the peer's own. */
+  clientBehind?: (peer: string) => string;
 }
 
 export interface Door<Entrant> {

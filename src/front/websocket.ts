@@ -4,8 +4,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { REASON_CLIENT_LEFT_EARLY, REASON_CONNECT_TIMEOUT, REASON_WEBSOCKET_REFUSED } from '../../assembly/layout.ts';
-import type { Door, Welcome } from './door.ts';
+import { type AddressRange, permittedRanges } from '../config/address-ranges.ts';
+import type { Door, Known, Welcome } from './door.ts';
 import type { WebSocketDoorSettings } from './door-settings.ts';
+import { forwardedClient } from './forwarded.ts';
 import { WebSocketStream } from './websocket-stream.ts';
 
 /** MQTT 3.1.1 and 5.0, section 6; MQTT 3.1 over WebSocket came before them. */
@@ -20,6 +22,7 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
   readonly timeoutReason = REASON_CONNECT_TIMEOUT;
   readonly leftReason = REASON_CLIENT_LEFT_EARLY;
   readonly #welcome: Welcome<Entrant>;
+  readonly #trusted: readonly AddressRange[];
   readonly #http: Server;
   readonly #webSockets: WebSocketServer;
   readonly #entrants = new WeakMap<Socket, Entrant>();
@@ -29,9 +32,10 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
   #isClosed = false;
 
   constructor(settings: WebSocketDoorSettings, welcome: Welcome<Entrant>) {
-    const { messageBytesMax, pingIntervalMs } = settings;
+    const { messageBytesMax, pingIntervalMs, trustedProxies } = settings;
     this.settings = settings;
     this.#welcome = welcome;
+    this.#trusted = trustedProxies.length === 0 ? [] : permittedRanges(trustedProxies, []);
     // The deadline of the CONNECT is the deadline for all that comes before it, too.
     // What is wrong with a request is said here, in the log, too.
     this.#http = createServer({
@@ -81,8 +85,14 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
       this.#entrants.delete(socket);
       if (entrant === undefined) return webSocket.terminate(); // it has been given up
       const stream = new WebSocketStream(webSocket, socket) as unknown as Socket;
-      this.#welcome.onEntered(entrant, stream, NOTHING_KNOWN);
+      this.#welcome.onEntered(entrant, stream, this.#knownOf(request));
     });
+  }
+
+  #knownOf({ headers }: IncomingMessage): Known {
+    const { 'x-forwarded-for': forwarded } = headers;
+    if (forwarded === undefined || this.#trusted.length === 0) return NOTHING_KNOWN;
+    return { ...NOTHING_KNOWN, clientBehind: (peer) => forwardedClient(peer, String(forwarded), this.#trusted) };
   }
 
   #refusalOf({ url = '', headers }: IncomingMessage): [status: number, why: string] | undefined {
