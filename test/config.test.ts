@@ -566,7 +566,7 @@ test('reads what a TLS listener is', () => {
   const tlsOf = (tls: string) =>
     parseConfig(`listeners: [{ bind: 0.0.0.0:1, tls: ${tls} }]\n${POOLS}`, 'a').listeners[0]!.tls!;
   const { certificates, minVersion, alpn, verifyClient, handshakeTimeoutMs } = tlsOf('{ cert: a.pem, key: a.key }');
-  assert.deepEqual(certificates, [{ cert: 'a.pem', key: 'a.key', names: null, at: [] }]);
+  assert.deepEqual(certificates, [{ cert: 'a.pem', key: 'a.key', ocsp: null, names: null, at: [] }]);
   assert.deepEqual([minVersion, alpn, verifyClient, handshakeTimeoutMs], ['1.2', ['mqtt'], 'off', 5000]);
   const named = tlsOf(
     '{ certificates: [{ cert: a, key: b, names: ["*.a.net"] }, { cert: c, key: d }], min_version: 1.3 }',

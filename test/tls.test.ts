@@ -298,6 +298,37 @@ test('the host that is asked for says which certificate is shown', async (contex
   assert.equal(await shown('-noservername'), 'first.example.net');
 });
 
+test('what the CA says of a certificate is stapled for clients that ask, and of no other certificate', async (context) => {
+  const authority = startAuthority(context);
+  if (authority === undefined) return;
+  const [first, second, third] = ['first', 'second', 'third'].map((name) =>
+    authority.issue(name, { hosts: [`${name}.example.net`] }),
+  );
+  const certificates = [
+    { ...first, ocsp: authority.attest(first!) },
+    { ...second, ocsp: authority.attest(second!) },
+    { ...third },
+  ];
+  const backend = await startBackend(context, echo);
+  const listeners = [{ name: 'tls', bind: `${HOST}:0`, tls: { certificates } }];
+  const pools = { brokers: { backends: [backend.address] } };
+  const balancer = await startReloadable(context, { engine: 'portable' }, { listeners, pools });
+  const stapled = async (name: string, ...args: string[]) => {
+    const host = ['-servername', `${name}.example.net`, '-CAfile', authority.ca];
+    const output = await handshake(balancer.portOf('tls'), ['-status', ...host, ...args]);
+    assert.match(output, /Verify return code: 0/);
+    return /OCSP Response Status: successful[\s\S]*Serial Number: (\d+)[\s\S]*Cert Status: (\w+)/
+      .exec(output)
+      ?.slice(1);
+  };
+  for (const version of ['-tls1_2', '-tls1_3']) {
+    assert.deepEqual(await stapled('first', version), ['01', 'good']);
+    assert.deepEqual(await stapled('second', version), ['02', 'good']);
+    assert.equal(await stapled('third', version), undefined);
+  }
+  assert.doesNotMatch(await handshake(balancer.portOf('tls'), []), /OCSP Response Status/);
+});
+
 test('ALPN agrees on mqtt, and a client that speaks something else is told', async (context) => {
   const scene = await setUp(context);
   if (scene === undefined) return;
@@ -452,10 +483,10 @@ test('whoever is revoked is not let in by a session of before', async (context) 
   await waitFor('closed door', async () => (await connectOver(port, [...args, '-sess_in', file])) === '');
 });
 
-testEveryEngine('a certificate is exchanged under 300 connections, and none is dropped', async (engine, context) => {
+testEveryEngine('a certificate is exchanged under 1,000 connections, and none is dropped', async (engine, context) => {
   const scene = await setUp(context, { engine });
   if (scene === undefined) return;
-  const sockets = await Promise.all(Array.from({ length: 300 }, (_, index) => connectTls(scene, `device-${index}`)));
+  const sockets = await Promise.all(Array.from({ length: 1000 }, (_, index) => connectTls(scene, `device-${index}`)));
   const before = sockets[0]!.getPeerCertificate().serialNumber;
   replace(scene.server, scene.authority.issue('localhost', { hosts: ['localhost'], file: 'next' }));
   const after = await waitFor('new certificate', async () => {
@@ -515,6 +546,7 @@ test('files that are no good are told at start, with their key and what is wrong
   assert.equal(await faultsOf({ cert: text, key }), `cert: ${certificate} "${text}", which holds none`);
   assert.match(await faultsOf({ cert, key: other.key }), /^key: .* which doesn't belong to the certificate in \S+$/);
   assert.match(await faultsOf({ cert, key, ciphers: 'NO-SUCH-CIPHER' }), /^ciphers: expected cipher suites that/);
+  assert.match(await faultsOf({ cert, key, ocsp: text }), /^ocsp: expected a DER file .* which holds none$/);
   const verify = { verify_client: 'require', client_ca: text };
   assert.match(await faultsOf({ cert, key, ...verify }), /^client_ca: .* which holds none$/);
 });

@@ -46,6 +46,8 @@ export interface CertificateConfig {
   /** Paths. */
   cert: string;
   key: string;
+  /** null: none. */
+  ocsp: string | null;
   /** null: those in the certificate. */
   names: string[] | null;
   /** Where it stands in the mapping. */
@@ -56,10 +58,18 @@ export const certFile = () =>
   text('the path of a PEM file with the certificate, and with those that lead to its CA', PATH_MAX);
 export const keyFile = () => text("the path of a PEM file with the certificate's key", PATH_MAX);
 
+const ocspFile = () =>
+  text('the path of a DER file with an OCSP response', PATH_MAX)
+    .optional()
+    .describe(
+      'DER file with what its CA says of it (OCSP), for clients that ask; whoever writes the file sees to its age. Default: none.',
+    );
+
 const certificate = mapping(
   {
     cert: certFile().describe('PEM file: the certificate, then those that lead to its CA.'),
     key: keyFile().describe('PEM file with its key.'),
+    ocsp: ocspFile(),
     names: listOf(
       z.string({ error: HOST_EXPECTED }).regex(HOST_PATTERN, { error: HOST_EXPECTED }),
       'host names',
@@ -75,6 +85,7 @@ export const tls = mapping(
   {
     cert: certFile().optional().describe('PEM file: the certificate, then those that lead to its CA.'),
     key: keyFile().optional().describe('PEM file with its key.'),
+    ocsp: ocspFile(),
     certificates: listOf(certificate, 'certificates', CERTIFICATES_MAX)
       .optional()
       .describe(
@@ -120,10 +131,11 @@ export type TlsSettings = z.output<typeof tls>;
 
 /** `protocols`: where it names none itself. */
 export function normaliseTls(settings: TlsSettings, protocols: readonly string[]): TlsConfig {
-  const { cert, key, certificates = [] } = settings;
-  const single = cert === undefined || key === undefined ? [] : [{ cert, key, names: null, at: [] }];
-  const several = certificates.map(({ names = null, ...files }, index) => ({
+  const { cert, key, ocsp = null, certificates = [] } = settings;
+  const single = cert === undefined || key === undefined ? [] : [{ cert, key, ocsp, names: null, at: [] }];
+  const several = certificates.map(({ names = null, ocsp = null, ...files }, index) => ({
     ...files,
+    ocsp,
     names,
     at: ['certificates', index],
   }));

@@ -216,7 +216,7 @@ function backendsOf(
 function settingsOf({ name, tls }: ListenerConfig, files: TlsFiles, workerCount: number): TlsDoorSettings {
   const { minVersion, ciphers, alpn, verifyClient, handshakeTimeoutMs, handshakesMax } = tls!;
   return {
-    certificates: files.certificates.map(({ cert, key, names }) => ({ cert, key, names })),
+    certificates: files.certificates.map(({ cert, key, ocsp, names }) => ({ cert, key, ocsp, names })),
     minVersion: `TLSv${minVersion}`,
     ciphers,
     alpn,
@@ -236,7 +236,9 @@ function certificatesOf({ name }: ListenerConfig, { certificates }: TlsFiles): L
 }
 
 function pathsOf({ certificates, clientCa, clientCrl }: TlsConfig): string[] {
-  return [...certificates.flatMap(({ cert, key }) => [cert, key]), clientCa, clientCrl].filter((path) => path !== null);
+  return [...certificates.flatMap(({ cert, key, ocsp }) => [cert, key, ocsp]), clientCa, clientCrl].filter(
+    (path) => path !== null,
+  );
 }
 
 function warnOfExpiry({ listener, path, notAfterMs }: ListenerCertificate, log: Logger): void {

@@ -39,8 +39,10 @@ export function readTls(tls: TlsConfig): TlsFiles {
   const certificates = tls.certificates.flatMap((config) => {
     const cert = read([...config.at, 'cert'], () => readCertificates(config.cert));
     const key = read([...config.at, 'key'], () => readKey(config.key));
-    if (cert === undefined || key === undefined) return [];
-    return read([...config.at, 'key'], () => joined(config, cert, key)) ?? [];
+    const { ocsp: ocspPath } = config;
+    const ocsp = ocspPath === null ? null : read([...config.at, 'ocsp'], () => readOcsp(ocspPath));
+    if (cert === undefined || key === undefined || ocsp === undefined) return [];
+    return read([...config.at, 'key'], () => ({ ...joined(config, cert, key), ocsp })) ?? [];
   });
   const { clientCa: ca, clientCrl: crl } = tls;
   const clientCa = ca === null ? undefined : read(['client_ca'], () => readCertificates(ca));
@@ -57,7 +59,8 @@ export function readPoolTls(tls: PoolTlsConfig): { settings: BackendTlsSettings;
   const ca = caPath === null ? null : read(['ca'], () => readCertificates(caPath));
   const cert = certPath === null ? null : read(['cert'], () => readCertificates(certPath));
   const key = keyPath === null ? null : read(['key'], () => readKey(keyPath));
-  if (cert && key) read(['key'], () => joined({ cert: certPath!, key: keyPath!, names: null, at: [] }, cert, key));
+  if (cert && key)
+    read(['key'], () => joined({ cert: certPath!, key: keyPath!, ocsp: null, names: null, at: [] }, cert, key));
   const settings = {
     ca: ca ?? null,
     cert: cert ?? null,
@@ -83,6 +86,15 @@ function reader(faults: TlsFault[]): <Result>(at: Path, work: () => Result) => R
 
 class FileFault extends Error {}
 
+/** A SEQUENCE whose first element says that the request was successful (RFC 6960, section 4.2.1). */
+function readOcsp(path: string): Uint8Array {
+  const what = 'a DER file with an OCSP response';
+  const bytes = readBytes(path, what);
+  const SUCCESSFUL = Buffer.of(0x0a, 1, 0);
+  if (bytes[0] !== 0x30 || bytes.subarray(0, 16).indexOf(SUCCESSFUL) < 0) throw fault(what, path, 'which holds none');
+  return bytes;
+}
+
 function readKey(path: string): string {
   return readPem(path, 'PRIVATE KEY', 'a PEM file with a private key');
 }
@@ -95,8 +107,12 @@ function readPem(path: string, label: string, what: string): string {
 }
 
 function readText(path: string, what: string): string {
+  return readBytes(path, what).toString();
+}
+
+function readBytes(path: string, what: string): Buffer {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path);
   } catch (error) {
     const { code = String(error) } = error as NodeJS.ErrnoException;
     throw fault(what, path, UNREADABLE[code] ?? `which can't be read (${code})`);
@@ -143,7 +159,11 @@ function blocks(text: string, label: string): string[] {
   return text.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? [];
 }
 
-function joined({ cert: path, key: keyPath, names }: CertificateConfig, cert: string, key: string): LoadedCertificate {
+function joined(
+  { cert: path, key: keyPath, names }: CertificateConfig,
+  cert: string,
+  key: string,
+): Omit<LoadedCertificate, 'ocsp'> {
   const what = 'a PEM file with a certificate';
   const first = parse(blocks(cert, CERTIFICATE)[0] ?? '', what, path);
   try {

@@ -62,6 +62,8 @@ export interface CertificateMaterial {
   /** PEM. */
   cert: string;
   key: string;
+  /** DER: what its CA says of it; null: nothing. */
+  ocsp: Uint8Array | null;
   /** Lower case; "*." before a domain stands for one label. */
   names: readonly string[];
 }

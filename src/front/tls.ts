@@ -1,5 +1,6 @@
 // A TLS front door in a worker: a client's socket goes in, and comes out as a byte stream with what the handshake has
 // told. It knows nothing of MQTT.
+import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
 import {
@@ -15,6 +16,7 @@ import type { FrontInfo } from './front-info.ts';
 
 /** Node's own deadline refuses to be switched off; ours comes first. */
 const NODE_TIMEOUT_FACTOR = 2;
+const NO_STAPLE = Buffer.alloc(0);
 
 export class TlsDoor<Entrant> implements Door<Entrant> {
   readonly settings: TlsDoorSettings;
@@ -40,6 +42,9 @@ export class TlsDoor<Entrant> implements Door<Entrant> {
       handshakeTimeout: handshakeTimeoutMs * NODE_TIMEOUT_FACTOR,
       ticketKeys: Buffer.from(ticketKeys),
     });
+    const staples = staplesOf(certificates);
+    if (staples.size > 0)
+      this.#server.on('OCSPRequest', (shown, _issuer, done) => done(null, stapleOf(shown, staples)));
     this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
     this.#server.on('tlsClientError', (error, socket) => this.#onError(error, socket));
   }
@@ -113,6 +118,19 @@ function contextOptions(settings: TlsDoorSettings, { cert, key }: CertificateMat
     ...(clientCa === null ? {} : { ca: clientCa }),
     ...(clientCrls.length === 0 ? {} : { crl: [...clientCrls] }),
   };
+}
+
+/** By the certificate that they speak of, in DER and hex. */
+function staplesOf(certificates: readonly CertificateMaterial[]): Map<string, Buffer> {
+  return new Map(
+    certificates.flatMap(({ cert, ocsp }) =>
+      ocsp === null ? [] : [[new X509Certificate(cert).raw.toString('hex'), Buffer.from(ocsp)]],
+    ),
+  );
+}
+
+function stapleOf(shown: Buffer, staples: ReadonlyMap<string, Buffer>): Buffer {
+  return staples.get(shown.toString('hex')) ?? NO_STAPLE;
 }
 
 type SniCallback = (name: string, done: (error: Error | null, context?: SecureContext) => void) => void;

@@ -11,6 +11,8 @@ export interface Authority {
   ca: string;
   folder: string;
   issue(name: string, options?: Issue): Issued;
+  /** Writes what it says of the certificate, by OCSP, beside that; returns the path. */
+  attest(issued: Issued): string;
   /** Writes its revocation list anew; returns the path. */
   revoke(...revoked: Issued[]): string;
 }
@@ -66,7 +68,14 @@ export function startAuthority(context: TestContext): Authority | undefined {
     renameSync(at('crl.new'), at('crl.pem'));
     return at('crl.pem');
   };
-  return { ca: at('ca.pem'), folder, issue, revoke };
+  const attest = ({ cert }: Issued): string => {
+    const files = ['-reqout', `${cert}.request`, '-issuer', 'ca.pem', '-cert', cert];
+    openssl('ocsp', ...files);
+    const signer = ['-CA', 'ca.pem', '-rsigner', 'ca.pem', '-rkey', 'ca.key', '-index', 'index.txt', '-ndays', '7'];
+    openssl('ocsp', ...signer, '-reqin', `${cert}.request`, '-respout', `${cert}.ocsp`);
+    return `${cert}.ocsp`;
+  };
+  return { ca: at('ca.pem'), folder, issue, attest, revoke };
 }
 
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
