@@ -35,11 +35,9 @@ export function secure(socket: Socket, { settings, name }: BackendTls): TLSSocke
 
 /** "CERT_HAS_EXPIRED", "ERR_TLS_CERT_ALTNAME_INVALID" and so on; undefined: TLS isn't to blame. */
 export function tlsFault({ code = '' }: NodeJS.ErrnoException): string | undefined {
-  return SYSTEM_CODES.test(code) || code === '' ? undefined : code;
+  const isSystems = code !== 'EPROTO' && /^(E[A-Z0-9]+|ERR_(STREAM|SOCKET)_\w+|)$/.test(code);
+  return isSystems ? undefined : code;
 }
-
-/** What the system says; OpenSSL's own codes for certificates have longer words, and underlines between them. */
-const SYSTEM_CODES = /^(E[A-Z0-9]+|ERR_STREAM_\w+|ERR_SOCKET_\w+)$/;
 
 /** One for all connections with the same settings, as long as somebody has these. */
 const contexts = new WeakMap<BackendTlsSettings, SecureContext>();

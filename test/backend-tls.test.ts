@@ -15,6 +15,7 @@ import { makeFolder, type Reloadable, startReloadable } from './tools/reloadable
 import { waitFor } from './tools/wait.ts';
 
 const HOST = '127.0.0.1';
+const OTHER = '127.0.0.2';
 const REFUSED = '20020003';
 const ACCEPTED = '20020000';
 const listeners = [{ name: 'mqtt', bind: `${HOST}:0` }];
@@ -116,6 +117,10 @@ test('a broker is asked for, and known, by its server_name, or by the address th
   const balancer = await startReloadable(context, { engine: 'portable' }, { listeners, pools: { brokers: pool } });
   assert.equal(await connackOf(balancer), ACCEPTED);
   const { ca } = broker.authority;
+  const source_addresses = [OTHER];
+  await balancer.reload({ listeners, pools: { brokers: { ...pool, source_addresses } } });
+  assert.equal(await connackOf(balancer), ACCEPTED);
+  await waitFor('source address', () => broker.log().some((line) => line.includes(`from ${OTHER}`)));
   await balancer.reload({ listeners, pools: { brokers: { backends: [`${HOST}:${broker.port}`], tls: { ca } } } });
   assert.equal(await connackOf(balancer), ACCEPTED);
 });
