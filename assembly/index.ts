@@ -33,6 +33,7 @@ export {
   connectionReleased,
   connectionRenamed,
   connectionRest,
+  connectionRouted,
   connectionSaysGoodbye,
   connectionWaited,
   connectTimeoutMs,

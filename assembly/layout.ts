@@ -607,6 +607,7 @@ export const COLD_REASON = 48; // u16
 export const COLD_KEEP_ALIVE = 50; // u16, seconds: the one in force
 export const COLD_CLIENT_ID_BYTES = 52; // u16
 export const COLD_VERSION = 54; // u8
+export const COLD_CHOICE = 55; // u8, with MARK_POOL_CHOSEN the id of its pool
 export const COLD_OPENED_MS = 56; // f64, milliseconds since 1970
 export const COLD_KEY_HASH = 64; // u64
 export const COLD_TRIED = 72; // u64, a bit for each member already dialled
@@ -681,6 +682,8 @@ export const MARK_ADMITTED = 4;
 export const MARK_SOURCE = 1;
 /** It has waited for a lease for as long as it may, and does so no more. */
 export const MARK_IMPATIENT = 2;
+/** Its pool is not its listener's, but that of Cold.choice. */
+export const MARK_POOL_CHOSEN = 128;
 export const SOURCE_COUNT_BYTES = 16;
 /** How long a client waits at most for an allowance of another worker's; a tenth of a second is enough on most days. */
 export const LEASE_WAIT_MS = 3000;

@@ -27,6 +27,7 @@ import {
   COLD_BYTES,
   COLD_BYTES_FROM_CLIENT,
   COLD_BYTES_TO_CLIENT,
+  COLD_CHOICE,
   COLD_CLIENT_ID,
   COLD_CLIENT_ID_BYTES,
   COLD_CLIENT_TICK,
@@ -831,7 +832,7 @@ export class Cold {
   keepAlive: u16;
   clientIdBytes: u16;
   version: u8;
-  _pad55: u8;
+  choice: u8;
   openedMs: f64;
   keyHash: u64;
   tried: u64;
@@ -866,6 +867,7 @@ if (offsetof<Cold>('reason') != COLD_REASON) ERROR('Cold.reason moved');
 if (offsetof<Cold>('sentTickToBackend') != COLD_SENT_TICKS) ERROR('Cold.sentTickToBackend moved');
 if (offsetof<Cold>('keepAlive') != COLD_KEEP_ALIVE) ERROR('Cold.keepAlive moved');
 if (offsetof<Cold>('version') != COLD_VERSION) ERROR('Cold.version moved');
+if (offsetof<Cold>('choice') != COLD_CHOICE) ERROR('Cold.choice moved');
 if (offsetof<Cold>('clientTick') != COLD_CLIENT_TICK) ERROR('Cold.clientTick moved');
 if (offsetof<Cold>('clientIdBytes') != COLD_CLIENT_ID_BYTES) ERROR('Cold.clientIdBytes moved');
 if (offsetof<Cold>('clientId') != COLD_CLIENT_ID) ERROR('Cold.clientId moved');

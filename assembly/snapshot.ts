@@ -10,6 +10,7 @@ import {
   LISTENER_ADDRESS_BYTES,
   LISTENER_ENTRY_BYTES,
   LISTENER_LIMITS_BYTES,
+  NONE,
   POOL_LIMITS_BYTES,
   SNAPSHOT_BACKEND_LIMITS,
   SNAPSHOT_HALF_BYTES,
@@ -85,6 +86,14 @@ export function addressesAt(listener: ListenerEntry): usize {
 
 export function listenerLimitsAt(listener: u32): ListenerLimits {
   return changetype<ListenerLimits>(half + SNAPSHOT_LISTENER_LIMITS + <usize>listener * LISTENER_LIMITS_BYTES);
+}
+
+/** The place of the pool with that id in this snapshot; NONE: it was removed. */
+export function poolOfId(id: u32): u32 {
+  for (let index: u32 = 0; index < snapshot().poolCount; index++) {
+    if (poolLimitsAt(index).id == id) return index;
+  }
+  return NONE;
 }
 
 export function poolLimitsAt(index: u32): PoolLimits {

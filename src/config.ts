@@ -77,6 +77,8 @@ export interface ListenerConfig {
   webSocket: WebSocketConfig | null;
   /** Clients come through the one, the other, both or none of these, by what they begin with. */
   isDetecting: boolean;
+  /** Its clients' TLS goes to pools by the host that they ask for, and isn't ended here; null: it isn't so. */
+  passThrough: { host: string; pool: string }[] | null;
   /** Where the fronts are that say in a PROXY header who a client is; none: clients come by themselves. */
   proxyProtocolFrom: string[];
   /** Addresses, or ranges of them, that alone may come, or that may not; of an address in both the latter is heeded. */
@@ -316,10 +318,11 @@ function normaliseAdmin(admin: Settings['admin']): AdminConfig | null {
 }
 
 function normaliseListener(listener: ListenerSettings, onlyPool: string): Omit<ListenerConfig, 'leadsToTls'> {
+  const passThrough = Object.entries(listener.tls_passthrough ?? {});
   return {
     name: listener.name ?? listener.bind,
     bind: addressOf(listener.bind),
-    pool: listener.pool ?? onlyPool,
+    pool: listener.pool ?? passThrough[0]?.[1] ?? onlyPool,
     connectTimeoutMs: listener.connect_timeout,
     keepAliveFactor: listener.keep_alive_factor,
     idleTimeoutMs: listener.idle_timeout,
@@ -328,6 +331,8 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Omit<L
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls, protocolsOf(listener)),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
     isDetecting: listener.detect,
+    passThrough:
+      passThrough.length === 0 ? null : passThrough.map(([host, pool]) => ({ host: host.toLowerCase(), pool })),
     proxyProtocolFrom: listener.proxy_protocol?.from ?? [],
     allow: listener.allow ?? [],
     deny: listener.deny ?? [],

@@ -98,6 +98,7 @@ test('reads every key of the example', () => {
         tls: null,
         webSocket: null,
         isDetecting: false,
+        passThrough: null,
         leadsToTls: false,
         proxyProtocolFrom: [],
         allow: [],
@@ -560,6 +561,26 @@ test('refuses to detect where nothing but MQTT is spoken', () => {
   const text = `listeners: [{ bind: 0.0.0.0:1, detect: true, websocket: {}, tls: { cert: a, key: b } }]\n${POOLS}`;
   const [listener] = parseConfig(text, 'a').listeners;
   assert.deepEqual([listener!.isDetecting, listener!.tls!.alpn], [true, ['mqtt', 'http/1.1']]);
+});
+
+test('reads where TLS goes through, and refuses keys that would need to see inside', () => {
+  const pools = 'pools: { a: { backends: ["a:1"] }, b: { backends: ["b:1"], tls: {} } }';
+  const listenerOf = (keys: string) => `listeners: [{ bind: 0.0.0.0:1, ${keys} }]\n${pools}`;
+  const [listener] = parseConfig(listenerOf('tls_passthrough: { A.example.net: a, "*": a }'), 'a').listeners;
+  assert.deepEqual(listener!.passThrough, [
+    { host: 'a.example.net', pool: 'a' },
+    { host: '*', pool: 'a' },
+  ]);
+  const at = 'test.yaml:1:32: listeners[0]';
+  assertFaults(listenerOf('identity: {}, tls_passthrough: { a: a }'), [
+    `${at}.identity: expected only without tls_passthrough, found with it`,
+  ]);
+  assertFaults(listenerOf('tls_passthrough: { a: c }'), [
+    'test.yaml:1:54: listeners[0].tls_passthrough.a: expected the name of a pool, found "c"',
+  ]);
+  assertFaults(listenerOf('tls_passthrough: { a: b }'), [
+    'test.yaml:1:54: listeners[0].tls_passthrough.a: expected a pool without tls, since its clients bring their own, found b',
+  ]);
 });
 
 test('reads what a TLS listener is', () => {

@@ -19,6 +19,7 @@ const listener = (host: string, port: number, name = 'mqtt') => {
     tls: null,
     webSocket: null,
     isDetecting: false,
+    passThrough: null,
     leadsToTls: false,
     proxyProtocolFrom: [],
     allow: [],

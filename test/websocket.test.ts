@@ -31,6 +31,7 @@ async function open(context: TestContext, settings: Partial<WebSocketDoorSetting
     {
       onEntered: (_entrant, stream) => void house.streams.push(stream.on('error', () => {})),
       onDetected: () => assert.fail(),
+      onRouted: () => assert.fail(),
       onTurnedAway: (_entrant, _reason, error) => void house.turnedAway.push(error),
     },
   );

@@ -25,12 +25,13 @@ import {
 } from '../layout';
 import { Cold, ListenerLimits, memberAt, Pool, PoolLimits } from '../memory';
 import { candidates } from '../route/choose';
-import { backendLimitsAt, listenerAt, listenerLimitsAt, poolAt, poolLimitsAt, snapshot } from '../snapshot';
+import { backendLimitsAt, listenerLimitsAt, poolAt, poolLimitsAt, snapshot } from '../snapshot';
 import {
   bestMember,
   chooseBackend,
   isKeyed,
   noneLeftReason,
+  poolFor,
   refuseWithoutPool,
   takeBackend,
   takeMember,
@@ -309,7 +310,7 @@ function lineUpAnew(): void {
 
 function beginAgain(slot: u32): void {
   const line = cold(slot);
-  const pool = listenerAt(line.listener).pool;
+  const pool = poolFor(slot);
   if (pool == NONE) return lineUp(slot, GATES_STRAYS, 0);
   line.pool = <u8>pool;
   line.tried = 0;

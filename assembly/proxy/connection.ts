@@ -29,11 +29,12 @@ import { keepAliveInForce } from '../mqtt/server-keep-alive';
 import { addressesAt, listenerAt, observeSnapshot, poolAt, snapshot } from '../snapshot';
 import { admit, attachAdmission, leave, nextReleased, onQueueTimer } from './admission';
 import { attachClientIds, forgetClientId } from './client-id';
-import { decide, dropBackend, refuseWithoutPool, takeBackend } from './decide';
+import { decide, dropBackend, poolFor, refuseWithoutPool, takeBackend } from './decide';
 import { evictionOf } from './evictions';
 import { countAnswer, countConnected, countEnd } from './figures';
 import { askForHeader, readHeader } from './front-header';
 import { writeGreeting } from './greeting';
+import { routeTo } from './pass-through';
 import { stepOut } from './queue';
 import { writeRecord } from './records';
 import { restSource, sourceOf } from './sources';
@@ -134,6 +135,13 @@ export function connectionDecide(slot: u32, bytes: usize, length: u32, front: us
   return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
 }
 
+/** Instead, of a client that speaks TLS to a backend of the pool with that id: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+export function connectionRouted(slot: u32, pool: u32, front: usize): u32 {
+  assert(hot(slot).phase == PHASE_READING);
+  const verdict = routeTo(slot, pool, front);
+  return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
+}
+
 function follow(slot: u32, verdict: u32): u32 {
   if (verdict == VERDICT_DIAL) setPhase(slot, PHASE_DIALLING);
   else if (verdict == VERDICT_QUEUE) setPhase(slot, PHASE_QUEUED);
@@ -201,7 +209,7 @@ function chooseAgain(slot: u32): u32 {
   const line = cold(slot);
   if (!isOfSnapshot(slot)) {
     // Pools and members have other numbers now: begin again with those of the listener.
-    const pool = listenerAt(line.listener).pool;
+    const pool = poolFor(slot);
     if (pool == NONE) return refuseWithoutPool(line);
     line.pool = <u8>pool;
     line.tried = 0;
@@ -347,7 +355,7 @@ function poolNow(slot: u32): u32 {
   const line = cold(slot);
   // For a long session the epoch's end may have come round: what its number stands for now is as good.
   if (isOfSnapshot(slot) && line.pool < <u8>snapshot().poolCount) return line.pool;
-  return listenerAt(line.listener).pool;
+  return poolFor(slot);
 }
 
 function framingAddress(slot: u32, side: u32): usize {

@@ -20,6 +20,7 @@ import {
   KEY_TLS_CLIENT_SUBJECT,
   KEY_TLS_SNI,
   KEY_USERNAME,
+  MARK_POOL_CHOSEN,
   METHOD_HASH,
   NONE,
   PARSE_PARTIAL,
@@ -37,11 +38,12 @@ import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';
 import { hashKey } from '../route/table';
-import { identityAt, listenerAt, poolAt, snapshot } from '../snapshot';
+import { identityAt, listenerAt, poolAt, poolOfId, snapshot } from '../snapshot';
 import { AF_INET6 } from '../uring/abi';
 import { keepClientId } from './client-id';
 import { countConnect, countStranger, stampDial } from './figures';
 import { frontText, frontTextBytes, nameBytes } from './front';
+import { tallyOf } from './gates';
 import { dropSource, takeSource } from './sources';
 import {
   backendCounters,
@@ -100,6 +102,13 @@ function refuseIdentity(line: Cold, reason: u32, found: Connect, bytes: usize): 
   keepClientId(line, bytes + found.clientId, found.clientIdBytes);
   line.reason = <u16>reason;
   return VERDICT_REFUSE;
+}
+
+/** The pool that the client comes to, by its place in this snapshot: the one chosen for it, or its listener's; NONE: it was removed. */
+export function poolFor(slot: u32): u32 {
+  const line = cold(slot);
+  const isChosen = (tallyOf(slot).marks & <u8>MARK_POOL_CHOSEN) != 0;
+  return isChosen ? poolOfId(line.choice) : listenerAt(line.listener).pool;
 }
 
 /** It came through a listener that was removed since, and the pool was too. */
@@ -183,6 +192,17 @@ function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize
     length = frontTextBytes(front, place);
     if (place == FRONT_CLIENT_SAN) length = nameBytes(key, key + length);
   }
+  keyBy(slot, line, pool, key, length);
+}
+
+/** Of a client whose CONNECT nobody sees: the host that it asks for, where that is the pool's key, or else its address. */
+export function takeKeyBeforeConnect(slot: u32, line: Cold, pool: Pool, front: usize): void {
+  if (pool.method != METHOD_HASH) return;
+  if (pool.key == KEY_TLS_SNI) keyBy(slot, line, pool, frontText(front, FRONT_SNI), frontTextBytes(front, FRONT_SNI));
+  else keyBy(slot, line, pool, peerAddress(line), peerAddressBytes(line));
+}
+
+function keyBy(slot: u32, line: Cold, pool: Pool, key: usize, length: u32): void {
   if (length == 0) return; // a client that lets the broker name it must not hash: all of them would meet on one broker
   line.keyHash = hashKey(pool, key, length);
   hot(slot).flags |= FLAG_KEYED;

@@ -44,6 +44,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkPoolNames(pools),
     ...listeners.flatMap(checkTls),
     ...listeners.flatMap(checkDetect),
+    ...listeners.flatMap((listener) => checkPassThrough(listener, pools)),
     ...pools.flatMap(checkBalance),
     ...pools.flatMap(checkHealth),
     ...pools.flatMap(checkHealthPorts),
@@ -217,6 +218,7 @@ function checkPoolReferences(listeners: readonly Entry[], pools: readonly Entry[
   if (names.length === 0) return [];
   return listeners.flatMap(({ document, path, value }) => {
     const reference = value.pool;
+    if (reference === undefined && 'tls_passthrough' in value) return [];
     const known =
       typeof reference === 'string' ? names.includes(reference) : reference !== undefined || names.length === 1;
     if (known) return [];
@@ -304,6 +306,24 @@ function checkTls({ document, path, value }: Entry): Fault[] {
 function checkDetect({ document, path, value }: Entry): Fault[] {
   if (value.detect !== true || 'tls' in value || 'websocket' in value) return [];
   return [document.fault([...path, 'detect'], 'expected only with tls or websocket, found without', 'key')];
+}
+
+/** What would need to see inside. */
+const KEYS_OF_MQTT = ['pool', 'tls', 'websocket', 'detect', 'identity', 'hook'];
+
+function checkPassThrough({ document, path, value }: Entry, pools: readonly Entry[]): Fault[] {
+  if (!isMapping(value.tls_passthrough)) return [];
+  const faults = KEYS_OF_MQTT.filter((key) => key in value).map((key) =>
+    document.fault([...path, key], 'expected only without tls_passthrough, found with it', 'key'),
+  );
+  const wrong = Object.entries(value.tls_passthrough).flatMap(([host, name]) => {
+    const at = [...path, 'tls_passthrough', host];
+    const pool = pools.find((each) => each.path[1] === name);
+    if (pool === undefined) return [document.fault(at, found('expected the name of a pool', name, at))];
+    if (!('tls' in pool.value)) return [];
+    return [document.fault(at, `expected a pool without tls, since its clients bring their own, found ${name}`)];
+  });
+  return [...faults, ...wrong];
 }
 
 function checkTlsFiles({ document, path, value }: Entry): Fault[] {

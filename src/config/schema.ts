@@ -27,6 +27,8 @@ const BYTES: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20 };
 const SIZE_PATTERN = /^(\d{1,9})(KiB|MiB)?$/;
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_EXPECTED = 'expected a name of up to 64 letters, digits, ".", "_" or "-"';
+const ROUTE_PATTERN = /^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)$/;
+const ROUTE_EXPECTED = 'expected a host name such as mqtt.example.net, "*.example.net" or "*"';
 const SECRET_BYTES_MAX = 256;
 /** What a header carries as it stands. */
 const TOKEN_PATTERN = /^[\x21-\x7e]{1,256}$/;
@@ -482,6 +484,12 @@ const identity = mapping(
   'a mapping with client_id, username and rewrite',
 );
 
+const passThrough = z
+  .record(z.string().regex(ROUTE_PATTERN), name(), {
+    error: ({ code }) => (code === 'invalid_key' ? ROUTE_EXPECTED : 'expected a mapping from hosts to pools'),
+  })
+  .refine((routes) => Object.keys(routes).length > 0, { error: 'expected a mapping from at least one host to a pool' });
+
 const listener = mapping(
   {
     name: name().optional().describe('Shown in logs. Default: the bind address.'),
@@ -514,6 +522,11 @@ const listener = mapping(
       .default(false)
       .describe(
         'One port for all: the first bytes of a client say whether it speaks TLS, WebSocket or plain MQTT. With tls or websocket, or both.',
+      ),
+    tls_passthrough: passThrough
+      .optional()
+      .describe(
+        'Instead of tls and pool: TLS goes through to the backends, to a pool by the host that a client asks for (SNI). "*." before a domain stands for one label, "*" for everybody else.',
       ),
     allow: cidrList()
       .optional()

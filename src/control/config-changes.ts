@@ -107,6 +107,7 @@ function describeKeys(prefix: string, before: object, after: object): string[] {
 const KEYS: Record<string, string> = {
   webSocket: 'websocket',
   isDetecting: 'detect',
+  passThrough: 'tls_passthrough',
   proxyProtocolFrom: 'proxy_protocol.from',
 };
 

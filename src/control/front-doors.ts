@@ -102,7 +102,9 @@ export class FrontDoors {
       if (tls !== null) tryOut(tls, listener!);
       const webSocket = listener?.webSocket ?? null;
       const isDetecting = listener?.isDetecting ?? false;
-      return tls === null && webSocket === null ? null : { tls, webSocket, isDetecting };
+      const passThrough = listener?.passThrough ? { routes: routesOf(listener.passThrough, backends) } : null;
+      const isPlain = tls === null && webSocket === null && passThrough === null;
+      return isPlain ? null : { tls, webSocket, isDetecting, passThrough };
     });
     return {
       doors,
@@ -191,7 +193,12 @@ export class FrontDoors {
 /** As a worker will make it, who could only die of what it can't use. */
 function tryOut(settings: TlsDoorSettings, { name }: ListenerConfig): void {
   try {
-    new TlsDoor(settings, randomBytes(TICKET_KEYS_BYTES), { onEntered() {}, onDetected() {}, onTurnedAway() {} });
+    new TlsDoor(settings, randomBytes(TICKET_KEYS_BYTES), {
+      onEntered() {},
+      onDetected() {},
+      onRouted() {},
+      onTurnedAway() {},
+    });
   } catch (error) {
     const message = `listener ${name}: its TLS files can't be used together: ${(error as Error).message}`;
     throw new TidegateError('TLS_FILES', message, EXIT_BAD_CONFIGURATION);
@@ -227,6 +234,14 @@ function settingsOf({ name, tls }: ListenerConfig, files: TlsFiles, workerCount:
     handshakesMax: Math.ceil(handshakesMax / workerCount),
     sessionContext: createHash('sha256').update(name).digest('hex').slice(0, SESSION_CONTEXT_LENGTH),
   };
+}
+
+/** The id of a pool without backends is known to nobody: its clients are turned away. */
+function routesOf(routes: NonNullable<ListenerConfig['passThrough']>, backends: readonly Backend[]) {
+  return routes.flatMap(({ host, pool }) => {
+    const backend = backends.find((each) => each.pool === pool);
+    return backend === undefined ? [] : [{ host, pool: backend.poolId }];
+  });
 }
 
 function certificatesOf({ name }: ListenerConfig, { certificates }: TlsFiles): ListenerCertificate[] {

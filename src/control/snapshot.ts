@@ -87,7 +87,7 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
 } from '../../assembly/layout.ts';
-import type { BackendConfig, Config, PoolConfig } from '../config.ts';
+import type { BackendConfig, Config, ListenerConfig, PoolConfig } from '../config.ts';
 import { carrierOf, type EngineName } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, regionOffset } from '../header.ts';
@@ -313,8 +313,14 @@ export function publishSnapshot(
 
 /** How many engines bring clients to the pool. */
 function crewsOf({ name }: PoolConfig, { listeners }: SnapshotConfig, engine: EngineName): number {
-  const carriers = listeners.filter(({ pool }) => pool === name).map((listener) => carrierOf(engine, listener));
+  const carriers = listeners
+    .filter((listener) => leadsTo(listener, name))
+    .map((listener) => carrierOf(engine, listener));
   return Math.max(new Set(carriers).size, 1);
+}
+
+function leadsTo({ pool, passThrough }: ListenerConfig, name: string): boolean {
+  return passThrough === null ? pool === name : passThrough.some((route) => route.pool === name);
 }
 
 function membersOf({ name }: PoolConfig, backends: readonly Backend[]): Backend[] {

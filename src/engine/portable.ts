@@ -155,7 +155,7 @@ class PortableEngine {
     this.scratch = regionOffset(memory, HEADER_REGION_SCRATCH);
     startClock(this.#clocks);
     this.plane = startDataPlane(memory, module);
-    this.doors = new Doors(start.doors, { onEntered, onDetected, onTurnedAway });
+    this.doors = new Doors(start.doors, { onEntered, onDetected, onRouted, onTurnedAway });
     this.servers = new Servers({
       memory,
       onFollow: () => this.doors.follow(),
@@ -287,6 +287,8 @@ class Connection {
   /** What front doors know of the client, for backends that are told; encoded for the data plane. */
   info: FrontInfo = {};
   front: Uint8Array | undefined;
+  /** Id of the pool that gets its TLS; undefined: its CONNECT says where it goes. */
+  route: number | undefined;
   backend: Side | null = null;
   /** The last dial failed since its source had no port left. */
   isOutOfPorts = false;
@@ -444,6 +446,18 @@ function onDetected(connection: Connection, doors: readonly Door<Connection>[]):
   goOn(connection, doors);
 }
 
+/** Nothing of MQTT is seen of it: neither a CONNECT nor what answers that. */
+function onRouted(connection: Connection, pool: number, sni: string | undefined): void {
+  if (connection.phase !== ENTERING) return;
+  connection.client.off('close', onEntrantClose);
+  connection.info = sni === undefined ? {} : { sni };
+  connection.front = encodeFront(connection.info);
+  connection.route = pool;
+  connection.isAnswered = true;
+  connection.isFollowed = false;
+  goOn(connection, []);
+}
+
 /** The door says its word, and closes. */
 function onTurnedAway(connection: Connection, reason: number, error: string): void {
   if (connection.phase !== ENTERING) return;
@@ -517,11 +531,15 @@ function gather(connection: Connection, bytes: Buffer): void {
 }
 
 function decide(connection: Connection): void {
-  const { engine, slot, early } = connection;
+  const { engine, slot, early, route } = connection;
   const length = Math.min(early.length, CONNECT_BYTES_LIMIT);
   engine.stage(early.subarray(0, length));
   engine.readClock();
   engine.plane.observeSnapshot();
+  if (route !== undefined) {
+    obey(connection, engine.plane.connectionRouted(slot, route, writeFront(connection)));
+    return;
+  }
   const verdict = engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection));
   connection.isFollowed = engine.readWord(engine.plane.coldAddress(slot) + COLD_FRAMING) !== FRAMING_UNKNOWN;
   obey(connection, verdict === VERDICT_REWRITTEN ? putRewritten(connection) : verdict);

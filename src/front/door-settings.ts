@@ -25,6 +25,13 @@ export interface DoorSettings {
   webSocket: WebSocketDoorSettings | null;
   /** Each client comes through those that it asks for, and plain MQTT through none. */
   isDetecting: boolean;
+  /** Then it is the only one. */
+  passThrough: PassThroughSettings | null;
+}
+
+export interface PassThroughSettings {
+  /** To the pool with that id, by host: "*." before a domain stands for one label, "*" for everybody else. */
+  routes: readonly { host: string; pool: number }[];
 }
 
 export interface WebSocketDoorSettings {

@@ -9,6 +9,8 @@ export interface Welcome<Entrant> {
   onEntered(entrant: Entrant, stream: Socket, known: Known): void;
   /** The socket is as it was, and these doors are next. */
   onDetected(entrant: Entrant, doors: readonly Door<Entrant>[]): void;
+  /** The socket is as it was: TLS that is for a backend of that pool, an id. `name`: the host that was asked for. */
+  onRouted(entrant: Entrant, pool: number, name: string | undefined): void;
   /** `reason` is one of REASON_*. The socket closes by itself. */
   onTurnedAway(entrant: Entrant, reason: number, error: string): void;
 }

@@ -12,6 +12,7 @@ import type {
   TlsDoorSettings,
   WebSocketDoorSettings,
 } from './door-settings.ts';
+import { PassThroughDoor } from './pass-through.ts';
 import { TlsDoor } from './tls.ts';
 import { WebSocketDoor } from './websocket.ts';
 
@@ -70,6 +71,8 @@ export class Doors<Entrant> {
   #change(before: DoorsOfListener<Entrant>, settings: DoorSettings | null, ticketKeys: Uint8Array) {
     const tls = this.#tlsDoor(before.tls, settings?.tls ?? null, ticketKeys);
     const webSocket = this.#webSocketDoor(before.webSocket, settings?.webSocket ?? null);
+    const passThrough = settings?.passThrough ?? null;
+    if (passThrough !== null) return { tls, webSocket, all: [new PassThroughDoor(passThrough, this.#welcome)] };
     const all = [tls, webSocket].filter((door) => door !== undefined);
     return { tls, webSocket, all: settings?.isDetecting ? [this.#detector(tls, webSocket)] : all };
   }

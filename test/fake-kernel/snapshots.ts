@@ -123,6 +123,7 @@ function build(random: Random, listenerCount: number, { deny, identity }: Rules,
     tls: null,
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
+    passThrough: null,
     name: `mqtt${index}`,
     pool: 'brokers',
     bind: LISTENER_ADDRESS,
