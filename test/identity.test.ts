@@ -90,7 +90,8 @@ test('what a certificate says can be told to the broker, of several names the fi
   const certificate = { subject: 'CN=a,O=Acme', names: ['first', 'second'], serial: '0A', fingerprint: 'ab12' };
   const tls = { version: 'TLSv1.3', cipher: '', clientCn: 'a', certificate, isVerified: true };
   const decision = decisions.decide(connectPacket({ clientId: 'a' }), '127.0.0.1', encodeFront({ tls }));
-  assert.ok(decision.is === 'taken' && decision.clientId === 'first 0A ab12 CN=a,O=Acme');
+  const expected = connectPacket({ clientId: 'first 0A ab12 CN=a,O=Acme' });
+  assert.deepEqual(decision.is === 'taken' && decision.bytes, expected);
 });
 
 /** Bytes as hex: a difference reads well. */
