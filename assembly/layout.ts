@@ -150,7 +150,7 @@ export const SCRATCH_REWRITTEN = CONNECT_BYTES_LIMIT;
 export const SCRATCH_IDENTITY = SCRATCH_REWRITTEN + CONNECT_BYTES_LIMIT;
 export const SCRATCH_IDENTITY_BYTES = 16384;
 export const SCRATCH_FRONT = SCRATCH_IDENTITY + SCRATCH_IDENTITY_BYTES;
-export const SCRATCH_FRONT_BYTES = 1024;
+export const SCRATCH_FRONT_BYTES = 2048;
 export const SCRATCH_BYTES = SCRATCH_FRONT + SCRATCH_FRONT_BYTES;
 /** How long a client is listened to after its refusal, so that a reset doesn't overtake the CONNACK. */
 export const LINGER_MS = 500;
@@ -400,7 +400,11 @@ export const FIELD_USERNAME = 1;
 export const FIELD_REMOTE_ADDR = 2;
 export const FIELD_TLS_CLIENT_CN = 3; // of a certificate that was verified
 export const FIELD_TLS_SNI = 4;
-export const FIELDS_MAX = 5;
+export const FIELD_TLS_CLIENT_SUBJECT = 5; // of such a one, too, as all that follow
+export const FIELD_TLS_CLIENT_SAN = 6; // in a pattern any of its names, elsewhere the first one
+export const FIELD_TLS_CLIENT_SERIAL = 7;
+export const FIELD_TLS_CLIENT_FINGERPRINT = 8;
+export const FIELDS_MAX = 9;
 /** A longer ClientId or user name matches no pattern, and is refused where any are to be matched: no match takes long. */
 export const MATCHED_BYTES_MAX = 1024;
 /** Patterns in one list, the bytes of one, and how many fields it names. */
@@ -426,6 +430,10 @@ export const KEY_USERNAME = 1;
 export const KEY_REMOTE_ADDR = 2;
 export const KEY_TLS_SNI = 3;
 export const KEY_TLS_CLIENT_CN = 4;
+export const KEY_TLS_CLIENT_SUBJECT = 5;
+export const KEY_TLS_CLIENT_SAN = 6;
+export const KEY_TLS_CLIENT_SERIAL = 7;
+export const KEY_TLS_CLIENT_FINGERPRINT = 8;
 export const ALGORITHM_RENDEZVOUS = 0;
 export const ALGORITHM_KETAMA = 1;
 
@@ -633,7 +641,7 @@ export const COLD_REASON = 48; // u16
 export const COLD_KEEP_ALIVE = 50; // u16, seconds: the one in force
 export const COLD_CLIENT_ID_BYTES = 52; // u16
 export const COLD_VERSION = 54; // u8
-export const COLD_CHOICE = 55; // u8, a hook's: the code that it is refused with, or the id of its pool
+export const COLD_CHOICE = 55; // u8, the code that a hook refuses it with, or, with MARK_POOL_CHOSEN, the id of its pool
 export const COLD_OPENED_MS = 56; // f64, milliseconds since 1970
 export const COLD_KEY_HASH = 64; // u64
 export const COLD_TRIED = 72; // u64, a bit for each member already dialled
@@ -776,14 +784,19 @@ export const LEASE_WAIT_MS = 3000;
 //   bytes of each text, u16 x FRONT_TEXTS_MAX | the texts, one after the other
 //
 // The engine brings it when it asks for a decision, and once more for the record at the end.
-export const FRONT_TEXTS_MAX = 8;
+export const FRONT_TEXTS_MAX = 12;
 export const FRONT_SNI = 0; // what is found at which place in the list
 export const FRONT_CLIENT_CN = 1; // of a certificate that could be verified
 export const FRONT_TLS_VERSION = 2;
 export const FRONT_TLS_CIPHER = 3;
 export const FRONT_ERROR = 4; // why there was no handshake
+export const FRONT_CLIENT_SUBJECT = 5; // of such a certificate, too, as all that follow
+export const FRONT_CLIENT_SAN = 6; // its names, NAMES_SEPARATOR between them
+export const FRONT_CLIENT_SERIAL = 7;
+export const FRONT_CLIENT_FINGERPRINT = 8;
+export const NAMES_SEPARATOR = 44; // a comma
 export const FRONT_TEXTS = FRONT_TEXTS_MAX * 2;
-export const FRONT_BYTES_MAX = FRONT_TEXTS + 512;
+export const FRONT_BYTES_MAX = FRONT_TEXTS + 1400;
 
 // ---- Access record: written by a worker, read by the log thread --------------------------------------------------------
 // Records follow one another in a ring of RECORDS_BYTES, each a multiple of 8 bytes, never wrapping: a record whose

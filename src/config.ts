@@ -3,6 +3,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Address, parseAddress } from './config/address.ts';
+import { normalisePoolTls, type PoolTlsConfig } from './config/backend-tls.ts';
 import { checkDocuments, checkFiles, checkTables } from './config/checks.ts';
 import { readDocument, type SourceDocument } from './config/document.ts';
 import { isMapping, schemaFaults } from './config/faults.ts';
@@ -12,6 +13,7 @@ import {
   configSchema,
   type HealthSettings,
   jsonSchema,
+  type KEY_NAMES,
   type ListenerSettings,
   type PoolSettings,
   type Settings,
@@ -62,6 +64,8 @@ export interface ListenerConfig {
   name: string;
   bind: Address;
   pool: string;
+  /** Backends of its clients may want TLS. */
+  leadsToTls: boolean;
   /** From accept to a complete CONNECT packet. */
   connectTimeoutMs: number;
   /** A client that is silent for so many times its Keep Alive is closed; 0: never. */
@@ -83,6 +87,10 @@ export interface ListenerConfig {
   tls: TlsConfig | null;
   /** null: MQTT's bytes, in TLS or without. */
   webSocket: WebSocketConfig | null;
+  /** Clients come through the one, the other, both or none of these, by what they begin with. */
+  isDetecting: boolean;
+  /** Its clients' TLS goes to pools by the host that they ask for, and isn't ended here; null: it isn't so. */
+  passThrough: { host: string; pool: string }[] | null;
   /** Where the fronts are that say in a PROXY header who a client is; none: clients come by themselves. */
   proxyProtocolFrom: string[];
   /** Addresses, or ranges of them, that alone may come, or that may not; of an address in both the latter is heeded. */
@@ -142,6 +150,8 @@ export interface PoolConfig {
   maxConnections: number;
   /** How backends are told who their client is. */
   proxyProtocol: ProxyProtocol;
+  /** null: brokers are spoken to without TLS. */
+  tls: PoolTlsConfig | null;
   /** What backends get that are added at runtime: the pool as it was written, with every default. */
   settings: PoolSettings;
 }
@@ -179,7 +189,7 @@ export interface OrphansConfig {
 
 export interface BalanceConfig {
   method: 'hash' | 'round_robin' | 'least_conn' | 'random_two';
-  key: 'client_id' | 'username' | 'remote_addr' | 'tls_sni' | 'tls_client_cn';
+  key: (typeof KEY_NAMES)[number];
   algorithm: 'rendezvous' | 'ketama';
   rows: number;
   /** Empty for none. */
@@ -216,6 +226,8 @@ export interface HealthConfig {
   initial: 'up' | 'down';
   /** How the backend is told who is probing. */
   proxyProtocol: ProxyProtocol;
+  /** It speaks TLS with the backend, as clients' connections do. */
+  isTls: boolean;
 }
 
 export type ProbeConfig =
@@ -319,7 +331,12 @@ function normalise(settings: Settings): Config {
     cpuAffinity: settings.cpu_affinity,
     connectionsMax: settings.connections_max,
     connectMaxBytes: settings.connect_max_bytes,
-    listeners: listeners.map((listener) => normaliseListener(listener, onlyPool)),
+    listeners: listeners.map((listener) => {
+      // A hook may choose any of them.
+      const leadsTo = listener.hook === undefined ? [pools[listener.pool ?? onlyPool]] : Object.values(pools);
+      const leadsToTls = leadsTo.some((pool) => pool?.tls !== undefined);
+      return { ...normaliseListener(listener, onlyPool), leadsToTls };
+    }),
     pools: Object.entries(pools).map(([name, pool]) => normalisePool(name, pool)),
     accessLog: settings.access_log,
     admin: normaliseAdmin(settings.admin),
@@ -339,11 +356,12 @@ function normaliseAdmin(admin: Settings['admin']): AdminConfig | null {
 
 const NO_RATE: ConnectRate = { rate: 0, burst: 0 };
 
-function normaliseListener(listener: ListenerSettings, onlyPool: string): ListenerConfig {
+function normaliseListener(listener: ListenerSettings, onlyPool: string): Omit<ListenerConfig, 'leadsToTls'> {
+  const passThrough = Object.entries(listener.tls_passthrough ?? {});
   return {
     name: listener.name ?? listener.bind,
     bind: addressOf(listener.bind),
-    pool: listener.pool ?? onlyPool,
+    pool: listener.pool ?? passThrough[0]?.[1] ?? onlyPool,
     connectTimeoutMs: listener.connect_timeout,
     keepAliveFactor: listener.keep_alive_factor,
     idleTimeoutMs: listener.idle_timeout,
@@ -353,14 +371,22 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Listen
     sourcePrefix: listener.source_prefix,
     maxHalfOpen: listener.max_half_open === 'auto' ? 0 : listener.max_half_open,
     takeOverLoop: normaliseTakeOverLoop(listener.take_over_loop),
-    tls: listener.tls === undefined ? null : normaliseTls(listener.tls),
+    tls: listener.tls === undefined ? null : normaliseTls(listener.tls, protocolsOf(listener)),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
+    isDetecting: listener.detect,
+    passThrough:
+      passThrough.length === 0 ? null : passThrough.map(([host, pool]) => ({ host: host.toLowerCase(), pool })),
     proxyProtocolFrom: listener.proxy_protocol?.from ?? [],
     allow: listener.allow ?? [],
     deny: listener.deny ?? [],
     identity: normaliseIdentity(listener.identity),
     hook: normaliseHook(listener.hook),
   };
+}
+
+/** What its clients name in their handshake: browsers say http/1.1 before a WebSocket. */
+function protocolsOf({ websocket }: ListenerSettings): string[] {
+  return websocket === undefined ? ['mqtt'] : ['mqtt', 'http/1.1'];
 }
 
 function normaliseTakeOverLoop(settings: ListenerSettings['take_over_loop']): TakeOverLoopConfig | null {
@@ -407,6 +433,7 @@ function normalisePool(name: string, pool: PoolSettings): PoolConfig {
     queue: { max: pool.queue.max, timeoutMs: pool.queue.timeout },
     maxConnections: pool.max_connections ?? 0,
     proxyProtocol: pool.proxy_protocol,
+    tls: pool.tls === undefined ? null : normalisePoolTls(pool.tls),
     settings: pool,
   };
 }
@@ -427,12 +454,14 @@ function normaliseBackend(backend: BackendSettings, pool: PoolSettings): Backend
   };
 }
 
-// Behind another port another listener of the broker's answers, or another program, which expects no PROXY header.
+// Behind another port another listener of the broker's answers, or another program, which expects no PROXY header or TLS.
 function normaliseHealth(pool: PoolSettings, port: number, backendPort: number): HealthConfig | null {
   const probe = normaliseProbe(pool.health);
   const { interval: intervalMs, timeout: timeoutMs, rise, fall, initial } = pool.health;
-  const proxyProtocol = port === backendPort ? pool.proxy_protocol : 'off';
-  return probe && { probe, intervalMs, timeoutMs, rise, fall, port, initial, proxyProtocol };
+  const isBrokers = port === backendPort;
+  const proxyProtocol = isBrokers ? pool.proxy_protocol : 'off';
+  const isTls = isBrokers && pool.tls !== undefined;
+  return probe && { probe, intervalMs, timeoutMs, rise, fall, port, initial, proxyProtocol, isTls };
 }
 
 function normaliseProbe(health: HealthSettings): ProbeConfig | null {

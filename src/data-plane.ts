@@ -16,10 +16,18 @@ export interface DataPlane {
   connectionArrived(slot: number): number;
   /** After that: a slot that is to be closed, since too many of the listener's are half open; NONE: they aren't. */
   connectionCrowdedOut(listener: number): number;
+  /** Instead of connectionArrived, when a proxy has brought it and will tell whose it is; connectionRenamed follows. */
+  connectionBrought(slot: number): void;
+  /** Another peer's sockaddr is to be written: the connection counts for its source no more. */
+  connectionUnnamed(slot: number): void;
+  /** Whose connection it is is known: VERDICT_MORE or VERDICT_REFUSE. */
+  connectionRenamed(slot: number): number;
   /** How many of the client's first bytes are a front's PROXY header; 0: it isn't whole, NONE: the slot is refused. */
   connectionHeader(slot: number, bytes: number, length: number): number;
   /** VERDICT_*. `bytes` holds all that the client sent so far behind the header, `front` its Front block, if there is one. */
   connectionDecide(slot: number, bytes: number, length: number, front?: number): number;
+  /** Instead, when the client speaks TLS to a backend of that pool, an id: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+  connectionRouted(slot: number, pool: number, front: number): number;
   /** After VERDICT_REWRITTEN, when that CONNECT is in its place: what else VERDICT_* can be. `front`: as before. */
   connectionAdmit(slot: number, front?: number): number;
   /** After VERDICT_ASK: how long its hook may take to decide. */

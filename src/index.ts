@@ -7,6 +7,7 @@ import type { AdminServerKind } from './admin/server.ts';
 import { formatAddress } from './config/address.ts';
 import type { Config } from './config.ts';
 import { type AccessLog, namesOf, startAccessLog } from './control/access-log.ts';
+import { reportFaults } from './control/backend-faults.ts';
 import { type Balancer, standingOf } from './control/balancer.ts';
 import { type Capacity, findCapacity, raiseDescriptorLimit } from './control/capacity.ts';
 import { type Event, EventList, keepEvents } from './control/events.ts';
@@ -173,8 +174,9 @@ async function startWith(
   let accessLog: AccessLog | undefined;
   let admin: AdminHost | undefined;
   try {
-    doors.adopt(openConfigsOf(opened), doors.prepare(openConfigsOf(opened)));
-    const staged = await hooks.prepare(openConfigsOf(opened), true);
+    const parties = { listeners: openConfigsOf(opened), pools: config.pools, backends };
+    doors.adopt(parties, doors.prepare(parties));
+    const staged = await hooks.prepare(parties.listeners, true);
     hooks.adopt(staged);
     const listed = { ...config, listeners: configsOf(opened) };
     const snapshot = buildSnapshot(listed, backends, workerCount, engine, staged.ids);
@@ -191,6 +193,7 @@ async function startWith(
       snapshot,
       accessLog,
       hooks,
+      onBackendFault: reportFaults(() => balancer.backends, log),
       log,
     });
     accessLog.names(namesOf(supervisor.epoch, config.listeners, backends));
@@ -203,6 +206,7 @@ async function startWith(
     const judge = new Judge({
       backends,
       countsOf: ({ id }) => supervisor.totals.connectCounts(id),
+      tlsOf: (backend) => doors.backendTls(backend),
       setHealth: ({ id }, word) => supervisor.setJudged(id, word),
       onChange: [logChanges(log, operator), (change) => moves.onHealth(change)],
     });

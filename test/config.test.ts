@@ -101,6 +101,9 @@ test('reads every key of the example', () => {
         takeOverLoop: { takeOvers: 5, windowMs: 30_000, pauseMs: 1000, pauseMaxMs: 60_000 },
         tls: null,
         webSocket: null,
+        isDetecting: false,
+        passThrough: null,
+        leadsToTls: false,
         proxyProtocolFrom: [],
         allow: [],
         deny: [],
@@ -122,6 +125,7 @@ test('reads every key of the example', () => {
         queue: { max: 10_000, timeoutMs: 10_000 },
         maxConnections: 0,
         proxyProtocol: 'off',
+        tls: null,
       },
     ],
     accessLog: { path: '-', format: 'text' },
@@ -154,6 +158,7 @@ function backendOf(host: string) {
       port: 1883,
       initial: 'up',
       proxyProtocol: 'off',
+      isTls: false,
     },
     slowStartMs: 0,
   } as const;
@@ -323,6 +328,7 @@ test('reads every option of health', () => {
       port: 7,
       initial: 'down',
       proxyProtocol: 'off',
+      isTls: false,
     },
   );
   assert.deepEqual(healthOf('{ type: http, port: 18083, path: /status, host: emqx.example.net }')?.probe, {
@@ -537,10 +543,22 @@ test('refuses a file that is no mapping, and sections of a wrong type', () => {
 test('reads what a WebSocket listener is', () => {
   const listenerOf = (webSocket: string) => `listeners: [{ bind: 0.0.0.0:1, websocket: ${webSocket} }]\n${POOLS}`;
   const read = (webSocket: string) => parseConfig(listenerOf(webSocket), 'a').listeners[0]!.webSocket;
-  const defaults = { path: '/mqtt', origins: null, messageBytesMax: 1 << 20, pingIntervalMs: 30_000 };
+  const defaults = {
+    path: '/mqtt',
+    origins: null,
+    messageBytesMax: 1 << 20,
+    pingIntervalMs: 30_000,
+    trustedProxies: [],
+  };
   assert.deepEqual(read('{}'), defaults);
   const text = '{ path: /a/b, origins: ["https://a.example:8443"], message_bytes_max: 2048, ping_interval: 0s }';
-  const said = { path: '/a/b', origins: ['https://a.example:8443'], messageBytesMax: 2048, pingIntervalMs: 0 };
+  const said = {
+    path: '/a/b',
+    origins: ['https://a.example:8443'],
+    messageBytesMax: 2048,
+    pingIntervalMs: 0,
+    trustedProxies: [],
+  };
   assert.deepEqual(read(text), said);
   assertFaults(listenerOf('{ path: mqtt, origins: [example.com] }'), [
     'test.yaml:1:51: listeners[0].websocket.path: expected a path such as /mqtt, found "mqtt"',
@@ -548,11 +566,40 @@ test('reads what a WebSocket listener is', () => {
   ]);
 });
 
+test('refuses to detect where nothing but MQTT is spoken', () => {
+  assertFaults(`listeners: [{ bind: 0.0.0.0:1, detect: true }]\n${POOLS}`, [
+    'test.yaml:1:32: listeners[0].detect: expected only with tls or websocket, found without',
+  ]);
+  const text = `listeners: [{ bind: 0.0.0.0:1, detect: true, websocket: {}, tls: { cert: a, key: b } }]\n${POOLS}`;
+  const [listener] = parseConfig(text, 'a').listeners;
+  assert.deepEqual([listener!.isDetecting, listener!.tls!.alpn], [true, ['mqtt', 'http/1.1']]);
+});
+
+test('reads where TLS goes through, and refuses keys that would need to see inside', () => {
+  const pools = 'pools: { a: { backends: ["a:1"] }, b: { backends: ["b:1"], tls: {} } }';
+  const listenerOf = (keys: string) => `listeners: [{ bind: 0.0.0.0:1, ${keys} }]\n${pools}`;
+  const [listener] = parseConfig(listenerOf('tls_passthrough: { A.example.net: a, "*": a }'), 'a').listeners;
+  assert.deepEqual(listener!.passThrough, [
+    { host: 'a.example.net', pool: 'a' },
+    { host: '*', pool: 'a' },
+  ]);
+  const at = 'test.yaml:1:32: listeners[0]';
+  assertFaults(listenerOf('identity: {}, tls_passthrough: { a: a }'), [
+    `${at}.identity: expected only without tls_passthrough, found with it`,
+  ]);
+  assertFaults(listenerOf('tls_passthrough: { a: c }'), [
+    'test.yaml:1:54: listeners[0].tls_passthrough.a: expected the name of a pool, found "c"',
+  ]);
+  assertFaults(listenerOf('tls_passthrough: { a: b }'), [
+    'test.yaml:1:54: listeners[0].tls_passthrough.a: expected a pool without tls, since its clients bring their own, found b',
+  ]);
+});
+
 test('reads what a TLS listener is', () => {
   const tlsOf = (tls: string) =>
     parseConfig(`listeners: [{ bind: 0.0.0.0:1, tls: ${tls} }]\n${POOLS}`, 'a').listeners[0]!.tls!;
   const { certificates, minVersion, alpn, verifyClient, handshakeTimeoutMs } = tlsOf('{ cert: a.pem, key: a.key }');
-  assert.deepEqual(certificates, [{ cert: 'a.pem', key: 'a.key', names: null, at: [] }]);
+  assert.deepEqual(certificates, [{ cert: 'a.pem', key: 'a.key', ocsp: null, names: null, at: [] }]);
   assert.deepEqual([minVersion, alpn, verifyClient, handshakeTimeoutMs], ['1.2', ['mqtt'], 'off', 5000]);
   const named = tlsOf(
     '{ certificates: [{ cert: a, key: b, names: ["*.a.net"] }, { cert: c, key: d }], min_version: 1.3 }',

@@ -41,7 +41,8 @@ async function setUp(engine: EngineName, context: TestContext): Promise<Scene | 
         { name: 'tcp', bind },
         { name: 'tls', bind, tls },
         { name: 'ws', bind, websocket: {} },
-        { name: 'wss', bind, tls: { ...tls, alpn: [] }, websocket: {} },
+        { name: 'wss', bind, tls, websocket: {} },
+        { name: 'all', bind, detect: true, tls, websocket: {} },
       ],
       pools: { brokers: { backends: brokers.map((broker) => broker!.address), health: { type: 'none' } } },
     },
@@ -52,6 +53,10 @@ async function setUp(engine: EngineName, context: TestContext): Promise<Scene | 
     `mqtts://localhost:${portOf('tls')}`,
     `ws://localhost:${portOf('ws')}/mqtt`,
     `wss://localhost:${portOf('wss')}/mqtt`,
+    `mqtt://localhost:${portOf('all')}`,
+    `mqtts://localhost:${portOf('all')}`,
+    `ws://localhost:${portOf('all')}/mqtt`,
+    `wss://localhost:${portOf('all')}/mqtt`,
   ];
   return { ...balancer, brokers: brokers.map((broker) => broker!), urls, ca: readFileSync(authority.ca) };
 }
@@ -72,7 +77,7 @@ function join(scene: Scene, url: string, clientId: string, version: 4 | 5): Prom
 const backendOf = (line: string) => line.match(/\d "?(127\.0\.0\.1:\d+)/)?.[1];
 
 testEveryEngine(
-  'the same ClientId finds its broker and its session through all four doors',
+  'the same ClientId finds its broker and its session through all four doors, and through one for all',
   async (engine, context) => {
     const scene = await setUp(engine, context);
     if (scene === undefined) return;
@@ -105,7 +110,7 @@ async function connectWithMessages(scene: Scene, url: string, clientId: string, 
   return { mqtt, messages };
 }
 
-testEveryEngine('large messages pass through all four doors unchanged', async (engine, context) => {
+testEveryEngine('large messages pass through all doors unchanged', async (engine, context) => {
   const scene = await setUp(engine, context);
   if (scene === undefined) return;
   const payload = Buffer.from(Array.from({ length: 300_000 }, (_, index) => (index * 31) & 255));
@@ -198,22 +203,24 @@ testEveryEngine('a page in a browser speaks MQTT through Tidegate', async (engin
   await once(server, 'listening');
   context.after(() => server.close());
   const { page } = await visit(browser, `http://${HOST}:${(server.address() as { port: number }).port}/`);
-  const text = await page.evaluate(
-    async (url) => {
+  const texts = await page.evaluate(
+    async (urls) => {
       const { mqtt } = globalThis as unknown as { mqtt: typeof import('mqtt') };
-      const client = await mqtt.connectAsync(url, { clientId: 'browser', protocolVersion: 5, reconnectPeriod: 0 });
-      await client.subscribeAsync('to/browser', { qos: 1 });
-      const heard = new Promise((resolve) => client.on('message', (_topic, payload) => resolve(payload.toString())));
-      await client.publishAsync('to/browser', 'hello', { qos: 1 });
-      const text = await heard;
-      await client.endAsync();
-      return text;
+      const texts: unknown[] = [];
+      for (const url of urls) {
+        const client = await mqtt.connectAsync(url, { clientId: 'browser', protocolVersion: 5, reconnectPeriod: 0 });
+        await client.subscribeAsync('to/browser', { qos: 1 });
+        const heard = new Promise((resolve) => client.on('message', (_topic, payload) => resolve(payload.toString())));
+        await client.publishAsync('to/browser', 'hello', { qos: 1 });
+        texts.push(await heard);
+        await client.endAsync();
+      }
+      return texts;
     },
-    scene.urls[2]!.replace('localhost', HOST),
+    [scene.urls[2]!.replace('localhost', HOST), scene.urls[6]!.replace('localhost', HOST)],
   );
-  assert.equal(text, 'hello');
-  const [line] = await scene.lines(1);
-  assert.match(line!, /MQTT\/5\.0 200 .* browser/);
+  assert.deepEqual(texts, ['hello', 'hello']);
+  for (const line of await scene.lines(2)) assert.match(line, /MQTT\/5\.0 200 .* browser/);
 });
 
 testEveryEngine('a front may stand before every door, and say whose connection it is', async (engine, context) => {
@@ -228,6 +235,13 @@ testEveryEngine('a front may stand before every door, and say whose connection i
     { name: 'tls', ...fronted, tls },
     { name: 'ws', ...fronted, websocket: {} },
     { name: 'wss', ...fronted, tls, websocket: {} },
+    ...['tcp', 'tls', 'ws', 'wss'].map((name) => ({
+      name: `all-${name}`,
+      ...fronted,
+      detect: true,
+      tls,
+      websocket: {},
+    })),
   ];
   const pools = { brokers: { backends: [backend.address] } };
   const balancer = await startReloadable(context, { engine }, { listeners, pools });
@@ -243,8 +257,10 @@ testEveryEngine('a front may stand before every door, and say whose connection i
       if (isTogether) socket.cork();
       socket.write(header);
       if (!isTogether) await new Promise((resolve) => setTimeout(resolve, 100));
-      const stream = name.endsWith('s') && name !== 'ws' ? connectTls({ socket, ca, servername: 'localhost' }) : socket;
-      if (name.startsWith('ws')) {
+      const [door] = name.split('-').slice(-1);
+      const isTls = door === 'tls' || door === 'wss';
+      const stream = isTls ? connectTls({ socket, ca, servername: 'localhost' }) : socket;
+      if (door!.startsWith('ws')) {
         const webSocket = new WebSocket('ws://localhost/mqtt', 'mqtt', { createConnection: () => stream });
         webSocket.on('open', () => webSocket.send(packet));
         socket.uncork();

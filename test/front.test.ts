@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FRONT_BYTES_MAX, REGIONS_OFFSET } from '../assembly/layout.ts';
 import { AccessRecord, compileFormat, compileTemplate, type RecordFormat } from '../src/control/record-format.ts';
+import { namesOf } from '../src/front/client-certificate.ts';
 import { encodeFront } from '../src/front/front-block.ts';
 import type { FrontInfo } from '../src/front/front-info.ts';
 import { RecordWriter } from './tools/record-writer.ts';
@@ -50,9 +51,32 @@ test('a name that a certificate only claims is neither hashed nor logged', () =>
   assert.doesNotMatch(lineOf(compileFormat('text'), encodeFront(claimed), 'a'), /client_cn/);
 });
 
+test('what a certificate says is in the log, its names with commas between them', () => {
+  const certificate = { subject: 'CN=a,O=Ac me', names: ['a.example', 'urn:b'], serial: '0A', fingerprint: 'ab12' };
+  const front = encodeFront({ ...INFO, tls: { ...INFO.tls!, clientCn: 'a', certificate } });
+  assert.match(
+    lineOf(compileFormat('text'), front, 'a'),
+    / client_cn=a client_subject=CN=a,O=Ac\\x20me client_san=a.example,urn:b client_serial=0A client_fingerprint=ab12\n$/,
+  );
+  const template = compileTemplate('$ssl_client_s_dn|$ssl_client_san|$ssl_client_serial|$ssl_client_fingerprint');
+  assert.equal(lineOf(template, front, 'a'), 'CN=a,O=Ac me|a.example,urn:b|0A|ab12\n');
+});
+
+test('the names of a certificate are read as they are meant, whatever is in them', () => {
+  const text = 'DNS:a.example, IP Address:192.0.2.7, IP Address:2001:DB8:0:0:0:0:0:1, URI:urn:x, email:m@b.example';
+  assert.deepEqual(namesOf(text), ['a.example', '192.0.2.7', '2001:db8::1', 'urn:x', 'm@b.example']);
+  assert.deepEqual(namesOf('URI:"urn:a, DNS:evil.example", DNS:b.example'), ['urn:a, DNS:evil.example', 'b.example']);
+  assert.deepEqual(namesOf('DNS:"a\\u0000b", othername:<unsupported>, DirName:CN = x, Registered ID:1.2.3'), ['a\0b']);
+  assert.deepEqual(namesOf(''), []);
+});
+
 test('names of any length fit into the block', () => {
-  const tls = { version: 'v'.repeat(999), cipher: 'c'.repeat(999), clientCn: 'n'.repeat(999), isVerified: true };
-  assert.ok(encodeFront({ sni: 's'.repeat(999), tls }, 'e'.repeat(999)).length <= FRONT_BYTES_MAX);
+  for (const length of [40, 64, 129, 255, 511, 512, 999]) {
+    const text = 'x'.repeat(length);
+    const certificate = { subject: text, names: [text, text], serial: text, fingerprint: text };
+    const tls = { version: text, cipher: text, clientCn: text, certificate, isVerified: true };
+    assert.ok(encodeFront({ sni: text, tls }, text).length <= FRONT_BYTES_MAX);
+  }
 });
 
 test('a certificate’s name that is too long is none, since its beginning may be that of another', () => {

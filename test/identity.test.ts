@@ -48,6 +48,52 @@ test('a common name that MQTT can’t carry comes into no packet', async () => {
   assert.equal(reasonFor(''), 'rewrite_field_missing');
 });
 
+test('a ClientId may be any of the names of a certificate, and none that is only a part of one', async () => {
+  await decisions.rule({
+    identity: { client_id: { pattern: ['${tls_client_cn}', '${tls_client_san}/*', '${tls_client_san}'] } },
+  });
+  const judge = (clientId: string, names: string[], clientCn = 'common', isVerified = true) => {
+    const certificate = { subject: 'CN=common', names, serial: '01', fingerprint: 'ab' };
+    const tls = { version: 'TLSv1.3', cipher: '', clientCn, certificate, isVerified };
+    const decision = decisions.decide(connectPacket({ clientId }), '127.0.0.1', encodeFront({ tls }));
+    return decision.is === 'refused' ? decision.reason : decision.is;
+  };
+  const names = ['a.example.net', 'urn:device:17', 'meter@example.net', '192.0.2.7'];
+  for (const name of [...names, 'common']) assert.equal(judge(name, names), 'taken', name);
+  assert.equal(judge('urn:device:17/sensor', names), 'taken');
+  for (const other of [
+    'a.example.ne',
+    'example.net',
+    'a.example.net,urn:device:17',
+    'urn:device:1',
+    'x',
+    '192.0.2.70',
+  ]) {
+    assert.equal(judge(other, names), 'identity_mismatch', other);
+  }
+  assert.equal(
+    judge('a.example.net', names, 'common', false),
+    'identity_mismatch',
+    'of a certificate that is not good',
+  );
+  assert.equal(judge('a', []), 'identity_mismatch');
+  assert.equal(judge('a', ['a,b']), 'identity_mismatch', 'a name with the separator in it is none');
+  const long = 'x'.repeat(509);
+  assert.equal(judge('ab', [long, 'ab']), 'taken', 'it has just room');
+  assert.equal(judge('abc', [long, 'abc', 'z']), 'identity_mismatch', 'it has no room');
+  assert.equal(judge('z', [long, 'abc', 'z']), 'taken', 'what follows it may have some');
+});
+
+test('what a certificate says can be told to the broker, of several names the first', async () => {
+  const client_id = '${tls_client_san} ${tls_client_serial} ${tls_client_fingerprint} ${tls_client_subject}';
+  await decisions.rule({ identity: { rewrite: { client_id } } });
+  const certificate = { subject: 'CN=a,O=Acme', names: ['first', 'second'], serial: '0A', fingerprint: 'ab12' };
+  const tls = { version: 'TLSv1.3', cipher: '', clientCn: 'a', certificate, isVerified: true };
+  const decision = decisions.decide(connectPacket({ clientId: 'a' }), '127.0.0.1', encodeFront({ tls }));
+  const expected = connectPacket({ clientId: 'first 0A ab12 CN=a,O=Acme' });
+  assert.deepEqual(decision.is === 'taken' && decision.bytes, expected);
+});
+
 /** Bytes as hex: a difference reads well. */
 function plain(value: object): unknown {
   return Object.fromEntries(

@@ -38,6 +38,7 @@ async function startCourt(
   const judge = new Judge({
     backends,
     countsOf: ({ id }) => ({ connects: 0, failures: failures[id] ?? 0 }),
+    tlsOf: () => undefined,
     setHealth: ({ id }, word) => {
       words[id] = word;
     },

@@ -26,7 +26,7 @@ const fail = (reason: string): Finding => ({ verdict: 'fail', reason, isGone: fa
 /** What a probe with these settings finds there; fails when it isn't over by its timeout. */
 async function find(address: string, health: object): Promise<Finding> {
   const [backend] = await backendsOf([address], { health: { timeout: `${TIMEOUT_MS}ms`, ...health } });
-  const probe = startProbe(backend!, backend!.config.health!);
+  const probe = startProbe(backend!, backend!.config.health!, undefined);
   const late = setTimeout(() => assert.fail('the probe outlives its timeout'), TIMEOUT_MS + 1000);
   const finding = await probe.finding;
   await probe.ended;
@@ -134,7 +134,7 @@ describe('an mqtt probe', () => {
       socket.on('data', (bytes) => said.push(bytes)).on('end', () => socket.end());
     });
     const [target] = await backendsOf([backend.address], { health: 'mqtt' });
-    const probe = startProbe(target!, target!.config.health!);
+    const probe = startProbe(target!, target!.config.health!, undefined);
     await waitFor('CONNECT', () => said.length > 0);
     probe.abandon();
     await probe.ended;
@@ -145,7 +145,7 @@ describe('an mqtt probe', () => {
     const { address } = await hangingBackend(context);
     const silent = await startBackend(context, () => {});
     const targets = await backendsOf([address, silent.address], { health: 'mqtt' });
-    const probes = targets.map((target) => startProbe(target, target.config.health!));
+    const probes = targets.map((target) => startProbe(target, target.config.health!, undefined));
     await sleep(50);
     const beganMs = performance.now();
     for (const probe of probes) probe.abandon();

@@ -13,8 +13,8 @@ const SETTINGS: WebSocketDoorSettings = {
   path: '/mqtt',
   origins: null,
   messageBytesMax: 1 << 20,
+  trustedProxies: [],
   pingIntervalMs: 0,
-  timeoutMs: 5000,
 };
 
 interface House {
@@ -30,6 +30,8 @@ async function open(context: TestContext, settings: Partial<WebSocketDoorSetting
     { ...SETTINGS, ...settings },
     {
       onEntered: (_entrant, stream) => void house.streams.push(stream.on('error', () => {})),
+      onDetected: () => assert.fail(),
+      onRouted: () => assert.fail(),
       onTurnedAway: (_entrant, _reason, error) => void house.turnedAway.push(error),
     },
   );

@@ -10,9 +10,16 @@ import {
   FIELD_CLIENT_ID,
   FIELD_REMOTE_ADDR,
   FIELD_TLS_CLIENT_CN,
+  FIELD_TLS_CLIENT_FINGERPRINT,
+  FIELD_TLS_CLIENT_SERIAL,
+  FIELD_TLS_CLIENT_SUBJECT,
   FIELD_TLS_SNI,
   FIELD_USERNAME,
   FRONT_CLIENT_CN,
+  FRONT_CLIENT_FINGERPRINT,
+  FRONT_CLIENT_SAN,
+  FRONT_CLIENT_SERIAL,
+  FRONT_CLIENT_SUBJECT,
   FRONT_SNI,
   HEADER_OFFSET,
   HEADER_RANDOM_STATE,
@@ -35,7 +42,7 @@ import { frontText, frontTextBytes } from '../proxy/front';
 import { header } from '../proxy/table';
 import { mix64, nextRandom } from '../route/hash';
 import { ADDRESS_TEXT_BYTES_MAX, hexDigit, writePeerText } from './addresses';
-import { fieldLength, fieldsOfAny, matchesAny, missingFields, notesAddress, setField } from './text';
+import { fieldLength, fieldsOfAny, matchesAny, missingFields, notesAddress, setField, setNames } from './text';
 
 let rewritten: u32 = 0;
 let replaced: u32 = 0;
@@ -84,8 +91,16 @@ function setFields(line: Cold, found: Connect, bytes: usize, front: usize): void
   setField(FIELD_CLIENT_ID, bytes + found.clientId, found.clientIdBytes);
   setField(FIELD_USERNAME, bytes + found.username, found.usernameBytes);
   setField(FIELD_REMOTE_ADDR, notes, writePeerText(line, notes));
-  setField(FIELD_TLS_CLIENT_CN, frontText(front, FRONT_CLIENT_CN), frontTextBytes(front, FRONT_CLIENT_CN));
-  setField(FIELD_TLS_SNI, frontText(front, FRONT_SNI), frontTextBytes(front, FRONT_SNI));
+  setFrontField(FIELD_TLS_CLIENT_CN, front, FRONT_CLIENT_CN);
+  setFrontField(FIELD_TLS_SNI, front, FRONT_SNI);
+  setFrontField(FIELD_TLS_CLIENT_SUBJECT, front, FRONT_CLIENT_SUBJECT);
+  setNames(frontText(front, FRONT_CLIENT_SAN), frontTextBytes(front, FRONT_CLIENT_SAN));
+  setFrontField(FIELD_TLS_CLIENT_SERIAL, front, FRONT_CLIENT_SERIAL);
+  setFrontField(FIELD_TLS_CLIENT_FINGERPRINT, front, FRONT_CLIENT_FINGERPRINT);
+}
+
+function setFrontField(field: u32, front: usize, place: u32): void {
+  setField(field, frontText(front, place), frontTextBytes(front, place));
 }
 
 // ---- Rules ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 // they name. A pattern is a glob: `*` stands for any characters, `?` for one, everything else for itself. There are no
 // regular expressions here: a glob's match is bounded by the lengths of both, whoever chose the text.
 import {
+  FIELD_TLS_CLIENT_SAN,
   FIELDS_MAX,
   MATCHED_BYTES_MAX,
   SCRATCH_IDENTITY,
@@ -11,6 +12,7 @@ import {
   TOKEN_FIELDS,
 } from '../layout';
 import { Text } from '../memory';
+import { nameBytes } from '../proxy/front';
 import { header } from '../proxy/table';
 
 /** One field of a client: its bytes, none for a field that it doesn't have. */
@@ -21,7 +23,7 @@ class Field {
 }
 
 //   the identity's part of the scratch region: Field x FIELDS_MAX | notes | a pattern's tokens
-const NOTES: usize = 64;
+const NOTES: usize = 128;
 const NOTES_BYTES: usize = 192;
 if (<usize>FIELDS_MAX * offsetof<Field>() > NOTES) ERROR('the fields reach into the notes');
 
@@ -54,6 +56,16 @@ export function fieldBytes(field: u32): usize {
 
 export function fieldLength(field: u32): u32 {
   return fieldAt(field).length;
+}
+
+let namesBegin: usize = 0;
+let namesEnd: usize = 0;
+
+/** Of a certificate: a field of a pattern may be any of them, elsewhere it is the first one. */
+export function setNames(bytes: usize, length: u32): void {
+  namesBegin = bytes;
+  namesEnd = bytes + length;
+  setField(FIELD_TLS_CLIENT_SAN, bytes, nameBytes(bytes, namesEnd));
 }
 
 /** The fields, a bit each, that the text names and the client doesn't have. */
@@ -123,8 +135,22 @@ export function writeTemplate(text: Text, out: usize): usize {
 
 // ---- One pattern ----------------------------------------------------------------------------------------------------
 
-/** A pattern that names a field which the client doesn't have, or too long a one, matches nothing. */
+/** A pattern with a certificate's name in it is tried with each of them. */
 function matches(pattern: Text, field: u32): bool {
+  if ((pattern.fields & (1 << FIELD_TLS_CLIENT_SAN)) == 0) return matchesAsItIs(pattern, field);
+  let found: bool = false;
+  for (let name = namesBegin; name < namesEnd && !found; ) {
+    const length = nameBytes(name, namesEnd);
+    setField(FIELD_TLS_CLIENT_SAN, name, length);
+    found = matchesAsItIs(pattern, field);
+    name += length + 1;
+  }
+  setNames(namesBegin, <u32>(namesEnd - namesBegin));
+  return found;
+}
+
+/** A pattern that names a field which the client doesn't have, or too long a one, matches nothing. */
+function matchesAsItIs(pattern: Text, field: u32): bool {
   if (fieldLength(field) > <u32>MATCHED_BYTES_MAX || missingFields(pattern) != 0) return false;
   const tokens = tokensAddress();
   const end = writeTokens(pattern, tokens);

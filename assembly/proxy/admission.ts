@@ -9,7 +9,6 @@ import {
   LEASE_WAIT_MS,
   MARK_ADMITTED,
   MARK_IMPATIENT,
-  MARK_SOURCE,
   METHOD_HASH,
   NONE,
   REASON_BACKEND_CONNECTIONS,
@@ -54,7 +53,7 @@ import {
   tokenDueMs,
 } from './gates';
 import { emptyLanes, firstOf, isLeaseLane, isOlder, laneOf, lineUp, stepOut } from './queue';
-import { attachSourceCounts, removeSource } from './source-counts';
+import { attachSourceCounts, leaveSource } from './source-counts';
 import { attachSourcePaces } from './source-paces';
 import { backendCounters, cold, FLAG_OUT_OF_PORTS, healthBase, hot } from './table';
 import { attachTakeOvers } from './take-overs';
@@ -163,13 +162,12 @@ export function leave(slot: u32): void {
   stepOut(slot);
   const place = placeOf(slot);
   if (place.sinceTick != 0) place.sinceTick = 0; // a page that is only read costs nothing
+  leaveSource(slot);
   const tally = tallyOf(slot);
   const marks = tally.marks;
   tally.marks = 0;
-  const line = cold(slot);
-  if (marks & <u8>MARK_SOURCE) removeSource(line);
   if ((marks & <u8>MARK_ADMITTED) == 0) return;
-  gateAt(listenerGate(line.listener)).active--;
+  gateAt(listenerGate(cold(slot).listener)).active--;
   gateAt(poolGate(tally.pool)).active--;
 }
 

@@ -40,8 +40,10 @@ import { countAnswer, countConnected, countEnd, sinceUs } from './figures';
 import { askForHeader, readHeader } from './front-header';
 import { writeGreeting } from './greeting';
 import { applyDecision, ask, attachHooks, onHookTimer } from './hook';
+import { routeTo } from './pass-through';
 import { stepOut } from './queue';
 import { writeRecord } from './records';
+import { leaveSource } from './source-counts';
 import { restSource, sourceOf } from './sources';
 import {
   abandonSlot,
@@ -121,6 +123,21 @@ export function connectionCrowdedOut(listener: u32): u32 {
   return crowdedOut(listener);
 }
 
+/** Instead, when a proxy has brought it, who is no client and will tell whose connection it is. */
+export function connectionBrought(slot: u32): void {
+  beginHalfOpen(slot, cold(slot));
+}
+
+/** A front door has found out that the connection is another's, whose address is about to be written. */
+export function connectionUnnamed(slot: u32): void {
+  leaveSource(slot);
+}
+
+/** Whose connection it is is known now: VERDICT_MORE or VERDICT_REFUSE. */
+export function connectionRenamed(slot: u32): u32 {
+  return mayCome(slot, cold(slot)) ? VERDICT_MORE : VERDICT_REFUSE;
+}
+
 /** How many of the connection's first bytes are a front's header; 0: it isn't whole yet; NONE: the slot is refused. */
 export function connectionHeader(slot: u32, bytes: usize, length: u32): u32 {
   const headerBytes = readHeader(slot, bytes, length);
@@ -177,6 +194,14 @@ export function connectionDecided(slot: u32, bytes: usize, length: u32, front: u
 export function connectionUndecided(slot: u32): u32 {
   assert(hot(slot).phase == PHASE_ASKING);
   return settle(slot, onHookTimer(slot));
+}
+
+/** Instead, of a client that speaks TLS to a backend of the pool with that id: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+export function connectionRouted(slot: u32, pool: u32, front: usize): u32 {
+  assert(hot(slot).phase == PHASE_READING);
+  const verdict = routeTo(slot, pool, front);
+  endHalfOpen(slot);
+  return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
 }
 
 function follow(slot: u32, verdict: u32): u32 {

@@ -4,12 +4,20 @@ import { applyIdentity, rewrittenAddress, rewrittenBytes } from '../identity/rul
 import {
   FRAMING_UNKNOWN,
   FRONT_CLIENT_CN,
+  FRONT_CLIENT_FINGERPRINT,
+  FRONT_CLIENT_SAN,
+  FRONT_CLIENT_SERIAL,
+  FRONT_CLIENT_SUBJECT,
   FRONT_SNI,
   HEADER_CONNECT,
   HEADER_OFFSET,
   HEADER_RANDOM_STATE,
   KEY_CLIENT_ID,
+  KEY_REMOTE_ADDR,
   KEY_TLS_CLIENT_CN,
+  KEY_TLS_CLIENT_SAN,
+  KEY_TLS_CLIENT_SERIAL,
+  KEY_TLS_CLIENT_SUBJECT,
   KEY_TLS_SNI,
   KEY_USERNAME,
   MARK_POOL_CHOSEN,
@@ -34,7 +42,7 @@ import { hookAt, identityAt, listenerAt, poolAt, poolOfId, snapshot } from '../s
 import { AF_INET6 } from '../uring/abi';
 import { forgetClientId, keepClientId } from './client-id';
 import { countConnect, countStranger, stampDial } from './figures';
-import { frontText, frontTextBytes } from './front';
+import { frontText, frontTextBytes, nameBytes } from './front';
 import { tallyOf } from './gates';
 import { dropSource, takeSource } from './sources';
 import {
@@ -191,19 +199,37 @@ function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize
   if (pool.key == KEY_USERNAME) {
     key = bytes + found.username;
     length = found.usernameBytes;
-  } else if (pool.key == KEY_TLS_SNI) {
-    key = frontText(front, FRONT_SNI);
-    length = frontTextBytes(front, FRONT_SNI);
-  } else if (pool.key == KEY_TLS_CLIENT_CN) {
-    key = frontText(front, FRONT_CLIENT_CN);
-    length = frontTextBytes(front, FRONT_CLIENT_CN);
-  } else if (pool.key != KEY_CLIENT_ID) {
+  } else if (pool.key == KEY_REMOTE_ADDR) {
     key = peerAddress(line);
     length = peerAddressBytes(line);
+  } else if (pool.key != KEY_CLIENT_ID) {
+    const place = frontPlaceOf(pool.key);
+    key = frontText(front, place);
+    length = frontTextBytes(front, place);
+    if (place == FRONT_CLIENT_SAN) length = nameBytes(key, key + length);
   }
+  keyBy(slot, line, pool, key, length);
+}
+
+/** Of a client whose CONNECT nobody sees: the host that it asks for, where that is the pool's key, or else its address. */
+export function takeKeyBeforeConnect(slot: u32, line: Cold, pool: Pool, front: usize): void {
+  if (pool.method != METHOD_HASH) return;
+  if (pool.key == KEY_TLS_SNI) keyBy(slot, line, pool, frontText(front, FRONT_SNI), frontTextBytes(front, FRONT_SNI));
+  else keyBy(slot, line, pool, peerAddress(line), peerAddressBytes(line));
+}
+
+function keyBy(slot: u32, line: Cold, pool: Pool, key: usize, length: u32): void {
   if (length == 0) return; // a client that lets the broker name it must not hash: all of them would meet on one broker
   line.keyHash = hashKey(pool, key, length);
   hot(slot).flags |= FLAG_KEYED;
+}
+
+function frontPlaceOf(key: u32): u32 {
+  if (key == KEY_TLS_SNI) return FRONT_SNI;
+  if (key == KEY_TLS_CLIENT_CN) return FRONT_CLIENT_CN;
+  if (key == KEY_TLS_CLIENT_SUBJECT) return FRONT_CLIENT_SUBJECT;
+  if (key == KEY_TLS_CLIENT_SAN) return FRONT_CLIENT_SAN;
+  return key == KEY_TLS_CLIENT_SERIAL ? FRONT_CLIENT_SERIAL : FRONT_CLIENT_FINGERPRINT;
 }
 
 // struct sockaddr_in has its address at 4, sockaddr_in6 at 8; only the address counts, the port changes.

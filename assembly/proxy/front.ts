@@ -1,5 +1,5 @@
 // What a front door knows of a client: a block of texts that the engine brings along. 0 stands for none.
-import { FRONT_TEXTS, FRONT_TEXTS_MAX } from '../layout';
+import { FRONT_TEXTS, FRONT_TEXTS_MAX, NAMES_SEPARATOR } from '../layout';
 
 /** Address of a text, FRONT_* its place in the list. */
 export function frontText(front: usize, place: u32): usize {
@@ -8,6 +8,13 @@ export function frontText(front: usize, place: u32): usize {
 
 export function frontTextBytes(front: usize, place: u32): u32 {
   return front == 0 ? 0 : load<u16>(front + ((<usize>place) << 1));
+}
+
+/** Of the first name in a list of them. */
+export function nameBytes(names: usize, end: usize): u32 {
+  let at = names;
+  while (at < end && load<u8>(at) != <u8>NAMES_SEPARATOR) at++;
+  return <u32>(at - names);
 }
 
 /** Of the whole block. */

@@ -48,6 +48,14 @@ export function addSource(slot: u32, line: Cold): void {
   tallyOf(slot).marks |= <u8>MARK_SOURCE;
 }
 
+/** Counts the slot for its source no more, if it did. */
+export function leaveSource(slot: u32): void {
+  const tally = tallyOf(slot);
+  if ((tally.marks & <u8>MARK_SOURCE) == 0) return;
+  tally.marks &= ~(<u8>MARK_SOURCE);
+  removeSource(cold(slot));
+}
+
 export function removeSource(line: Cold): void {
   const index = find(line);
   const entry = entryAt(index);

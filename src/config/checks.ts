@@ -9,10 +9,11 @@ import { addressesBlock, identityBlock } from '../control/identity-block.ts';
 import { CONNECTIONS_PER_LISTENER_MIN } from '../control/memory-map.ts';
 import { TableError } from '../core.ts';
 import type { Fault } from '../errors.ts';
-import { readTls } from '../front/certificates.ts';
+import { readPoolTls, readTls } from '../front/certificates.ts';
 import { nearestName } from '../nearest-name.ts';
 import { blockBytesOf } from '../pool-table.ts';
 import { canonicalAddress, isLoopback, overlap, parseAddress } from './address.ts';
+import { normalisePoolTls, poolTls } from './backend-tls.ts';
 import type { Path, SourceDocument } from './document.ts';
 import { found, isMapping } from './faults.ts';
 import { ADMIN_BIND_DEFAULT } from './schema.ts';
@@ -42,12 +43,15 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkPoolReferences(listeners, pools),
     ...checkPoolNames(pools),
     ...listeners.flatMap(checkTls),
+    ...listeners.flatMap(checkDetect),
+    ...listeners.flatMap((listener) => checkPassThrough(listener, pools)),
     ...pools.flatMap(checkBalance),
     ...pools.flatMap(checkHealth),
     ...pools.flatMap(checkHealthPorts),
     ...pools.flatMap(checkBackendAddresses),
     ...pools.flatMap(checkSourceAddresses),
     ...pools.flatMap(checkQueue),
+    ...pools.flatMap(checkPoolTls),
     ...checkCount(listeners, LISTENERS_MAX, 'listeners'),
     ...checkCount(pools, POOLS_MAX, 'pools'),
     ...checkBackendCount(pools),
@@ -95,6 +99,7 @@ export function checkFiles(documents: readonly SourceDocument[]): Fault[] {
     ...checkStateFolder(document),
     ...listenersOf(document).flatMap(checkTlsFiles),
     ...listenersOf(document).flatMap(checkHookModule),
+    ...poolsOf(document).flatMap(checkPoolTlsFiles),
   ]);
 }
 
@@ -214,6 +219,7 @@ function checkPoolReferences(listeners: readonly Entry[], pools: readonly Entry[
   if (names.length === 0) return [];
   return listeners.flatMap(({ document, path, value }) => {
     const reference = value.pool;
+    if (reference === undefined && 'tls_passthrough' in value) return [];
     const known =
       typeof reference === 'string' ? names.includes(reference) : reference !== undefined || names.length === 1;
     if (known) return [];
@@ -298,10 +304,33 @@ function checkTls({ document, path, value }: Entry): Fault[] {
   ];
 }
 
+function checkDetect({ document, path, value }: Entry): Fault[] {
+  if (value.detect !== true || 'tls' in value || 'websocket' in value) return [];
+  return [document.fault([...path, 'detect'], 'expected only with tls or websocket, found without', 'key')];
+}
+
+/** What would need to see inside. */
+const KEYS_OF_MQTT = ['pool', 'tls', 'websocket', 'detect', 'identity', 'hook'];
+
+function checkPassThrough({ document, path, value }: Entry, pools: readonly Entry[]): Fault[] {
+  if (!isMapping(value.tls_passthrough)) return [];
+  const faults = KEYS_OF_MQTT.filter((key) => key in value).map((key) =>
+    document.fault([...path, key], 'expected only without tls_passthrough, found with it', 'key'),
+  );
+  const wrong = Object.entries(value.tls_passthrough).flatMap(([host, name]) => {
+    const at = [...path, 'tls_passthrough', host];
+    const pool = pools.find((each) => each.path[1] === name);
+    if (pool === undefined) return [document.fault(at, found('expected the name of a pool', name, at))];
+    if (!('tls' in pool.value)) return [];
+    return [document.fault(at, `expected a pool without tls, since its clients bring their own, found ${name}`)];
+  });
+  return [...faults, ...wrong];
+}
+
 function checkTlsFiles({ document, path, value }: Entry): Fault[] {
   const settings = tlsSchema.safeParse(value.tls);
   if (!settings.success) return []; // the schema's to report
-  return readTls(normaliseTls(settings.data)).faults.map(({ at, text }) =>
+  return readTls(normaliseTls(settings.data, [])).faults.map(({ at, text }) =>
     document.fault([...path, 'tls', ...at], text),
   );
 }
@@ -409,6 +438,28 @@ function checkSourceAddresses({ document, path, value }: Entry): Fault[] {
     return [{ ...at, expected: `expected an IPv${isIP(other.host)} address, as ${other.text} has, found ${host}` }];
   });
   return [...twice, ...odd];
+}
+
+/** A key that would do nothing is refused. */
+function checkPoolTls({ document, path, value }: Entry): Fault[] {
+  const tls = mapping(value.tls);
+  const at = (key: string) => [...path, 'tls', key];
+  const missing = (key: string, what: string) => [document.fault(at(key), `expected ${what}, found nothing`)];
+  return [
+    ...('cert' in tls && !('key' in tls) ? missing('key', "the path of the certificate's key") : []),
+    ...('key' in tls && !('cert' in tls) ? missing('cert', 'the path of a certificate') : []),
+    ...('ca' in tls && tls.verify === false
+      ? [document.fault(at('ca'), 'expected only with verify: true, found with verify: false', 'key')]
+      : []),
+  ];
+}
+
+function checkPoolTlsFiles({ document, path, value }: Entry): Fault[] {
+  const settings = poolTls.safeParse(value.tls);
+  if (!settings.success) return []; // the schema's to report
+  return readPoolTls(normalisePoolTls(settings.data)).faults.map(({ at, text }) =>
+    document.fault([...path, 'tls', ...at], text),
+  );
 }
 
 /** Nobody waits for what isn't limited. */

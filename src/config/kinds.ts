@@ -3,6 +3,8 @@
 // A message that begins with "expected" is completed with what was found, one that begins with "known:" lists the keys
 // beside an unknown one (see faults.ts); any other stands as it is.
 import { z } from 'zod';
+import { ADDRESS_RULES_MAX } from '../../assembly/layout.ts';
+import { parseCidr } from './address-ranges.ts';
 
 export const KNOWN_KEYS = 'known: ';
 const MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
@@ -30,6 +32,13 @@ export function oneOf<const Values extends readonly [string, ...string[]]>(value
 
 export function integer(min: number, max: number, error = `expected a whole number from ${min} to ${max}`) {
   return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+export function cidrList() {
+  const error =
+    'expected an IP address or a range such as 10.0.0.0/8 or "2001:db8::/32", with no bit set behind its prefix';
+  const cidr = z.string({ error }).refine((value) => parseCidr(value) !== null, { error });
+  return listOf(cidr, 'IP addresses or ranges', ADDRESS_RULES_MAX);
 }
 
 export function text(what: string, lengthMax: number) {

@@ -3,7 +3,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import {
-  ADDRESS_RULES_MAX,
   CONNECT_BYTES_LIMIT,
   LISTENERS_MAX,
   MEMBERS_MAX,
@@ -18,8 +17,8 @@ import {
 } from '../../assembly/layout.ts';
 import { compileFormat, FORMAT_EXPECTED } from '../control/record-format.ts';
 import { ADDRESS_PATTERN, type Address, IP_ADDRESS_PATTERN, isWildcard, parseAddress } from './address.ts';
-import { parseCidr } from './address-ranges.ts';
-import { duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
+import { poolTls } from './backend-tls.ts';
+import { cidrList, duration, integer, listOf, mapping, oneOf, text } from './kinds.ts';
 import { FIELD_NAMES, isField, patternTokens, templateTokens } from './text-tokens.ts';
 import { tls } from './tls.ts';
 import { websocket } from './websocket.ts';
@@ -30,6 +29,8 @@ const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NAME_EXPECTED = 'expected a name of up to 64 letters, digits, ".", "_" or "-"';
 /** Of a user or a group. */
 const ACCOUNT_PATTERN = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
+const ROUTE_PATTERN = /^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)$/;
+const ROUTE_EXPECTED = 'expected a host name such as mqtt.example.net, "*.example.net" or "*"';
 const SECRET_BYTES_MAX = 256;
 /** What a header carries as it stands. */
 const TOKEN_PATTERN = /^[\x21-\x7e]{1,256}$/;
@@ -37,6 +38,18 @@ const TOKEN_EXPECTED = 'expected a text of 1 to 256 visible ASCII characters';
 const ADMIN_WHAT = 'off or a mapping with bind, token and token_file';
 export const ADMIN_BIND_DEFAULT = '127.0.0.1:9883';
 const WORKERS_MAX = 256;
+/** What may be hashed. */
+export const KEY_NAMES = [
+  'client_id',
+  'username',
+  'remote_addr',
+  'tls_sni',
+  'tls_client_cn',
+  'tls_client_subject',
+  'tls_client_san',
+  'tls_client_serial',
+  'tls_client_fingerprint',
+] as const;
 const KEEP_ALIVE_FACTOR_MAX = 100;
 const KEEP_ALIVE_FACTOR_EXPECTED = `expected 0 or a number from 1 to ${KEEP_ALIVE_FACTOR_MAX}`;
 const SOURCES_EXPECTED = `expected a list of at most ${SOURCES_MAX} IP addresses`;
@@ -114,13 +127,6 @@ function sourceAddress() {
   return z.string({ error }).refine((value) => isIP(value) !== 0 && !isWildcard(value), { error });
 }
 
-function cidrList() {
-  const error =
-    'expected an IP address or a range such as 10.0.0.0/8 or "2001:db8::/32", with no bit set behind its prefix';
-  const cidr = z.string({ error }).refine((value) => parseCidr(value) !== null, { error });
-  return listOf(cidr, 'IP addresses or ranges', ADDRESS_RULES_MAX);
-}
-
 function pattern(check: (value: string) => void = () => {}) {
   return compiled('a pattern such as meter-*', (value) => {
     patternTokens(value);
@@ -192,10 +198,10 @@ const balance = mapping(
     method: oneOf(['hash', 'round_robin', 'least_conn', 'random_two'])
       .default('hash')
       .describe('How a backend is chosen. hash brings a client back to the same backend every time.'),
-    key: oneOf(['client_id', 'username', 'remote_addr', 'tls_sni', 'tls_client_cn'])
+    key: oneOf(KEY_NAMES)
       .default('client_id')
       .describe(
-        'What is hashed. tls_sni: the host that a client of a TLS listener asks for, tls_client_cn: the name in its certificate. A client whose key is empty is spread by weighted round robin. For method hash only.',
+        'What is hashed. tls_sni: the host that a client of a TLS listener asks for, tls_client_cn, tls_client_subject, tls_client_san, tls_client_serial, tls_client_fingerprint: what its certificate says, of several names the first. A client whose key is empty is spread by weighted round robin. For method hash only.',
       ),
     algorithm: oneOf(['rendezvous', 'ketama'])
       .default('rendezvous')
@@ -425,6 +431,7 @@ const pool = mapping(
       .describe(
         'The version of the PROXY protocol in which backends are told who their client is, before its CONNECT. Its probes say who they are themselves. off: they are not told.',
       ),
+    tls: poolTls.optional().describe('TLS towards the brokers, for the probes too. Default: none.'),
     health: z
       .union([shortHealth, health])
       .prefault('none')
@@ -525,6 +532,11 @@ const hook = mapping(
   },
   'a mapping with module, timeout and on_error',
 );
+const passThrough = z
+  .record(z.string().regex(ROUTE_PATTERN), name(), {
+    error: ({ code }) => (code === 'invalid_key' ? ROUTE_EXPECTED : 'expected a mapping from hosts to pools'),
+  })
+  .refine((routes) => Object.keys(routes).length > 0, { error: 'expected a mapping from at least one host to a pool' });
 
 const listener = mapping(
   {
@@ -533,7 +545,9 @@ const listener = mapping(
     pool: name().optional().describe('The pool that serves its clients. Default: the only pool.'),
     connect_timeout: duration(1)
       .prefault('5s')
-      .describe('From accept to a complete CONNECT packet; then the client is closed.'),
+      .describe(
+        'From accept to a complete CONNECT packet, through PROXY header, TLS and WebSocket; then the client is closed.',
+      ),
     keep_alive_factor: z
       .number({ error: KEEP_ALIVE_FACTOR_EXPECTED })
       .refine((factor) => factor === 0 || (factor >= 1 && factor <= KEEP_ALIVE_FACTOR_MAX), {
@@ -570,6 +584,17 @@ const listener = mapping(
       ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
+    detect: z
+      .boolean({ error: 'expected true or false' })
+      .default(false)
+      .describe(
+        'One port for all: the first bytes of a client say whether it speaks TLS, WebSocket or plain MQTT. With tls or websocket, or both.',
+      ),
+    tls_passthrough: passThrough
+      .optional()
+      .describe(
+        'Instead of tls and pool: TLS goes through to the backends, to a pool by the host that a client asks for (SNI). "*." before a domain stands for one label, "*" for everybody else.',
+      ),
     allow: cidrList()
       .optional()
       .describe('IP addresses and ranges of them whose clients alone are let in. Default: everybody.'),

@@ -4,6 +4,10 @@ import {
   FIELD_CLIENT_ID,
   FIELD_REMOTE_ADDR,
   FIELD_TLS_CLIENT_CN,
+  FIELD_TLS_CLIENT_FINGERPRINT,
+  FIELD_TLS_CLIENT_SAN,
+  FIELD_TLS_CLIENT_SERIAL,
+  FIELD_TLS_CLIENT_SUBJECT,
   FIELD_TLS_SNI,
   FIELD_USERNAME,
   PATTERN_BYTES_MAX,
@@ -19,6 +23,10 @@ const FIELDS: Record<string, number> = {
   username: FIELD_USERNAME,
   remote_addr: FIELD_REMOTE_ADDR,
   tls_client_cn: FIELD_TLS_CLIENT_CN,
+  tls_client_subject: FIELD_TLS_CLIENT_SUBJECT,
+  tls_client_san: FIELD_TLS_CLIENT_SAN,
+  tls_client_serial: FIELD_TLS_CLIENT_SERIAL,
+  tls_client_fingerprint: FIELD_TLS_CLIENT_FINGERPRINT,
   tls_sni: FIELD_TLS_SNI,
 };
 

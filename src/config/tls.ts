@@ -15,7 +15,7 @@ const CIPHERS_DEFAULT = [
   'ECDHE-ECDSA-CHACHA20-POLY1305',
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
-const PATH_MAX = 4096;
+export const PATH_MAX = 4096;
 const CERTIFICATES_MAX = 64;
 const NAMES_MAX = 100;
 const HANDSHAKES_MAX = 1_000_000;
@@ -46,20 +46,30 @@ export interface CertificateConfig {
   /** Paths. */
   cert: string;
   key: string;
+  /** null: none. */
+  ocsp: string | null;
   /** null: those in the certificate. */
   names: string[] | null;
   /** Where it stands in the mapping. */
   at: Path;
 }
 
-const certFile = () =>
+export const certFile = () =>
   text('the path of a PEM file with the certificate, and with those that lead to its CA', PATH_MAX);
-const keyFile = () => text("the path of a PEM file with the certificate's key", PATH_MAX);
+export const keyFile = () => text("the path of a PEM file with the certificate's key", PATH_MAX);
+
+const ocspFile = () =>
+  text('the path of a DER file with an OCSP response', PATH_MAX)
+    .optional()
+    .describe(
+      'DER file with what its CA says of it (OCSP), for clients that ask; whoever writes the file sees to its age. Default: none.',
+    );
 
 const certificate = mapping(
   {
     cert: certFile().describe('PEM file: the certificate, then those that lead to its CA.'),
     key: keyFile().describe('PEM file with its key.'),
+    ocsp: ocspFile(),
     names: listOf(
       z.string({ error: HOST_EXPECTED }).regex(HOST_PATTERN, { error: HOST_EXPECTED }),
       'host names',
@@ -75,6 +85,7 @@ export const tls = mapping(
   {
     cert: certFile().optional().describe('PEM file: the certificate, then those that lead to its CA.'),
     key: keyFile().optional().describe('PEM file with its key.'),
+    ocsp: ocspFile(),
     certificates: listOf(certificate, 'certificates', CERTIFICATES_MAX)
       .optional()
       .describe(
@@ -93,8 +104,10 @@ export const tls = mapping(
         error: 'expected a list of protocol names',
       })
       .max(16, { error: 'expected at most 16 protocol names' })
-      .default(['mqtt'])
-      .describe('Protocols; a client that names others only is sent away. Empty: whatever it names.'),
+      .optional()
+      .describe(
+        'Protocols; a client that names others only is sent away. Empty: whatever it names. Default: mqtt, and with websocket also http/1.1, which browsers name.',
+      ),
     verify_client: oneOf(['off', 'request', 'require'])
       .default('off')
       .describe('Whether clients are asked for a certificate. require: one that is good, or the client is sent away.'),
@@ -104,7 +117,9 @@ export const tls = mapping(
     client_crl: text('the path of a PEM file with revocation lists', PATH_MAX)
       .optional()
       .describe('PEM file with a revocation list of each of these CAs.'),
-    handshake_timeout: duration(1).prefault('5s').describe('From accept to the end of the handshake.'),
+    handshake_timeout: duration(1)
+      .prefault('5s')
+      .describe('From accept to the end of the handshake, within connect_timeout.'),
     handshakes_max: integer(1, HANDSHAKES_MAX)
       .default(2000)
       .describe('Handshakes at once, in all workers together; whoever comes then is closed.'),
@@ -114,11 +129,13 @@ export const tls = mapping(
 
 export type TlsSettings = z.output<typeof tls>;
 
-export function normaliseTls(settings: TlsSettings): TlsConfig {
-  const { cert, key, certificates = [] } = settings;
-  const single = cert === undefined || key === undefined ? [] : [{ cert, key, names: null, at: [] }];
-  const several = certificates.map(({ names = null, ...files }, index) => ({
+/** `protocols`: where it names none itself. */
+export function normaliseTls(settings: TlsSettings, protocols: readonly string[]): TlsConfig {
+  const { cert, key, ocsp = null, certificates = [] } = settings;
+  const single = cert === undefined || key === undefined ? [] : [{ cert, key, ocsp, names: null, at: [] }];
+  const several = certificates.map(({ names = null, ocsp = null, ...files }, index) => ({
     ...files,
+    ocsp,
     names,
     at: ['certificates', index],
   }));
@@ -126,7 +143,7 @@ export function normaliseTls(settings: TlsSettings): TlsConfig {
     certificates: [...single, ...several],
     minVersion: String(settings.min_version) as TlsConfig['minVersion'],
     ciphers: settings.ciphers,
-    alpn: settings.alpn,
+    alpn: settings.alpn ?? [...protocols],
     clientCa: settings.client_ca ?? null,
     clientCrl: settings.client_crl ?? null,
     verifyClient: settings.verify_client,

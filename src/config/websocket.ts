@@ -1,6 +1,6 @@
 // The keys of a listener's `websocket`, and what they come to.
 import { z } from 'zod';
-import { duration, integer, listOf, mapping, text } from './kinds.ts';
+import { cidrList, duration, integer, listOf, mapping, text } from './kinds.ts';
 
 const PATH_PATTERN = /^\/[!"$-&(->@-~]*$/;
 const PATH_EXPECTED = 'expected a path such as /mqtt';
@@ -17,6 +17,8 @@ export interface WebSocketConfig {
   messageBytesMax: number;
   /** 0: never. */
   pingIntervalMs: number;
+  /** Addresses, and ranges of them, whose X-Forwarded-For is believed; none: nobody's. */
+  trustedProxies: string[];
 }
 
 export const websocket = mapping(
@@ -38,6 +40,11 @@ export const websocket = mapping(
     ping_interval: duration(0)
       .prefault('30s')
       .describe('How often a client is pinged; who has not said a word by the next ping is given up. 0s: never.'),
+    trusted_proxies: cidrList()
+      .optional()
+      .describe(
+        'IP addresses and ranges of proxies that say in X-Forwarded-For who their client is. Default: none, and the header is ignored.',
+      ),
   },
   'a mapping with path',
 );
@@ -48,5 +55,6 @@ export function normaliseWebSocket(settings: z.output<typeof websocket>): WebSoc
     origins: settings.origins ?? null,
     messageBytesMax: settings.message_bytes_max,
     pingIntervalMs: settings.ping_interval,
+    trustedProxies: settings.trusted_proxies ?? [],
   };
 }

@@ -11,6 +11,7 @@ const COMPOSED: readonly string[] = [
   'listeners',
   'pools',
   'backends',
+  'leadsToTls',
   'settings',
   'bind',
   'name',
@@ -103,7 +104,12 @@ function describeKeys(prefix: string, before: object, after: object): string[] {
 }
 
 /** Keys that the file spells in another way. */
-const KEYS: Record<string, string> = { webSocket: 'websocket', proxyProtocolFrom: 'proxy_protocol.from' };
+const KEYS: Record<string, string> = {
+  webSocket: 'websocket',
+  isDetecting: 'detect',
+  passThrough: 'tls_passthrough',
+  proxyProtocolFrom: 'proxy_protocol.from',
+};
 
 /** As the file has it: connectTimeoutMs is connect_timeout there. */
 function keyText(key: string): string {

@@ -10,6 +10,8 @@ export const EVENT_NAMES = [
   'upgraded',
   'upgrade_failed',
   'backend_state',
+  'backend_tls',
+  'backends_unverified',
   'backend_operator',
   'move_started',
   'move_done',

@@ -1,15 +1,18 @@
-// The front doors of all listeners, on the main thread: their files are read here, again whenever they change and at each
+// The front doors of all listeners, and TLS towards the backends, on the main thread: their files are read here, again whenever they change and at each
 // reload, and what the workers need is made of them. Nothing that is wrong in a file reaches a worker: the old doors stay.
 import { createHash, randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import type { BackendTls, BackendTlsSettings } from '../backend-tls.ts';
+import type { PoolTlsConfig } from '../config/backend-tls.ts';
 import type { TlsConfig } from '../config/tls.ts';
-import type { ListenerConfig } from '../config.ts';
+import type { ListenerConfig, PoolConfig } from '../config.ts';
 import { EXIT_BAD_CONFIGURATION, TidegateError } from '../errors.ts';
-import { type LoadedCertificate, readTls, type TlsFiles } from '../front/certificates.ts';
-import type { DoorSettings, DoorsUpdate, TlsDoorSettings, WebSocketDoorSettings } from '../front/door-settings.ts';
+import { type LoadedCertificate, readPoolTls, readTls, type TlsFiles } from '../front/certificates.ts';
+import type { DoorSettings, DoorsUpdate, TlsDoorSettings } from '../front/door-settings.ts';
 import { TlsDoor } from '../front/tls.ts';
 import type { Logger } from '../logger.ts';
 import { watchConfig } from './config-watch.ts';
+import type { Backend } from './snapshot.ts';
 
 /** What TLS wants: a name, a key to sign with and one to encrypt with. */
 const TICKET_KEYS_BYTES = 48;
@@ -19,10 +22,20 @@ const EXPIRY_WARNING_MS = 7 * 24 * 3_600_000;
 /** OpenSSL's bound for a session's context. */
 const SESSION_CONTEXT_LENGTH = 32;
 
+/** Whose files these are. */
+export interface Parties {
+  /** By index; null: it was removed. */
+  listeners: readonly (ListenerConfig | null)[];
+  pools: readonly PoolConfig[];
+  backends: readonly Backend[];
+}
+
 /** Of the listeners by index, read and found good. */
 export interface StagedDoors {
   doors: readonly (DoorSettings | null)[];
   certificates: readonly ListenerCertificate[];
+  /** By id, those that speak TLS. */
+  backends: ReadonlyMap<number, BackendTls>;
   /** What workers must not resume sessions over: who may come has changed. */
   trust: string;
   paths: readonly string[];
@@ -48,8 +61,8 @@ export class FrontDoors {
   readonly #log: Logger;
   /** From start on. */
   #hands: Hands | undefined;
-  #staged: StagedDoors = { doors: [], certificates: [], trust: '', paths: [] };
-  #listeners: readonly (ListenerConfig | null)[] = [];
+  #staged: StagedDoors = { doors: [], certificates: [], backends: new Map(), trust: '', paths: [] };
+  #parties: Parties = { listeners: [], pools: [], backends: [] };
   #ticketKeys: Uint8Array = randomBytes(TICKET_KEYS_BYTES);
   #rotation: NodeJS.Timeout | undefined;
   #watches: (() => void)[] = [];
@@ -61,43 +74,63 @@ export class FrontDoors {
   }
 
   get update(): DoorsUpdate {
-    return { doors: this.#staged.doors, ticketKeys: this.#ticketKeys };
+    const { doors, backends } = this.#staged;
+    return { doors, ticketKeys: this.#ticketKeys, backends };
+  }
+
+  /** undefined: the backend wants none. */
+  backendTls({ id }: Backend): BackendTls | undefined {
+    return this.#staged.backends.get(id);
   }
 
   get certificates(): readonly ListenerCertificate[] {
     return this.#staged.certificates;
   }
 
-  /** Fails with a TidegateError that has a line for each fault. null stands for a listener that was removed. */
-  prepare(listeners: readonly (ListenerConfig | null)[]): StagedDoors {
+  /** Fails with a TidegateError that has a line for each fault. */
+  prepare({ listeners, pools, backends }: Parties): StagedDoors {
     const read = listeners.map((listener) => (listener?.tls ? { listener, files: readTls(listener.tls) } : null));
-    const faults = read.flatMap((each) => (each === null ? [] : faultLines(each.listener, each.files)));
+    const towards = pools.flatMap((pool) => (pool.tls ? [{ pool, tls: pool.tls, files: readPoolTls(pool.tls) }] : []));
+    const faults = [
+      ...read.flatMap((each) => (each === null ? [] : faultLines(`listener ${each.listener.name}`, each.files))),
+      ...towards.flatMap(({ pool, files }) => faultLines(`pool ${pool.name}`, files)),
+    ];
     if (faults.length > 0) throw new TidegateError('TLS_FILES', faults.join('\n'), EXIT_BAD_CONFIGURATION);
     const doors = listeners.map((listener, index) => {
       const files = read[index]?.files;
       const tls = listener === null || files === undefined ? null : settingsOf(listener, files, this.#workerCount);
       if (tls !== null) tryOut(tls, listener!);
-      const webSocket = listener === null ? null : webSocketOf(listener);
-      return tls === null && webSocket === null ? null : { tls, webSocket };
+      const webSocket = listener?.webSocket ?? null;
+      const isDetecting = listener?.isDetecting ?? false;
+      const passThrough = listener?.passThrough ? { routes: routesOf(listener.passThrough, backends) } : null;
+      const isPlain = tls === null && webSocket === null && passThrough === null;
+      return isPlain ? null : { tls, webSocket, isDetecting, passThrough };
     });
     return {
       doors,
       certificates: read.flatMap((each) => (each === null ? [] : certificatesOf(each.listener, each.files))),
+      backends: new Map(towards.flatMap(({ pool, tls, files }) => backendsOf(pool, tls, files.settings, backends))),
       trust: JSON.stringify(read.map((each) => each && [each.files.clientCa, each.files.clientCrls])),
-      paths: [...new Set(listeners.flatMap((listener) => (listener?.tls ? pathsOf(listener.tls) : [])))],
+      paths: [
+        ...new Set([
+          ...listeners.flatMap((listener) => (listener?.tls ? pathsOf(listener.tls) : [])),
+          ...towards.flatMap(({ tls: { ca, cert, key } }) => [ca, cert, key].filter((path) => path !== null)),
+        ]),
+      ],
     };
   }
 
   /** `update` has them from here on. */
-  adopt(listeners: readonly (ListenerConfig | null)[], staged: StagedDoors): void {
+  adopt(parties: Parties, staged: StagedDoors): void {
     const isTrustNew = staged.trust !== this.#staged.trust;
     const arePathsNew = !isDeepStrictEqual(staged.paths, this.#staged.paths);
-    this.#listeners = listeners;
+    this.#parties = parties;
     this.#staged = staged;
     // A session that is resumed is not verified anew.
     if (isTrustNew) this.#ticketKeys = randomBytes(TICKET_KEYS_BYTES);
     if (arePathsNew) this.#watch();
     for (const certificate of staged.certificates) warnOfExpiry(certificate, this.#log);
+    for (const { name, tls } of parties.pools) if (tls?.isVerified === false) this.#warnOfTrust(name);
   }
 
   start(hands: Hands): void {
@@ -116,11 +149,13 @@ export class FrontDoors {
   refresh(): void {
     this.#watch(); // a link may lead elsewhere now
     try {
-      const staged = this.prepare(this.#listeners);
-      if (isDeepStrictEqual(staged.doors, this.#staged.doors)) return;
-      this.adopt(this.#listeners, staged);
+      const staged = this.prepare(this.#parties);
+      const { doors, backends } = this.#staged;
+      if (isDeepStrictEqual([staged.doors, staged.backends], [doors, backends])) return;
+      this.adopt(this.#parties, staged);
       this.#hands?.publish(this.update);
-      this.#log.info({ event: 'certificates_reloaded' }, `TLS files read again: ${listText(staged.certificates)}`);
+      const text = [...listText(staged.certificates), ...poolText(this.#parties)].join('; ');
+      this.#log.info({ event: 'certificates_reloaded' }, `TLS files read again: ${text}`);
     } catch (error) {
       if (!(error instanceof TidegateError)) throw error;
       for (const fault of error.message.split('\n')) {
@@ -130,6 +165,11 @@ export class FrontDoors {
         );
       }
     }
+  }
+
+  #warnOfTrust(pool: string): void {
+    const text = `pool ${pool}: tls.verify is false: nobody checks who its backends are`;
+    this.#log.warn({ event: 'backends_unverified', pool }, text);
   }
 
   #rotate(): void {
@@ -153,21 +193,37 @@ export class FrontDoors {
 /** As a worker will make it, who could only die of what it can't use. */
 function tryOut(settings: TlsDoorSettings, { name }: ListenerConfig): void {
   try {
-    new TlsDoor(settings, randomBytes(TICKET_KEYS_BYTES), { onEntered() {}, onTurnedAway() {} });
+    new TlsDoor(settings, randomBytes(TICKET_KEYS_BYTES), {
+      onEntered() {},
+      onDetected() {},
+      onRouted() {},
+      onTurnedAway() {},
+    });
   } catch (error) {
     const message = `listener ${name}: its TLS files can't be used together: ${(error as Error).message}`;
     throw new TidegateError('TLS_FILES', message, EXIT_BAD_CONFIGURATION);
   }
 }
 
-function faultLines({ name }: ListenerConfig, { faults }: TlsFiles): string[] {
-  return faults.map(({ at, text }) => `listener ${name}: tls.${at.join('.')}: ${text}`);
+function faultLines(whose: string, { faults }: Pick<TlsFiles, 'faults'>): string[] {
+  return faults.map(({ at, text }) => `${whose}: tls.${at.join('.')}: ${text}`);
+}
+
+function backendsOf(
+  { name: pool }: PoolConfig,
+  { serverName }: PoolTlsConfig,
+  settings: BackendTlsSettings,
+  backends: readonly Backend[],
+): [id: number, BackendTls][] {
+  return backends.flatMap((backend) =>
+    backend.pool === pool ? [[backend.id, { settings, name: serverName ?? backend.config.host }]] : [],
+  );
 }
 
 function settingsOf({ name, tls }: ListenerConfig, files: TlsFiles, workerCount: number): TlsDoorSettings {
   const { minVersion, ciphers, alpn, verifyClient, handshakeTimeoutMs, handshakesMax } = tls!;
   return {
-    certificates: files.certificates.map(({ cert, key, names }) => ({ cert, key, names })),
+    certificates: files.certificates.map(({ cert, key, ocsp, names }) => ({ cert, key, ocsp, names })),
     minVersion: `TLSv${minVersion}`,
     ciphers,
     alpn,
@@ -180,8 +236,12 @@ function settingsOf({ name, tls }: ListenerConfig, files: TlsFiles, workerCount:
   };
 }
 
-function webSocketOf({ webSocket, connectTimeoutMs }: ListenerConfig): WebSocketDoorSettings | null {
-  return webSocket && { ...webSocket, timeoutMs: connectTimeoutMs };
+/** The id of a pool without backends is known to nobody: its clients are turned away. */
+function routesOf(routes: NonNullable<ListenerConfig['passThrough']>, backends: readonly Backend[]) {
+  return routes.flatMap(({ host, pool }) => {
+    const backend = backends.find((each) => each.pool === pool);
+    return backend === undefined ? [] : [{ host, pool: backend.poolId }];
+  });
 }
 
 function certificatesOf({ name }: ListenerConfig, { certificates }: TlsFiles): ListenerCertificate[] {
@@ -191,7 +251,9 @@ function certificatesOf({ name }: ListenerConfig, { certificates }: TlsFiles): L
 }
 
 function pathsOf({ certificates, clientCa, clientCrl }: TlsConfig): string[] {
-  return [...certificates.flatMap(({ cert, key }) => [cert, key]), clientCa, clientCrl].filter((path) => path !== null);
+  return [...certificates.flatMap(({ cert, key, ocsp }) => [cert, key, ocsp]), clientCa, clientCrl].filter(
+    (path) => path !== null,
+  );
 }
 
 function warnOfExpiry({ listener, path, notAfterMs }: ListenerCertificate, log: Logger): void {
@@ -202,6 +264,10 @@ function warnOfExpiry({ listener, path, notAfterMs }: ListenerCertificate, log: 
   log.warn({ event: 'certificate_expiry', listener, path }, `listener ${listener}: the certificate in ${path} ${text}`);
 }
 
-function listText(certificates: readonly ListenerCertificate[]): string {
-  return certificates.map(({ listener, path }) => `listener ${listener} has the certificate in ${path}`).join('; ');
+function listText(certificates: readonly ListenerCertificate[]): string[] {
+  return certificates.map(({ listener, path }) => `listener ${listener} has the certificate in ${path}`);
+}
+
+function poolText({ pools }: Parties): string[] {
+  return pools.flatMap(({ name, tls }) => (tls === null ? [] : [`pool ${name} trusts ${tls.ca ?? "Node.js's CAs"}`]));
 }

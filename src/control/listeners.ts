@@ -102,7 +102,7 @@ export async function checkHandedOver(
   for (const listener of listeners) {
     const [socket] = await socketsOf(listener, inherited);
     if (socket === undefined || isBlocking(socket.fd) === (carrierOf(engine, listener) === 'uring')) continue;
-    const message = `listener ${listener.name} goes to the other engine (it gets tls or websocket, or loses it), which an upgrade can't do: reload before it`;
+    const message = `listener ${listener.name} goes to the other engine (it gets tls, websocket or a pool with tls, or loses it), which an upgrade can't do: reload before it`;
     throw new TidegateError('UPGRADE', message);
   }
 }

@@ -4,6 +4,10 @@ import { hostname } from 'node:os';
 import {
   CLIENT_ID_KEPT_BYTES_MAX,
   FRONT_CLIENT_CN,
+  FRONT_CLIENT_FINGERPRINT,
+  FRONT_CLIENT_SAN,
+  FRONT_CLIENT_SERIAL,
+  FRONT_CLIENT_SUBJECT,
   FRONT_ERROR,
   FRONT_SNI,
   FRONT_TEXTS,
@@ -245,6 +249,10 @@ const VARIABLES: Record<string, MakeField> = {
   ssl_cipher: (style) => frontField(FRONT_TLS_CIPHER, style),
   ssl_server_name: (style) => frontField(FRONT_SNI, style),
   ssl_client_cn: (style) => frontField(FRONT_CLIENT_CN, style),
+  ssl_client_s_dn: (style) => frontField(FRONT_CLIENT_SUBJECT, style),
+  ssl_client_san: (style) => frontField(FRONT_CLIENT_SAN, style),
+  ssl_client_serial: (style) => frontField(FRONT_CLIENT_SERIAL, style),
+  ssl_client_fingerprint: (style) => frontField(FRONT_CLIENT_FINGERPRINT, style),
   front_error: (style) => frontField(FRONT_ERROR, style),
 };
 
@@ -321,6 +329,10 @@ const FRONT_NAMES: readonly [string, number][] = [
   ['tls_cipher', FRONT_TLS_CIPHER],
   ['sni', FRONT_SNI],
   ['client_cn', FRONT_CLIENT_CN],
+  ['client_subject', FRONT_CLIENT_SUBJECT],
+  ['client_san', FRONT_CLIENT_SAN],
+  ['client_serial', FRONT_CLIENT_SERIAL],
+  ['client_fingerprint', FRONT_CLIENT_FINGERPRINT],
   ['front_error', FRONT_ERROR],
 ];
 if (FRONT_NAMES.length > FRONT_TEXTS_MAX) throw new Error('a Front block has no place for all of its texts');

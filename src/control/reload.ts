@@ -205,7 +205,7 @@ export class Reloader {
     try {
       if (config.cpuAffinity === 'steer') for (const { fds } of listeners.opened) steerByCore(fds[0]!, cores);
       const listed = configsOf(listeners);
-      const doors = frontDoors.prepare(openConfigsOf(listeners));
+      const doors = frontDoors.prepare({ listeners: openConfigsOf(listeners), pools: config.pools, backends });
       staged = await hooks.prepare(openConfigsOf(listeners), known === undefined);
       const snapshot = buildSnapshot(
         { ...config, listeners: listed },
@@ -235,7 +235,7 @@ export class Reloader {
     const kept = new Set(backends.map(({ id }) => id));
     for (const backend of balancer.backends) if (!kept.has(backend.id)) operator.forget(backend);
     set.adopt(listeners);
-    frontDoors.adopt(openConfigsOf(listeners), doors);
+    frontDoors.adopt({ listeners: openConfigsOf(listeners), pools: config.pools, backends }, doors);
     balancer.hooks.adopt(hooks);
     admin.commit();
     balancer.config = config;

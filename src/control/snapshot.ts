@@ -27,6 +27,10 @@ import {
   KEY_CLIENT_ID,
   KEY_REMOTE_ADDR,
   KEY_TLS_CLIENT_CN,
+  KEY_TLS_CLIENT_FINGERPRINT,
+  KEY_TLS_CLIENT_SAN,
+  KEY_TLS_CLIENT_SERIAL,
+  KEY_TLS_CLIENT_SUBJECT,
   KEY_TLS_SNI,
   KEY_USERNAME,
   LISTENER_ADDRESS_BYTES,
@@ -93,7 +97,7 @@ import {
   SOURCE_SOCKADDR,
   SOURCE_SOCKADDR_BYTES,
 } from '../../assembly/layout.ts';
-import type { BackendConfig, Config, HookConfig, PoolConfig } from '../config.ts';
+import type { BackendConfig, Config, HookConfig, ListenerConfig, PoolConfig } from '../config.ts';
 import { carrierOf, type EngineName } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, regionOffset } from '../header.ts';
@@ -111,6 +115,10 @@ const KEYS = {
   remote_addr: KEY_REMOTE_ADDR,
   tls_sni: KEY_TLS_SNI,
   tls_client_cn: KEY_TLS_CLIENT_CN,
+  tls_client_subject: KEY_TLS_CLIENT_SUBJECT,
+  tls_client_san: KEY_TLS_CLIENT_SAN,
+  tls_client_serial: KEY_TLS_CLIENT_SERIAL,
+  tls_client_fingerprint: KEY_TLS_CLIENT_FINGERPRINT,
 } as const;
 const PROXY_PROTOCOLS = { off: PROXY_PROTOCOL_OFF, v1: PROXY_PROTOCOL_V1, v2: PROXY_PROTOCOL_V2 } as const;
 
@@ -331,9 +339,14 @@ function writeHook(view: DataView, at: number, hook: HookConfig | null | undefin
 /** How many engines bring clients to the pool. A hook may choose any. */
 function crewsOf({ name }: PoolConfig, { listeners }: SnapshotConfig, engine: EngineName): number {
   const carriers = listeners
-    .filter(({ pool, hook }) => pool === name || hook)
+    .filter((listener) => leadsTo(listener, name))
     .map((listener) => carrierOf(engine, listener));
   return Math.max(new Set(carriers).size, 1);
+}
+
+function leadsTo({ pool, passThrough, hook }: ListenerConfig, name: string): boolean {
+  if (hook !== null) return true;
+  return passThrough === null ? pool === name : passThrough.some((route) => route.pool === name);
 }
 
 function membersOf({ name }: PoolConfig, backends: readonly Backend[]): Backend[] {

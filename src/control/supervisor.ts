@@ -29,6 +29,7 @@ import {
   HEADER_STATE,
   HEADER_THREAD_ID,
   HEADER_WALL_MS,
+  HEALTH_DOWN,
   HEALTH_UP,
   LISTENERS_MAX,
   NONE,
@@ -40,7 +41,7 @@ import {
 import { loadDataPlane } from '../data-plane.ts';
 import type { EngineName, WorkerStart } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
-import type { DoorsUpdate } from '../front/door-settings.ts';
+import type { BackendFault, DoorsUpdate } from '../front/door-settings.ts';
 import { controlWord, headerClocks, headerWords, regionOffset } from '../header.ts';
 import type { Hooks } from '../hooks/hooks.ts';
 import type { Logger } from '../logger.ts';
@@ -81,6 +82,8 @@ export interface SupervisorOptions {
   snapshot: Uint8Array;
   accessLog: AccessLog;
   hooks: Hooks;
+  /** A worker could not speak TLS with a backend. */
+  onBackendFault(fault: BackendFault): void;
   log: Logger;
 }
 
@@ -242,7 +245,7 @@ export class Supervisor {
     // A life that begins from here on gets the new one from the start.
     this.#snapshot = snapshot;
     this.#listenerFds = listenerFds;
-    this.#doors = doors;
+    this.#setDoors(doors);
     this.#epoch = epoch;
     this.#leases.adopt(limitsOf(snapshot));
     for (const { worker, life } of living) {
@@ -257,12 +260,19 @@ export class Supervisor {
 
   /** For what changes in the doors alone. */
   tellDoors(doors: DoorsUpdate): void {
-    this.#doors = doors;
+    this.#setDoors(doors);
     for (const { life } of this.#workers) {
       if (life === null) continue;
       life.doors?.postMessage(doors);
       wake(life);
     }
+  }
+
+  // Whoever has come to a worker of uring, before its pool got TLS, must not be led to a backend in plain text.
+  #setDoors(doors: DoorsUpdate): void {
+    const concerned = new Set([...this.#doors.backends.keys(), ...doors.backends.keys()]);
+    this.#doors = doors;
+    for (const backend of concerned) this.#tellHealth(backend);
   }
 
   /** Resolves when no worker accepts any more from the removed listeners of these indexes: their sockets may be closed. */
@@ -429,7 +439,7 @@ export class Supervisor {
     const memory = createMemory(settings, worker.index, wakeFd);
     const header = headerWords(memory);
     header[HEADER_CONTROL / 4] = this.#control;
-    healthWords(memory).set(this.#judged.map((_, backend) => this.healthOf(backend)));
+    healthWords(memory).set(this.#judged.map((_, backend) => this.#healthFor(engine, backend)));
     const counters = new WorkerCounters(memory);
     const startedMs = performance.now();
     const life: Life = { memory, header, counters, listenerFds: [], wakeFd, doors: undefined, startedMs };
@@ -461,6 +471,7 @@ export class Supervisor {
     if (engine === 'uring') return undefined;
     const { port1, port2 } = new MessageChannel();
     port1.postMessage(this.#doors);
+    port1.on('message', this.#options.onBackendFault).unref();
     life.doors = port1;
     return port2;
   }
@@ -508,8 +519,15 @@ export class Supervisor {
   }
 
   #tellHealth(backend: number): void {
-    const word = this.healthOf(backend);
-    for (const { life } of this.#workers) if (life !== null) Atomics.store(healthWords(life.memory), backend, word);
+    for (const { life, crew } of this.#workers) {
+      if (life === null) continue;
+      Atomics.store(healthWords(life.memory), backend, this.#healthFor(crew.engine, backend));
+    }
+  }
+
+  /** For a worker that can't speak with it there is no such backend. */
+  #healthFor(engine: EngineName, backend: number): number {
+    return engine === 'uring' && this.#doors.backends.has(backend) ? HEALTH_DOWN : this.healthOf(backend);
   }
 
   #command(control: number): void {

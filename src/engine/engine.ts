@@ -34,9 +34,9 @@ export interface WorkerStart {
 /** Which engine accepts the listener's clients: uring carries plain TCP, what needs more has workers beside it. */
 export function carrierOf(
   engine: EngineName,
-  { tls, webSocket }: Pick<ListenerConfig, 'tls' | 'webSocket'>,
+  { tls, webSocket, passThrough, leadsToTls }: Pick<ListenerConfig, 'tls' | 'webSocket' | 'passThrough' | 'leadsToTls'>,
 ): EngineName {
-  return tls === null && webSocket === null ? engine : 'portable';
+  return tls === null && webSocket === null && passThrough === null && !leadsToTls ? engine : 'portable';
 }
 
 /** Whether rings work here, and if not, what forbids them. */

@@ -21,8 +21,9 @@
 // Each connection has one timer, which is set again only for an earlier time: most lives pay for one, and a long one for
 // a look now and then. When it fires, what has arrived meanwhile is read first: a worker that was kept from its CPU finds
 // both waiting, and must not blame its clients for its own delay.
-import { Socket } from 'node:net';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import {
+  COLD_BACKEND,
   COLD_FRAMING,
   COLD_PEER,
   CONNECT_BYTES_LIMIT,
@@ -77,6 +78,7 @@ import {
   VERDICT_REFUSE,
   VERDICT_REWRITTEN,
 } from '../../assembly/layout.ts';
+import { type BackendTls, secure, tlsFault } from '../backend-tls.ts';
 import { type DataPlane, startDataPlane } from '../data-plane.ts';
 import type { Door, Known } from '../front/door.ts';
 import { Doors } from '../front/doors.ts';
@@ -157,7 +159,7 @@ class PortableEngine {
     this.scratch = regionOffset(memory, HEADER_REGION_SCRATCH);
     startClock(this.#clocks);
     this.plane = startDataPlane(memory, module);
-    this.doors = new Doors(start.doors, { onEntered, onTurnedAway });
+    this.doors = new Doors(start.doors, { onEntered, onDetected, onRouted, onTurnedAway });
     this.servers = new Servers({
       memory,
       onFollow: () => this.doors.follow(),
@@ -301,6 +303,10 @@ class Connection {
   /** What front doors know of the client, for backends that are told; encoded for the data plane. */
   info: FrontInfo = {};
   front: Uint8Array | undefined;
+  /** Its peer is another than the one whom the data plane has let in. */
+  isNameNew = false;
+  /** Id of the pool that gets its TLS; undefined: its CONNECT says where it goes. */
+  route: number | undefined;
   backend: Side | null = null;
   /** The last dial failed since its source had no port left. */
   isOutOfPorts = false;
@@ -314,6 +320,9 @@ class Connection {
   greeting: Uint8Array = EMPTY;
   /** Sockets whose 'close' is still to come. */
   openSockets = 1;
+  readonly acceptedMs: number;
+  /** The whole CONNECT is there by then, whatever doors are before it. */
+  readonly connectByMs: number;
   /** The one deadline that a phase has: the CONNECT's, a dial's, that of a side which stands still. */
   deadlineMs = Number.POSITIVE_INFINITY;
   timer: NodeJS.Timeout | undefined;
@@ -345,6 +354,8 @@ class Connection {
     this.slot = slot;
     this.client = client;
     this.clientMs = nowMs;
+    this.acceptedMs = nowMs;
+    this.connectByMs = nowMs + engine.plane.connectTimeoutMs(slot);
   }
 }
 
@@ -391,7 +402,7 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   client.connection = connection;
   engine.remember(connection);
   writePeer(engine, slot, socket);
-  const verdict = engine.plane.connectionArrived(slot);
+  const verdict = arrive(connection, listener);
   const oldest = engine.plane.connectionCrowdedOut(listener);
   if (oldest !== NONE) close(engine.connections[oldest]!, REASON_HALF_OPEN);
   if (verdict === VERDICT_MORE) {
@@ -409,18 +420,28 @@ function accept(engine: PortableEngine, listener: number, socket: Socket): void 
   listen(connection);
 }
 
+/** VERDICT_*. Who only brings others is looked at when it has said whom. */
+function arrive(connection: Connection, listener: number): number {
+  const { engine, slot, client } = connection;
+  connection.isNameNew = engine.doors.isProxy(listener, client.remoteAddress ?? '');
+  if (!connection.isNameNew) return engine.plane.connectionArrived(slot);
+  engine.plane.connectionBrought(slot);
+  return VERDICT_MORE;
+}
+
 /** Through its listener's doors, then to its CONNECT. */
 function goOn(connection: Connection, doors: readonly Door<Connection>[]): void {
+  const { engine, slot, client } = connection;
   const [door] = doors;
   connection.doors = doors;
   connection.phase = door === undefined ? READING : ENTERING;
   if (door === undefined) {
     listen(connection);
+    if (connection.isNameNew && engine.plane.connectionRenamed(slot) === VERDICT_REFUSE) refuse(connection);
     return;
   }
-  const { client } = connection;
   client.on('close', onEntrantClose);
-  arm(connection, door.timeoutMs);
+  armUntil(connection, Math.min(connection.connectByMs, connection.acceptedMs + door.timeoutMs));
   // Behind a front's header, or another door, nobody has asked yet.
   if (door.fullReason === null) door.enter(client, connection);
   else close(connection, door.fullReason);
@@ -438,7 +459,38 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
   connection.front = encodeFront(connection.info);
   if (known.info.tls !== undefined) engine.count(COUNTERS_TLS_HANDSHAKES);
   if (known.isResumed) engine.count(COUNTERS_TLS_RESUMED);
+  if (known.clientBehind !== undefined) rename(connection, known.clientBehind);
   goOn(connection, connection.doors.slice(1));
+}
+
+/** From here on everything knows the client by the address that its proxies have told. */
+function rename(connection: Connection, clientBehind: (peer: string) => string): void {
+  const { engine, slot } = connection;
+  const at = engine.plane.coldAddress(slot) + COLD_PEER;
+  const { host } = decodeSockaddr(engine.view(at, SOCKADDR_BYTES_MAX));
+  const client = clientBehind(host);
+  if (client === host) return;
+  engine.plane.connectionUnnamed(slot);
+  engine.write(at, encodeSockaddr(client, 0));
+  connection.isNameNew = true;
+}
+
+function onDetected(connection: Connection, doors: readonly Door<Connection>[]): void {
+  if (connection.phase !== ENTERING) return;
+  connection.client.off('close', onEntrantClose);
+  goOn(connection, doors);
+}
+
+/** Nothing of MQTT is seen of it: neither a CONNECT nor what answers that. */
+function onRouted(connection: Connection, pool: number, sni: string | undefined): void {
+  if (connection.phase !== ENTERING) return;
+  connection.client.off('close', onEntrantClose);
+  connection.info = sni === undefined ? {} : { sni };
+  connection.front = encodeFront(connection.info);
+  connection.route = pool;
+  connection.isAnswered = true;
+  connection.isFollowed = false;
+  goOn(connection, []);
 }
 
 /** The door says its word, and closes. */
@@ -460,12 +512,13 @@ function onEntrantClose(this: Side): void {
 
 /** For its CONNECT. */
 function listen(connection: Connection): void {
-  const { engine, slot, client } = connection;
+  const { client, connectByMs } = connection;
   client.on('data', onClientData);
   client.on('end', onClientEnd);
   client.on('drain', onClientDrain);
   client.on('close', onClientClose);
-  arm(connection, engine.plane.connectTimeoutMs(slot));
+  client.resume(); // bytes that were looked at already stand in it
+  armUntil(connection, connectByMs);
 }
 
 /** What it has said and nobody has heard is there for whoever listens next. */
@@ -514,11 +567,13 @@ function gather(connection: Connection, bytes: Buffer): void {
 }
 
 function decide(connection: Connection): void {
-  const { engine, slot, early } = connection;
+  const { engine, slot, early, route } = connection;
   const length = stageEarly(engine, early);
   engine.readClock();
   engine.plane.observeSnapshot();
-  go(connection, engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection)));
+  if (route === undefined)
+    go(connection, engine.plane.connectionDecide(slot, engine.scratch, length, writeFront(connection)));
+  else obey(connection, engine.plane.connectionRouted(slot, route, writeFront(connection)));
 }
 
 function onDecided(connection: Connection): void {
@@ -616,20 +671,37 @@ function dial(connection: Connection): void {
   const { engine, slot } = connection;
   const member = engine.plane.memberAddress(slot);
   const { host, port } = decodeSockaddr(engine.view(member + MEMBER_SOCKADDR, SOCKADDR_BYTES_MAX));
-  const backend = openSocket(engine, engine.plane.sourceAddress(slot)) as Side;
-  if (!backend.destroyed) backend.connect({ host, port }).setNoDelay();
-  backend.connection = connection;
+  const tls = engine.doors.backendTls(backendId(connection));
+  const socket = openSocket(engine, engine.plane.sourceAddress(slot), tls === undefined ? { onread } : {}) as Side;
+  if (!socket.destroyed) socket.connect({ host, port }).setNoDelay();
   connection.isOutOfPorts = false;
   connection.greeting = greetingOf(connection);
   connection.phase = DIALLING;
+  const backend = tls === undefined || socket.destroyed ? socket : secureSide(connection, socket, tls);
+  backend.connection = connection;
   connection.backend = backend;
   connection.openSockets += 1;
-  backend.on('connect', onBackendConnect);
+  backend.on(tls === undefined ? 'connect' : 'secureConnect', onBackendConnect);
   backend.on('end', onBackendEnd);
   backend.on('drain', onBackendDrain);
   backend.on('error', onBackendError);
   backend.on('close', onBackendClose);
   arm(connection, engine.plane.dialTimeoutMs(slot));
+}
+
+/** The PROXY header is for whoever ends TLS, so it comes before that. */
+function secureSide(connection: Connection, socket: Side, tls: BackendTls): Side {
+  const { greeting } = connection;
+  socket.connection = connection;
+  socket.on('error', onBackendError);
+  if (greeting.length > 0) socket.once('connect', () => socket.write(greeting));
+  connection.greeting = EMPTY;
+  const backend = secure(socket, tls) as Socket as Side;
+  return backend.on('data', onBackendBytes);
+}
+
+function backendId({ engine, slot }: Connection): number {
+  return engine.readWord(engine.plane.coldAddress(slot) + COLD_BACKEND);
 }
 
 function greetingOf({ engine, slot, client, info }: Connection): Uint8Array {
@@ -648,19 +720,24 @@ function greetingOf({ engine, slot, client, info }: Connection): Uint8Array {
 
 // Given a local address, node:net would bind to it at once, and with it to a port that then serves no other connection,
 // whichever backend that goes to. So the socket is made and bound here, and node:net connects it.
-function openSocket(engine: PortableEngine, source: number): Socket {
-  if (source === 0) return new Socket({ allowHalfOpen: true, onread });
+function openSocket(engine: PortableEngine, source: number, options: SocketConstructorOpts): Socket {
+  if (source === 0) return new Socket({ allowHalfOpen: true, ...options });
   try {
     const bytes = engine.readWord(source + SOURCE_SOCKADDR_BYTES);
-    return new Socket({ fd: boundSocket(engine.view(source + SOURCE_SOCKADDR, bytes)), allowHalfOpen: true, onread });
+    const fd = boundSocket(engine.view(source + SOURCE_SOCKADDR, bytes));
+    return new Socket({ fd, allowHalfOpen: true, ...options });
   } catch (error) {
     return new Socket().destroy(error as Error); // fails as a connect does: a little later
   }
 }
 
 /** 'close' follows. */
-function onBackendError(this: Side, { code }: NodeJS.ErrnoException): void {
-  this.connection.isOutOfPorts = code === 'EADDRNOTAVAIL' || code === 'EADDRINUSE';
+function onBackendError(this: Side, error: NodeJS.ErrnoException): void {
+  const { connection } = this;
+  connection.isOutOfPorts = error.code === 'EADDRNOTAVAIL' || error.code === 'EADDRINUSE';
+  const fault = tlsFault(error);
+  if (fault === undefined || connection.phase === CLOSING) return;
+  connection.engine.doors.report({ backend: backendId(connection), fault });
 }
 
 // A backend that resets before the kernel took the CONNECT has done nothing with it, so the next one may have it.
@@ -724,19 +801,22 @@ function onClientData(this: Side, arrived: Buffer): void {
 }
 
 function onBackendData(this: Side, length: number): boolean {
+  onBackendBytes.call(this, received.subarray(0, length));
+  return true;
+}
+
+function onBackendBytes(this: Side, arrived: Buffer): void {
   const { connection } = this;
   // It talks before it has taken the whole CONNECT. Once the client has heard it, there is no other backend for it.
   if (connection.phase === DIALLING) establish(connection, this);
-  if (connection.phase !== OPEN) return true;
-  const arrived = received.subarray(0, length);
+  if (connection.phase !== OPEN) return;
   const bytes = connection.isLeaving ? cutAfterPacket(connection, BACKEND, arrived) : arrived;
-  if (bytes.length === 0) return true;
+  if (bytes.length === 0) return;
   if (!connection.isAnswered) onAnswered(connection, bytes);
   connection.engine.plane.connectionMoved(connection.slot, 0, bytes.length);
   follow(connection, BACKEND, bytes);
   if (!writeCopy(connection, bytes)) throttle(this);
   if (connection.isLeaving) leaveIfCut(connection);
-  return true;
 }
 
 /** Tells the data plane what has come from a side: it keeps where in a packet that ends. */
@@ -1046,9 +1126,12 @@ function forget(connection: Connection): void {
 // ---- Deadlines -------------------------------------------------------------------------------------------------------
 
 function arm(connection: Connection, delayMs: number): void {
-  const nowMs = performance.now();
-  connection.deadlineMs = nowMs + delayMs;
-  wakeAt(connection, connection.deadlineMs, nowMs);
+  armUntil(connection, performance.now() + delayMs);
+}
+
+function armUntil(connection: Connection, deadlineMs: number): void {
+  connection.deadlineMs = deadlineMs;
+  wakeAt(connection, deadlineMs, performance.now());
 }
 
 /** The timer stays: it will find nothing to do. */
@@ -1087,7 +1170,7 @@ function lookAtClock(connection: Connection): void {
 function onDeadline(connection: Connection): void {
   const { phase, backend } = connection;
   disarm(connection);
-  if (phase === ENTERING) close(connection, connection.doors[0]!.timeoutReason);
+  if (phase === ENTERING) close(connection, lateReason(connection));
   else if (phase === READING) close(connection, REASON_CONNECT_TIMEOUT);
   else if (phase === QUEUED) onWaited(connection);
   else if (phase === ASKING) onUndecided(connection);
@@ -1095,6 +1178,12 @@ function onDeadline(connection: Connection): void {
   else if (phase === OPEN) onStillWatched(connection, backend!);
   else if (phase === LEAVING) onStillLeaving(connection);
   else destroySockets(connection);
+}
+
+/** Whose deadline it was: the door's own, or that of everything up to the CONNECT. */
+function lateReason({ acceptedMs, doors }: Connection): number {
+  const { timeoutMs, timeoutReason } = doors[0]!;
+  return acceptedMs + timeoutMs <= performance.now() ? timeoutReason : REASON_CONNECT_TIMEOUT;
 }
 
 function onWaited(connection: Connection): void {

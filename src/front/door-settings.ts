@@ -1,16 +1,37 @@
-// What a worker is told about its front doors: by the listener's index, all of them whenever one changes.
+// What a worker is told about its front doors, by the listener's index, and about backends that want TLS: all of it whenever
+// anything of it changes.
+
+import type { BackendTls } from '../backend-tls.ts';
 
 export interface DoorsUpdate {
   /** null: the listener's bytes are MQTT's. */
   doors: readonly (DoorSettings | null)[];
   /** Of all workers, so that a session begun with one is taken up by another. */
   ticketKeys: Uint8Array;
+  /** By id, those that speak TLS. */
+  backends: ReadonlyMap<number, BackendTls>;
+}
+
+/** What a worker tells in return. */
+export interface BackendFault {
+  backend: number;
+  /** By OpenSSL's or Node's code: CERT_HAS_EXPIRED and the like. */
+  fault: string;
 }
 
 /** Both: WebSocket inside TLS. */
 export interface DoorSettings {
   tls: TlsDoorSettings | null;
   webSocket: WebSocketDoorSettings | null;
+  /** Each client comes through those that it asks for, and plain MQTT through none. */
+  isDetecting: boolean;
+  /** Then it is the only one. */
+  passThrough: PassThroughSettings | null;
+}
+
+export interface PassThroughSettings {
+  /** To the pool with that id, by host: "*." before a domain stands for one label, "*" for everybody else. */
+  routes: readonly { host: string; pool: number }[];
 }
 
 export interface WebSocketDoorSettings {
@@ -22,8 +43,8 @@ export interface WebSocketDoorSettings {
   messageBytesMax: number;
   /** After so long a ping is sent, after twice that without a word the connection is given up; 0: never. */
   pingIntervalMs: number;
-  /** For the request that opens it. */
-  timeoutMs: number;
+  /** Whose X-Forwarded-For is believed. */
+  trustedProxies: readonly string[];
 }
 
 export interface TlsDoorSettings {
@@ -48,6 +69,8 @@ export interface CertificateMaterial {
   /** PEM. */
   cert: string;
   key: string;
+  /** DER: what its CA says of it; null: nothing. */
+  ocsp: Uint8Array | null;
   /** Lower case; "*." before a domain stands for one label. */
   names: readonly string[];
 }

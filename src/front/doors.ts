@@ -2,15 +2,25 @@
 // is there before the snapshot that it goes with, and is read when that one is looked at.
 import { isDeepStrictEqual } from 'node:util';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import type { BackendTls } from '../backend-tls.ts';
+import { Detector, TLS_BEGINNING, WEBSOCKET_BEGINNING } from './detector.ts';
 import type { Door, Welcome } from './door.ts';
-import type { DoorSettings, DoorsUpdate, TlsDoorSettings, WebSocketDoorSettings } from './door-settings.ts';
+import type {
+  BackendFault,
+  DoorSettings,
+  DoorsUpdate,
+  TlsDoorSettings,
+  WebSocketDoorSettings,
+} from './door-settings.ts';
+import { PassThroughDoor } from './pass-through.ts';
 import { TlsDoor } from './tls.ts';
 import { WebSocketDoor } from './websocket.ts';
 
-/** Of one listener, the outer one first. */
+/** Of one listener. */
 interface DoorsOfListener<Entrant> {
   tls: TlsDoor<Entrant> | undefined;
   webSocket: WebSocketDoor<Entrant> | undefined;
+  /** Through which everybody comes, the outer one first. */
   all: readonly Door<Entrant>[];
 }
 
@@ -21,6 +31,7 @@ export class Doors<Entrant> {
   readonly #welcome: Welcome<Entrant>;
   /** By the listener's index. */
   #doors: DoorsOfListener<Entrant>[] = [];
+  #backends: ReadonlyMap<number, BackendTls> = new Map();
 
   constructor(port: MessagePort | undefined, welcome: Welcome<Entrant>) {
     this.#port = port;
@@ -32,6 +43,21 @@ export class Doors<Entrant> {
     return this.#doors[listener]?.all ?? NO_DOORS.all;
   }
 
+  /** Who comes to the listener from there brings others, and says whom. */
+  isProxy(listener: number, address: string): boolean {
+    return this.#doors[listener]?.webSocket?.isProxy(address) ?? false;
+  }
+
+  /** undefined: it wants none. */
+  backendTls(backend: number): BackendTls | undefined {
+    this.follow(); // the snapshot that has brought us to it may be new
+    return this.#backends.get(backend);
+  }
+
+  report(fault: BackendFault): void {
+    this.#port?.postMessage(fault);
+  }
+
   /** Due before the listeners follow a snapshot. */
   follow(): void {
     if (this.#port === undefined) return;
@@ -40,7 +66,8 @@ export class Doors<Entrant> {
     }
   }
 
-  #update({ doors, ticketKeys }: DoorsUpdate): void {
+  #update({ doors, ticketKeys, backends }: DoorsUpdate): void {
+    this.#backends = backends;
     this.#doors = doors.map((settings, listener) =>
       this.#change(this.#doors[listener] ?? NO_DOORS, settings, ticketKeys),
     );
@@ -49,7 +76,18 @@ export class Doors<Entrant> {
   #change(before: DoorsOfListener<Entrant>, settings: DoorSettings | null, ticketKeys: Uint8Array) {
     const tls = this.#tlsDoor(before.tls, settings?.tls ?? null, ticketKeys);
     const webSocket = this.#webSocketDoor(before.webSocket, settings?.webSocket ?? null);
-    return { tls, webSocket, all: [tls, webSocket].filter((door) => door !== undefined) };
+    const passThrough = settings?.passThrough ?? null;
+    if (passThrough !== null) return { tls, webSocket, all: [new PassThroughDoor(passThrough, this.#welcome)] };
+    const all = [tls, webSocket].filter((door) => door !== undefined);
+    return { tls, webSocket, all: settings?.isDetecting ? [this.#detector(tls, webSocket)] : all };
+  }
+
+  /** Inside TLS no other TLS is looked for. */
+  #detector(tls: TlsDoor<Entrant> | undefined, webSocket: WebSocketDoor<Entrant> | undefined): Detector<Entrant> {
+    const plain = webSocket === undefined ? [] : [{ beginning: WEBSOCKET_BEGINNING, doors: [webSocket] }];
+    if (tls === undefined) return new Detector(plain, this.#welcome);
+    const inside = plain.length === 0 ? [] : [new Detector(plain, this.#welcome)];
+    return new Detector([{ beginning: TLS_BEGINNING, doors: [tls, ...inside] }, ...plain], this.#welcome);
   }
 
   #tlsDoor(before: TlsDoor<Entrant> | undefined, settings: TlsDoorSettings | null, ticketKeys: Uint8Array) {

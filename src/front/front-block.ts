@@ -2,31 +2,53 @@
 import {
   FRONT_BYTES_MAX,
   FRONT_CLIENT_CN,
+  FRONT_CLIENT_FINGERPRINT,
+  FRONT_CLIENT_SAN,
+  FRONT_CLIENT_SERIAL,
+  FRONT_CLIENT_SUBJECT,
   FRONT_ERROR,
   FRONT_SNI,
   FRONT_TEXTS,
   FRONT_TEXTS_MAX,
   FRONT_TLS_CIPHER,
   FRONT_TLS_VERSION,
+  NAMES_SEPARATOR,
 } from '../../assembly/layout.ts';
 import type { FrontInfo } from './front-info.ts';
 
-/** Together they fit into FRONT_BYTES_MAX. Names of hosts have 253 at most, common names 64 characters. */
-const SNI_BYTES_MAX = 255;
-const CLIENT_CN_BYTES_MAX = 129;
-const TEXT_BYTES_MAX = 40;
-if (SNI_BYTES_MAX + CLIENT_CN_BYTES_MAX + 3 * TEXT_BYTES_MAX > FRONT_BYTES_MAX - FRONT_TEXTS) {
-  throw new Error('a Front block is too small for its texts');
-}
+/** In UTF-8, for each place. Names of hosts have 253 at most, common names 64 characters, serial numbers 20 bytes. */
+const BYTES_MAX: Readonly<Record<number, number>> = {
+  [FRONT_SNI]: 255,
+  [FRONT_CLIENT_CN]: 129,
+  [FRONT_TLS_VERSION]: 40,
+  [FRONT_TLS_CIPHER]: 40,
+  [FRONT_ERROR]: 40,
+  [FRONT_CLIENT_SUBJECT]: 255,
+  [FRONT_CLIENT_SAN]: 512,
+  [FRONT_CLIENT_SERIAL]: 64,
+  [FRONT_CLIENT_FINGERPRINT]: 64,
+};
+const BYTES_SUM = Object.values(BYTES_MAX).reduce((sum, bytes) => sum + bytes, 0);
+if (BYTES_SUM > FRONT_BYTES_MAX - FRONT_TEXTS) throw new Error('a Front block is too small for its texts');
 
-/** `error`: why its handshake failed. A name that a client only claims is left out. */
+/** `error`: why its handshake failed. What a client only claims to be is left out, and so is a name without room. */
 export function encodeFront({ sni, tls }: FrontInfo, error = ''): Uint8Array {
   const texts: Uint8Array[] = Array.from({ length: FRONT_TEXTS_MAX }, () => new Uint8Array(0));
-  texts[FRONT_SNI] = cut(sni, SNI_BYTES_MAX);
-  texts[FRONT_CLIENT_CN] = whole(tls?.isVerified ? tls.clientCn : '', CLIENT_CN_BYTES_MAX);
-  texts[FRONT_TLS_VERSION] = cut(tls?.version, TEXT_BYTES_MAX);
-  texts[FRONT_TLS_CIPHER] = cut(tls?.cipher, TEXT_BYTES_MAX);
-  texts[FRONT_ERROR] = cut(error, TEXT_BYTES_MAX);
+  const put = (place: number, fit: typeof whole, text = '') => {
+    texts[place] = fit(Buffer.from(text), BYTES_MAX[place]!);
+  };
+  put(FRONT_SNI, whole, sni);
+  put(FRONT_TLS_VERSION, cut, tls?.version);
+  put(FRONT_TLS_CIPHER, cut, tls?.cipher);
+  put(FRONT_ERROR, cut, error);
+  if (tls?.isVerified) {
+    const { clientCn, certificate } = tls;
+    put(FRONT_CLIENT_CN, whole, clientCn);
+    put(FRONT_CLIENT_SUBJECT, whole, certificate?.subject);
+    put(FRONT_CLIENT_SAN, whole, listOf(certificate?.names ?? [], BYTES_MAX[FRONT_CLIENT_SAN]!));
+    put(FRONT_CLIENT_SERIAL, whole, certificate?.serial);
+    put(FRONT_CLIENT_FINGERPRINT, whole, certificate?.fingerprint);
+  }
   const lengths = new Uint8Array(FRONT_TEXTS);
   const view = new DataView(lengths.buffer);
   for (const [place, { length }] of texts.entries()) view.setUint16(place * 2, length, true);
@@ -34,13 +56,25 @@ export function encodeFront({ sni, tls }: FrontInfo, error = ''): Uint8Array {
 }
 
 /** A name that was cut off could be another's. */
-function whole(text: string | undefined, bytesMax: number): Uint8Array {
-  const bytes = Buffer.from(text ?? '');
+function whole(bytes: Uint8Array, bytesMax: number): Uint8Array {
   return bytes.length > bytesMax ? bytes.subarray(0, 0) : bytes;
 }
 
-function cut(text: string | undefined, bytesMax: number): Uint8Array {
-  return Buffer.from(text ?? '').subarray(0, bytesMax);
+function cut(bytes: Uint8Array, bytesMax: number): Uint8Array {
+  return bytes.subarray(0, bytesMax);
+}
+
+const SEPARATOR = String.fromCharCode(NAMES_SEPARATOR);
+
+/** Those that have room, in their order; one with a separator in it would pass for two. */
+function listOf(names: readonly string[], bytesMax: number): string {
+  let list = '';
+  for (const name of names) {
+    if (name === '' || name.includes(SEPARATOR)) continue;
+    const longer = list === '' ? name : `${list}${SEPARATOR}${name}`;
+    if (Buffer.byteLength(longer) <= bytesMax) list = longer;
+  }
+  return list;
 }
 
 /** The texts of such a block, by their places. */

@@ -1,5 +1,7 @@
 // What a front door knows about a client, for hash keys, PROXY headers, logs and rules.
 
+import type { CertificateInfo } from './client-certificate.ts';
+
 export interface FrontInfo {
   /** The host that the client asked for in its handshake. */
   sni?: string;
@@ -11,6 +13,7 @@ export interface FrontInfo {
     cipher: string;
     /** Of the certificate that it has shown, whoever signed that. */
     clientCn?: string;
+    certificate?: CertificateInfo;
     /** Its certificate is good. */
     isVerified: boolean;
   };

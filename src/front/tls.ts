@@ -1,5 +1,6 @@
 // A TLS front door in a worker: a client's socket goes in, and comes out as a byte stream with what the handshake has
 // told. It knows nothing of MQTT.
+import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
 import {
@@ -8,13 +9,14 @@ import {
   REASON_TLS_HANDSHAKES_MAX,
   REASON_TLS_TIMEOUT,
 } from '../../assembly/layout.ts';
-import { clientCnOf } from './client-certificate.ts';
+import { certificateOf, type ShownCertificate } from './client-certificate.ts';
 import type { Door, Welcome } from './door.ts';
 import type { CertificateMaterial, TlsDoorSettings } from './door-settings.ts';
 import type { FrontInfo } from './front-info.ts';
 
 /** Node's own deadline refuses to be switched off; ours comes first. */
 const NODE_TIMEOUT_FACTOR = 2;
+const NO_STAPLE = Buffer.alloc(0);
 
 export class TlsDoor<Entrant> implements Door<Entrant> {
   readonly settings: TlsDoorSettings;
@@ -34,11 +36,15 @@ export class TlsDoor<Entrant> implements Door<Entrant> {
       ALPNProtocols: [...alpn],
       SNICallback: chooseContext(settings),
       requestCert: clientCa !== null,
-      // Whether the certificate is good is asked below: a client that is sent away by the library leaves no reason.
+      // Whether the certificate is good is asked below: node:tls judges it after the handshake, too, without an alert, and whom
+      // it sends away can't be told from one that has left.
       rejectUnauthorized: false,
       handshakeTimeout: handshakeTimeoutMs * NODE_TIMEOUT_FACTOR,
       ticketKeys: Buffer.from(ticketKeys),
     });
+    const staples = staplesOf(certificates);
+    if (staples.size > 0)
+      this.#server.on('OCSPRequest', (shown, _issuer, done) => done(null, stapleOf(shown, staples)));
     this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
     this.#server.on('tlsClientError', (error, socket) => this.#onError(error, socket));
   }
@@ -73,17 +79,17 @@ export class TlsDoor<Entrant> implements Door<Entrant> {
 
   #onSecure(socket: TLSSocket): void {
     const entrant = this.#take(socket);
-    const clientCn = this.settings.clientCa === null ? undefined : clientCnOf(socket);
+    const shown = this.settings.clientCa === null ? undefined : certificateOf(socket);
     // A session that is taken up counts as verified also where nobody has shown a certificate.
-    const isVerified = socket.authorized && clientCn !== undefined;
+    const isVerified = socket.authorized && shown !== undefined;
     if (entrant === undefined) {
       socket.destroy(); // it has been given up
     } else if (this.settings.isCertificateRequired && !isVerified) {
       socket.on('error', () => {}).destroy();
-      this.#welcome.onTurnedAway(entrant, REASON_CLIENT_CERTIFICATE, certificateFault(socket, clientCn));
+      this.#welcome.onTurnedAway(entrant, REASON_CLIENT_CERTIFICATE, certificateFault(socket, shown));
     } else {
       socket.allowHalfOpen = true;
-      const known = { info: infoOf(socket, clientCn, isVerified), isResumed: socket.isSessionReused() };
+      const known = { info: infoOf(socket, shown, isVerified), isResumed: socket.isSessionReused() };
       this.#welcome.onEntered(entrant, socket, known);
     }
   }
@@ -114,6 +120,19 @@ function contextOptions(settings: TlsDoorSettings, { cert, key }: CertificateMat
   };
 }
 
+/** By the certificate that they speak of, in DER and hex. */
+function staplesOf(certificates: readonly CertificateMaterial[]): Map<string, Buffer> {
+  return new Map(
+    certificates.flatMap(({ cert, ocsp }) =>
+      ocsp === null ? [] : [[new X509Certificate(cert).raw.toString('hex'), Buffer.from(ocsp)]],
+    ),
+  );
+}
+
+function stapleOf(shown: Buffer, staples: ReadonlyMap<string, Buffer>): Buffer {
+  return staples.get(shown.toString('hex')) ?? NO_STAPLE;
+}
+
 type SniCallback = (name: string, done: (error: Error | null, context?: SecureContext) => void) => void;
 
 /** Of two certificates for one name the first is taken; a name in full goes before one with a star. */
@@ -130,7 +149,7 @@ function chooseContext(settings: TlsDoorSettings): SniCallback {
   };
 }
 
-function infoOf(socket: TLSSocket, clientCn: string | undefined, isVerified: boolean): FrontInfo {
+function infoOf(socket: TLSSocket, shown: ShownCertificate | undefined, isVerified: boolean): FrontInfo {
   // `false` where the client has asked for none.
   const sni = socket.servername as string | false | undefined;
   const { alpnProtocol } = socket;
@@ -140,15 +159,15 @@ function infoOf(socket: TLSSocket, clientCn: string | undefined, isVerified: boo
     tls: {
       version: socket.getProtocol() ?? '',
       cipher: socket.getCipher().name,
-      ...(clientCn === undefined ? {} : { clientCn }),
+      ...(shown === undefined ? {} : { clientCn: shown.cn, certificate: shown.info }),
       isVerified,
     },
   };
 }
 
 /** "cert_has_expired", "cert_revoked" and so on, by OpenSSL's words. */
-function certificateFault({ authorizationError }: TLSSocket, clientCn: string | undefined): string {
-  return clientCn === undefined ? 'no_certificate' : String(authorizationError).toLowerCase();
+function certificateFault({ authorizationError }: TLSSocket, shown: ShownCertificate | undefined): string {
+  return shown === undefined ? 'no_certificate' : String(authorizationError).toLowerCase();
 }
 
 /** "unsupported_protocol" for ERR_SSL_UNSUPPORTED_PROTOCOL. */

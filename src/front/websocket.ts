@@ -4,8 +4,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { REASON_CLIENT_LEFT_EARLY, REASON_CONNECT_TIMEOUT, REASON_WEBSOCKET_REFUSED } from '../../assembly/layout.ts';
-import type { Door, Welcome } from './door.ts';
+import { type AddressRange, permittedRanges } from '../config/address-ranges.ts';
+import type { Door, Known, Welcome } from './door.ts';
 import type { WebSocketDoorSettings } from './door-settings.ts';
+import { forwardedClient, isTrusted } from './forwarded.ts';
 import { WebSocketStream } from './websocket-stream.ts';
 
 /** MQTT 3.1.1 and 5.0, section 6; MQTT 3.1 over WebSocket came before them. */
@@ -25,9 +27,11 @@ const NOTHING_KNOWN = { info: {}, isResumed: false };
 export class WebSocketDoor<Entrant> implements Door<Entrant> {
   readonly settings: WebSocketDoorSettings;
   readonly fullReason = null;
+  readonly timeoutMs = Number.POSITIVE_INFINITY;
   readonly timeoutReason = REASON_CONNECT_TIMEOUT;
   readonly leftReason = REASON_CLIENT_LEFT_EARLY;
   readonly #welcome: Welcome<Entrant>;
+  readonly #trusted: readonly AddressRange[];
   readonly #http: Server;
   readonly #webSockets: WebSocketServer;
   readonly #entrants = new WeakMap<Socket, Entrant>();
@@ -37,11 +41,18 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
   #isClosed = false;
 
   constructor(settings: WebSocketDoorSettings, welcome: Welcome<Entrant>) {
-    const { messageBytesMax, pingIntervalMs } = settings;
+    const { messageBytesMax, pingIntervalMs, trustedProxies } = settings;
     this.settings = settings;
     this.#welcome = welcome;
+    this.#trusted = trustedProxies.length === 0 ? [] : permittedRanges(trustedProxies, []);
     // The deadline of the CONNECT is the deadline for all that comes before it, too.
-    this.#http = createServer({ maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: 0, requestTimeout: 0 });
+    // What is wrong with a request is said here, in the log, too.
+    this.#http = createServer({
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: 0,
+      requestTimeout: 0,
+      requireHostHeader: false,
+    });
     this.#http.on('request', (request, response) => this.#onRequest(request, response));
     this.#http.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket as Socket, head));
     this.#http.on('clientError', (_error, socket) => this.#turnAway(socket as Socket, 400, 'not_http'));
@@ -59,8 +70,9 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
     if (pingIntervalMs > 0) this.#pings = setInterval(() => this.#pingAll(), pingIntervalMs).unref();
   }
 
-  get timeoutMs(): number {
-    return this.settings.timeoutMs;
+  /** Who comes from there brings others, and says whom. */
+  isProxy(address: string): boolean {
+    return this.#trusted.length > 0 && isTrusted(address, this.#trusted);
   }
 
   enter(socket: Socket, entrant: Entrant): void {
@@ -91,8 +103,14 @@ export class WebSocketDoor<Entrant> implements Door<Entrant> {
       this.#entrants.delete(socket);
       if (entrant === undefined) return webSocket.terminate(); // it has been given up
       const stream = new WebSocketStream(webSocket, socket) as unknown as Socket;
-      this.#welcome.onEntered(entrant, stream, NOTHING_KNOWN);
+      this.#welcome.onEntered(entrant, stream, this.#knownOf(request));
     });
+  }
+
+  #knownOf({ headers }: IncomingMessage): Known {
+    const { 'x-forwarded-for': forwarded } = headers;
+    if (forwarded === undefined || this.#trusted.length === 0) return NOTHING_KNOWN;
+    return { ...NOTHING_KNOWN, clientBehind: (peer) => forwardedClient(peer, String(forwarded), this.#trusted) };
   }
 
   #refusalOf({ url = '', headers }: IncomingMessage): [status: number, why: string] | undefined {

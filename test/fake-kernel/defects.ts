@@ -344,11 +344,7 @@ export const defects: readonly Defect[] = [
     '.active--; gateAt(poolGate(tally.pool)).active--;',
     '.active--;',
   ]),
-  defect('a client that ended still counts for its source', [
-    ADMISSION,
-    'if (marks & <u8>MARK_SOURCE) removeSource(line);',
-    '',
-  ]),
+  defect('a client that ended still counts for its source', [ADMISSION, 'leaveSource(slot);', '']),
   defect('a gap in the table of sources is not closed', [
     SOURCE_COUNTS,
     'if (entry.connections == 0) closeGap(index);',

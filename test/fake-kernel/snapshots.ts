@@ -124,8 +124,10 @@ function build(random: Random, listenerCount: number, { deny, identity }: Rules,
     queue: { max: 0, timeoutMs: 0 },
     maxConnections: 0,
     proxyProtocol: 'off',
+    tls: null,
   };
   const listeners = Array.from({ length: listenerCount }, (_, index) => ({
+    passThrough: null,
     name: `mqtt${index}`,
     pool: 'brokers',
     bind: LISTENER_ADDRESS,

@@ -189,9 +189,11 @@ class Visit {
 
 let entered: (stream: Socket) => void = () => {};
 const door = new WebSocketDoor<null>(
-  { path: '/mqtt', origins: null, messageBytesMax: MESSAGE_BYTES_MAX, pingIntervalMs: 0, timeoutMs: 5000 },
+  { path: '/mqtt', origins: null, messageBytesMax: MESSAGE_BYTES_MAX, pingIntervalMs: 0, trustedProxies: [] },
   {
     onEntered: (_entrant, stream) => entered(stream),
+    onDetected: () => assert.fail('nothing is detected here'),
+    onRouted: () => assert.fail('nothing is routed here'),
     onTurnedAway: (_entrant, _reason, error) => assert.fail(error),
   },
 );

@@ -11,6 +11,8 @@ export interface Authority {
   ca: string;
   folder: string;
   issue(name: string, options?: Issue): Issued;
+  /** Writes what it says of the certificate, by OCSP, beside that; returns the path. */
+  attest(issued: Issued): string;
   /** Writes its revocation list anew; returns the path. */
   revoke(...revoked: Issued[]): string;
 }
@@ -23,6 +25,10 @@ export interface Issued {
 export interface Issue {
   /** Empty: none. */
   hosts?: readonly string[];
+  /** Further subject alternative names, as openssl writes them: "IP:127.0.0.1". */
+  names?: readonly string[];
+  /** Instead of the name alone, as openssl writes it: "/O=Acme/CN=meter". */
+  subject?: string;
   /** Its time is over. */
   isExpired?: boolean;
   /** Of its files, where that isn't the name. */
@@ -42,10 +48,13 @@ export function startAuthority(context: TestContext): Authority | undefined {
   writeFileSync(at('crlnumber'), '01\n');
   openssl('req', '-x509', ...NEW_KEY, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '30', '-subj', '/CN=Test CA');
   let serial = 1;
-  const issue = (name: string, { hosts = [], isExpired = false, file = name }: Issue = {}): Issued => {
-    openssl('req', ...NEW_KEY, '-keyout', `${file}.key`, '-out', `${file}.csr`, '-subj', `/CN=${name}`);
-    const extensions = hosts.length === 0 ? '' : `subjectAltName=${hosts.map((host) => `DNS:${host}`).join(',')}\n`;
-    writeFileSync(at(`${file}.ext`), extensions);
+  const issue = (
+    name: string,
+    { hosts = [], names = [], isExpired = false, file = name, subject = `/CN=${name}` }: Issue = {},
+  ): Issued => {
+    openssl('req', ...NEW_KEY, '-utf8', '-keyout', `${file}.key`, '-out', `${file}.csr`, '-subj', subject);
+    const all = [...hosts.map((host) => `DNS:${host}`), ...names];
+    writeFileSync(at(`${file}.ext`), all.length === 0 ? '' : `subjectAltName=${all.join(',')}\n`);
     writeFileSync(at('serial'), `${(serial++).toString(16).padStart(4, '0')}\n`);
     const time = isExpired ? ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z'] : ['-days', '30'];
     const files = ['-in', `${file}.csr`, '-out', `${file}.new`, '-extfile', `${file}.ext`];
@@ -59,7 +68,14 @@ export function startAuthority(context: TestContext): Authority | undefined {
     renameSync(at('crl.new'), at('crl.pem'));
     return at('crl.pem');
   };
-  return { ca: at('ca.pem'), folder, issue, revoke };
+  const attest = ({ cert }: Issued): string => {
+    const files = ['-reqout', `${cert}.request`, '-issuer', 'ca.pem', '-cert', cert];
+    openssl('ocsp', ...files);
+    const signer = ['-CA', 'ca.pem', '-rsigner', 'ca.pem', '-rkey', 'ca.key', '-index', 'index.txt', '-ndays', '7'];
+    openssl('ocsp', ...signer, '-reqin', `${cert}.request`, '-respout', `${cert}.ocsp`);
+    return `${cert}.ocsp`;
+  };
+  return { ca: at('ca.pem'), folder, issue, attest, revoke };
 }
 
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
@@ -79,6 +95,8 @@ default_crl_days = 30
 policy = any
 unique_subject = no
 [any]
+organizationName = optional
+organizationalUnitName = optional
 commonName = supplied
 `;
 

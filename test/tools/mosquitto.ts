@@ -26,6 +26,8 @@ export interface Mosquitto {
 export interface MosquittoOptions {
   /** The only ones who may come. */
   user?: { name: string; password: string };
+  /** Paths; with a CA clients must show a certificate of it. */
+  tls?: { cert: string; key: string; clientCa?: string };
 }
 
 /** undefined when the test was skipped and has to return. */
@@ -48,7 +50,8 @@ export async function startMosquitto(
       logged += text;
     });
     await answers(port);
-    await waitFor('end of the visit that found it running', () => logged.includes('Client <unknown> closed'));
+    if (options.tls !== undefined) await waitFor('broker that runs', () => /version .* running/.test(logged));
+    else await waitFor('end of the visit that found it running', () => logged.includes('Client <unknown> closed'));
   };
   const kill = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -71,7 +74,7 @@ export async function startMosquitto(
   };
 }
 
-function configLines(folder: string, port: number, { user }: MosquittoOptions): string[] {
+function configLines(folder: string, port: number, { user, tls }: MosquittoOptions): string[] {
   const lines = [
     `listener ${port} 127.0.0.1`,
     `user ${userInfo().username}`, // else root's mosquitto becomes another user, who can't read the folder
@@ -79,10 +82,18 @@ function configLines(folder: string, port: number, { user }: MosquittoOptions): 
     'log_type all',
     'log_timestamp false',
     'sys_interval 0',
+    ...tlsLines(tls),
   ];
   if (user === undefined) return [...lines, 'allow_anonymous true'];
   const file = join(folder, 'passwords');
   const { name, password } = user;
   execFileSync(findProgram('mosquitto_passwd')!, ['-b', '-c', file, name, password], { stdio: 'ignore' });
   return [...lines, 'allow_anonymous false', `password_file ${file}`];
+}
+
+function tlsLines(tls: MosquittoOptions['tls']): string[] {
+  if (tls === undefined) return [];
+  const { cert, key, clientCa } = tls;
+  const files = [`certfile ${cert}`, `keyfile ${key}`];
+  return clientCa === undefined ? files : [...files, `cafile ${clientCa}`, 'require_certificate true'];
 }

@@ -3,6 +3,7 @@
 // The finding comes as soon as it is known; the connection may take longer, since it is closed by both sides in turn,
 // as brokers like it. Whatever is open at the timeout is cut.
 import { connect, type Socket } from 'node:net';
+import { type BackendTls, secure, tlsFault } from '../../backend-tls.ts';
 import type { Address } from '../../config/address.ts';
 import { startDeadline } from './deadline.ts';
 import { connectFailed, connectionLost, type Finding, failed, GOODBYE_MS, type Probe, timedOut } from './finding.ts';
@@ -21,15 +22,21 @@ export interface Conversation {
 }
 
 /** What goes before the conversation, once the socket is connected. */
-type Introduce = (socket: Socket) => Uint8Array;
+export interface Preface {
+  introduce(socket: Socket): Uint8Array;
+  /** undefined: none. */
+  tls: BackendTls | undefined;
+}
+
+const NO_PREFACE: Preface = { introduce: () => NOTHING, tls: undefined };
 
 export function startExchange(
   target: Address,
   timeoutMs: number,
   conversation: Conversation,
-  introduce: Introduce = () => NOTHING,
+  preface = NO_PREFACE,
 ): Probe {
-  return new Exchange(target, timeoutMs, conversation, introduce);
+  return new Exchange(target, timeoutMs, conversation, preface);
 }
 
 class Exchange implements Probe {
@@ -38,24 +45,32 @@ class Exchange implements Probe {
   readonly #socket: Socket;
   readonly #conversation: Conversation;
   readonly #timeoutMs: number;
-  readonly #introduce: Introduce;
   #answer = Buffer.alloc(0);
   #isConnected = false;
   #isSettled = false;
   #settle: (finding: Finding) => void = () => {};
 
-  constructor({ host, port }: Address, timeoutMs: number, conversation: Conversation, introduce: Introduce) {
+  constructor({ host, port }: Address, timeoutMs: number, conversation: Conversation, { introduce, tls }: Preface) {
     this.#conversation = conversation;
-    this.#introduce = introduce;
     this.#timeoutMs = timeoutMs;
     this.finding = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    const socket = connect({ host, port, noDelay: true });
+    const plain = connect({ host, port, noDelay: true });
+    plain.once('connect', () => {
+      this.#isConnected = true;
+      plain.cork(); // what is said in plain text comes in one segment
+      const first = introduce(plain);
+      if (first.length > 0) plain.write(first);
+      if (tls === undefined) this.#onReady();
+      plain.uncork();
+    });
+    const socket = tls === undefined ? plain : secure(plain, tls);
     this.#socket = socket;
     const deadline = startDeadline(timeoutMs, () => this.#onTimeout());
     this.ended = new Promise((resolve) => socket.once('close', () => resolve(deadline.cancel())));
-    socket.once('connect', () => this.#onConnect());
+    if (tls !== undefined) plain.on('error', (error) => this.#onError(error));
+    socket.once('secureConnect', () => this.#onReady());
     socket.on('data', (bytes) => this.#onBytes(bytes));
     socket.once('end', () => this.#conclude(failed(`closed the connection without ${conversation.awaited}`)));
     socket.on('error', (error) => this.#onError(error));
@@ -69,11 +84,10 @@ class Exchange implements Probe {
     this.#socket.once('close', () => clearTimeout(goodbye));
   }
 
-  #onConnect(): void {
-    this.#isConnected = true;
+  #onReady(): void {
     if (this.#isSettled) return;
-    const first = Buffer.concat([this.#introduce(this.#socket), this.#conversation.opening]);
-    if (first.length > 0) this.#socket.write(first);
+    const { opening } = this.#conversation;
+    if (opening.length > 0) this.#socket.write(opening);
     this.#judge();
   }
 
@@ -92,7 +106,9 @@ class Exchange implements Probe {
   }
 
   #onError(error: NodeJS.ErrnoException): void {
-    this.#conclude(this.#isConnected ? connectionLost(error) : connectFailed(error));
+    const fault = tlsFault(error);
+    if (fault !== undefined) this.#conclude(failed(`TLS failed: ${fault}`));
+    else this.#conclude(this.#isConnected ? connectionLost(error) : connectFailed(error));
   }
 
   #onTimeout(): void {

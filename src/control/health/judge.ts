@@ -1,6 +1,7 @@
 // The one judge of health: hears of each backend what the workers' connects say and what probes find, and sets the
 // backend's word in every worker. How a verdict comes about is in trial.ts.
 import { isDeepStrictEqual } from 'node:util';
+import type { BackendTls } from '../../backend-tls.ts';
 import type { Backend } from '../snapshot.ts';
 import type { Verdict } from './finding.ts';
 import { startProbe } from './probe.ts';
@@ -43,6 +44,8 @@ export interface Standing {
 export interface JudgeOptions {
   backends: readonly Backend[];
   countsOf(backend: Backend): ConnectCounts;
+  /** What it speaks TLS with; undefined: it doesn't. */
+  tlsOf(backend: Backend): BackendTls | undefined;
   /** What the workers shall know of it. Called when it changes, and once for each backend at first. */
   setHealth(backend: Backend, word: number): void;
   /** Told of every change, in this order. */
@@ -135,7 +138,7 @@ export class Judge {
       return;
     }
     const prober = new Prober(
-      () => startProbe(docket.backend, health),
+      () => startProbe(docket.backend, health, health.isTls ? this.#options.tlsOf(docket.backend) : undefined),
       (found) => {
         // Behind another port lives another process: that it has gone says nothing of the broker.
         const isGone = found.isGone && health.port === docket.backend.config.port;

@@ -1,5 +1,6 @@
 // From a backend's settings to a probe under way.
 import type { Socket } from 'node:net';
+import type { BackendTls } from '../../backend-tls.ts';
 import type { HealthConfig, ProxyProtocol } from '../../config.ts';
 import { encodeProxyHeader } from '../../core.ts';
 import { decodeSockaddr } from '../../system/sockaddr.ts';
@@ -12,11 +13,18 @@ import { rawConversation } from './raw-probe.ts';
 import { tcpConversation } from './tcp-probe.ts';
 
 /** To the very address that clients are sent to, though perhaps to another port. */
-export function startProbe(backend: Backend, { probe, port, timeoutMs, proxyProtocol }: HealthConfig): Probe {
+export function startProbe(
+  backend: Backend,
+  { probe, port, timeoutMs, proxyProtocol }: HealthConfig,
+  tls: BackendTls | undefined,
+): Probe {
   const target = { host: decodeSockaddr(backend.sockaddr).host, port };
   if (probe.type === 'http') return startHttpProbe(target, timeoutMs, probe);
   const conversation = conversationOf(probe, backend.id);
-  return startExchange(target, timeoutMs, conversation, (socket) => introduction(socket, proxyProtocol));
+  return startExchange(target, timeoutMs, conversation, {
+    introduce: (socket) => introduction(socket, proxyProtocol),
+    tls,
+  });
 }
 
 // Its own two addresses, as if it were a client's: brokers answer nobody whose header tells no address (LOCAL, UNKNOWN).
