@@ -154,7 +154,7 @@ testEveryEngine(
   },
 );
 
-testEveryEngine('plain MQTT, or WebSocket alone, can share a port with TLS', async (engine, context) => {
+testEveryEngine('plain MQTT and TLS can share a port without WebSocket', async (engine, context) => {
   const scene = await setUpForAll(engine, context, { websocket: undefined });
   if (scene === undefined) return;
   const packet = connectPacket({ clientId: 'device' });
@@ -167,5 +167,6 @@ testEveryEngine('plain MQTT, or WebSocket alone, can share a port with TLS', asy
   const inner = connectTls({ host: HOST, port: scene.port, ca: scene.ca, servername: 'localhost' });
   inner.on('error', () => {}).write(REQUEST);
   await new Promise((closed) => inner.resume().once('close', closed));
-  assert.match((await scene.lines(3)).at(-1)!, / reason=http_request /);
+  // Of two workers: in any order.
+  assert.match((await scene.lines(3)).join('\n'), / reason=http_request /);
 });

@@ -486,7 +486,12 @@ test('whoever is revoked is not let in by a session of before', async (context) 
 testEveryEngine('a certificate is exchanged under 1,000 connections, and none is dropped', async (engine, context) => {
   const scene = await setUp(context, { engine });
   if (scene === undefined) return;
-  const sockets = await Promise.all(Array.from({ length: 1000 }, (_, index) => connectTls(scene, `device-${index}`)));
+  const sockets: TLSSocket[] = [];
+  // Each handshake has its deadline, also on a busy machine.
+  while (sockets.length < 1000) {
+    const few = Array.from({ length: 25 }, (_, index) => connectTls(scene, `device-${sockets.length + index}`));
+    sockets.push(...(await Promise.all(few)));
+  }
   const before = sockets[0]!.getPeerCertificate().serialNumber;
   replace(scene.server, scene.authority.issue('localhost', { hosts: ['localhost'], file: 'next' }));
   const after = await waitFor('new certificate', async () => {
