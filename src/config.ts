@@ -17,6 +17,8 @@ import {
   type ListenerSettings,
   type PoolSettings,
   type Settings,
+  type TakeOverLoopSettings,
+  takeOverLoop,
 } from './config/schema.ts';
 import { normaliseTls, type TlsConfig } from './config/tls.ts';
 import { normaliseWebSocket, type WebSocketConfig } from './config/websocket.ts';
@@ -79,7 +81,7 @@ export interface ListenerConfig {
   connectRatePerSource: ConnectRate;
   /** The bits of an address that make a source. */
   sourcePrefix: { ipv4: number; ipv6: number };
-  /** Clients whose CONNECT isn't complete, of all workers together; 0: half of what a worker holds, in each. */
+  /** Clients whose CONNECT isn't complete, of all workers together; 0: as many as there is room for. */
   maxHalfOpen: number;
   /** null: nobody looks for them. */
   takeOverLoop: TakeOverLoopConfig | null;
@@ -331,12 +333,7 @@ function normalise(settings: Settings): Config {
     cpuAffinity: settings.cpu_affinity,
     connectionsMax: settings.connections_max,
     connectMaxBytes: settings.connect_max_bytes,
-    listeners: listeners.map((listener) => {
-      // A hook may choose any of them.
-      const leadsTo = listener.hook === undefined ? [pools[listener.pool ?? onlyPool]] : Object.values(pools);
-      const leadsToTls = leadsTo.some((pool) => pool?.tls !== undefined);
-      return { ...normaliseListener(listener, onlyPool), leadsToTls };
-    }),
+    listeners: listeners.map((listener) => normaliseListener(listener, onlyPool, pools)),
     pools: Object.entries(pools).map(([name, pool]) => normalisePool(name, pool)),
     accessLog: settings.access_log,
     admin: normaliseAdmin(settings.admin),
@@ -356,12 +353,20 @@ function normaliseAdmin(admin: Settings['admin']): AdminConfig | null {
 
 const NO_RATE: ConnectRate = { rate: 0, burst: 0 };
 
-function normaliseListener(listener: ListenerSettings, onlyPool: string): Omit<ListenerConfig, 'leadsToTls'> {
+function normaliseListener(
+  listener: ListenerSettings,
+  onlyPool: string,
+  pools: Record<string, PoolSettings>,
+): ListenerConfig {
   const passThrough = Object.entries(listener.tls_passthrough ?? {});
+  const pool = listener.pool ?? passThrough[0]?.[1] ?? onlyPool;
+  const { method, key } = pools[pool]?.balance ?? {};
+  const meetsItself = method === 'hash' && key === 'client_id';
   return {
     name: listener.name ?? listener.bind,
     bind: addressOf(listener.bind),
-    pool: listener.pool ?? passThrough[0]?.[1] ?? onlyPool,
+    pool,
+    leadsToTls: mayLeadToTls(listener, pool, pools),
     connectTimeoutMs: listener.connect_timeout,
     keepAliveFactor: listener.keep_alive_factor,
     idleTimeoutMs: listener.idle_timeout,
@@ -370,7 +375,7 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Omit<L
     connectRatePerSource: listener.connect_rate_per_source ?? NO_RATE,
     sourcePrefix: listener.source_prefix,
     maxHalfOpen: listener.max_half_open === 'auto' ? 0 : listener.max_half_open,
-    takeOverLoop: normaliseTakeOverLoop(listener.take_over_loop),
+    takeOverLoop: normaliseTakeOverLoop(listener.take_over_loop ?? (meetsItself ? takeOverLoop.parse({}) : 'off')),
     tls: listener.tls === undefined ? null : normaliseTls(listener.tls, protocolsOf(listener)),
     webSocket: listener.websocket === undefined ? null : normaliseWebSocket(listener.websocket),
     isDetecting: listener.detect,
@@ -384,12 +389,18 @@ function normaliseListener(listener: ListenerSettings, onlyPool: string): Omit<L
   };
 }
 
+/** Whether TLS may have to be spoken to its clients' backends. A hook may choose any pool. */
+function mayLeadToTls({ hook }: ListenerSettings, pool: string, pools: Record<string, PoolSettings>): boolean {
+  return Object.entries(pools).some(([name, { tls }]) => tls !== undefined && (hook !== undefined || name === pool));
+}
+
 /** What its clients name in their handshake: browsers say http/1.1 before a WebSocket. */
 function protocolsOf({ websocket }: ListenerSettings): string[] {
   return websocket === undefined ? ['mqtt'] : ['mqtt', 'http/1.1'];
 }
 
-function normaliseTakeOverLoop(settings: ListenerSettings['take_over_loop']): TakeOverLoopConfig | null {
+// Two brokers that share no sessions may each have a client of one name, and neither has to go.
+function normaliseTakeOverLoop(settings: 'off' | TakeOverLoopSettings): TakeOverLoopConfig | null {
   if (settings === 'off') return null;
   const { take_overs: takeOvers, window: windowMs, pause: pauseMs, pause_max: pauseMaxMs } = settings;
   return { takeOvers, windowMs, pauseMs, pauseMaxMs: Math.max(pauseMs, pauseMaxMs) };

@@ -243,6 +243,8 @@ pools:
   assert.deepEqual(listener!.connectRatePerSource, { rate: 5, burst: 1 });
   const loop = { takeOvers: 9, windowMs: 30_000, pauseMs: 2000, pauseMaxMs: 2000 };
   assert.deepEqual([listener!.takeOverLoop, listeners[1]!.takeOverLoop], [loop, null]);
+  const spread = 'balance: { method: round_robin }\nbackends: [a:1]';
+  assert.equal(parseConfig(withPool(spread), 'test.yaml').listeners[0]!.takeOverLoop, null);
   assert.deepEqual(pools[0]!.connectRate, { rate: 500, burst: 50 });
   assert.deepEqual(pools[0]!.queue, { max: 0, timeoutMs: 14_999 });
   assert.equal(pools[0]!.maxConnections, 900);

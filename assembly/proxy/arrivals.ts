@@ -15,7 +15,10 @@ import { listenerLimitsAt, snapshot } from '../snapshot';
 import { gateAt, listenerGate, tallyOf, workers } from './gates';
 import { addSource, sourceCount } from './source-counts';
 import { keepsPace } from './source-paces';
-import { BACKEND, cold, direction, header } from './table';
+import { BACKEND, cold, count, direction, header } from './table';
+
+/** Of the slots: one divided by this is kept for those who come. */
+const SPARE_PART: u32 = 16;
 
 /** Its address is known: counts it for its source, or says why that may not bring it. */
 export function countArrival(slot: u32, line: Cold): u32 {
@@ -61,17 +64,18 @@ export function endHalfOpen(slot: u32): void {
 /** The one that has to go for those who came since, NONE as long as they aren't too many. */
 export function crowdedOut(listener: u32): u32 {
   const gate = gateAt(listenerGate(listener));
-  if (gate.waiting <= halfOpenMax(listenerLimitsAt(listener))) return NONE;
+  if (!areTooMany(gate.waiting, listenerLimitsAt(listener))) return NONE;
   const slot = gate.head - 1;
   endHalfOpen(slot);
   cold(slot).reason = <u16>REASON_HALF_OPEN;
   return slot;
 }
 
-function halfOpenMax(limits: ListenerLimits): u32 {
-  // All listeners together leave some of the slots to those who are through.
-  if (limits.maxHalfOpen == 0) return max<u32>(header().connectionsMax / (snapshot().listenerCount + 1), 1);
-  return partOf(limits.maxHalfOpen);
+// Where nobody has said how many there may be, all may come at once as after an outage, as long as there are slots.
+function areTooMany(halfOpen: u32, limits: ListenerLimits): bool {
+  if (limits.maxHalfOpen != 0) return halfOpen > partOf(limits.maxHalfOpen);
+  const slots = header().connectionsMax;
+  return halfOpen > 1 && slots - <u32>count().slotsUsed <= slots / SPARE_PART + snapshot().listenerCount;
 }
 
 /** This worker's, of what all may have together. */

@@ -253,7 +253,7 @@ const sourcePrefix = mapping(
 
 const TAKE_OVER_LOOP_WHAT = 'off, or a mapping with take_overs, window, pause and pause_max';
 
-const takeOverLoop = mapping(
+export const takeOverLoop = mapping(
   {
     take_overs: integer(2, COUNT_MAX).default(5).describe('So many of one ClientId within the window are a loop.'),
     window: duration(1).prefault('30s').describe('The time in which they are counted.'),
@@ -569,7 +569,7 @@ const listener = mapping(
     max_half_open: autoOrInteger(1, LIMIT_MAX)
       .default('auto')
       .describe(
-        'Clients of this listener at once whose CONNECT is not complete; for one more the oldest of them is closed. auto: half of what connections_max lets each worker hold, and less beside other listeners.',
+        'Clients of this listener at once whose CONNECT is not complete; for one more the oldest of them is closed. auto: as long as a worker has more than a sixteenth of its connections_max free, there may be any number.',
       ),
     proxy_protocol: proxyProtocol
       .optional()
@@ -578,9 +578,9 @@ const listener = mapping(
       ),
     take_over_loop: z
       .union([z.literal('off', { error: `expected ${TAKE_OVER_LOOP_WHAT}` }), takeOverLoop])
-      .prefault({})
+      .optional()
       .describe(
-        'Clients of one ClientId that throw each other out at their broker again and again: they are logged, counted and slowed. off: they are not looked for.',
+        'Clients of one ClientId that throw each other out at their broker again and again: they are logged, counted and slowed. off: they are not looked for. Default: they are where the pool hashes ClientIds, so that all of one come to one broker.',
       ),
     tls: tls.optional().describe('TLS towards clients. Default: none.'),
     websocket: websocket.optional().describe('MQTT over WebSocket, with tls inside TLS. Default: none.'),
@@ -691,6 +691,7 @@ export const configSchema = mapping(
   'a mapping of settings',
 ).describe('Configuration of Tidegate, an MQTT load balancer');
 
+export type TakeOverLoopSettings = z.output<typeof takeOverLoop>;
 export type Settings = z.output<typeof configSchema>;
 export type PoolSettings = z.output<typeof pool>;
 export type BackendSettings = PoolSettings['backends'][number];

@@ -372,8 +372,8 @@ export const defects: readonly Defect[] = [
   ]),
   defect('as many may be half open as there are slots', [
     ARRIVALS,
-    'if (gate.waiting <= halfOpenMax(listenerLimitsAt(listener))) return NONE;',
-    'if (gate.waiting <= header().connectionsMax) return NONE;',
+    'return halfOpen > partOf(limits.maxHalfOpen);',
+    'return halfOpen > header().connectionsMax;',
   ]),
   defect('a client whose CONNECT is whole stays half open', [
     CONNECTION,
@@ -506,11 +506,7 @@ export const defects: readonly Defect[] = [
     'adopt(slot, index, found, packet, front); forgetClientId(line); keepClientId(line, bytes + found.clientId, found.clientIdBytes); return packet == bytes',
   ]),
   defect('whoever is denied is only told so', [RULES, 'if (other != REASON_NONE) return other;', '']),
-  defect('everybody may come', [
-    CONNECTION,
-    'return mayCome(line) ? VERDICT_MORE : VERDICT_REFUSE;',
-    'return VERDICT_MORE;',
-  ]),
+  defect('everybody may come', [CONNECTION, 'line.reason = <u16>(isAllowed ?', 'line.reason = <u16>(true ?']),
   defect('the kernel is given offsets for addresses', [RING, 'return base + <u64>offset;', 'return <u64>offset;']),
   defect('the last answers of a batch are skipped', [
     RING,
