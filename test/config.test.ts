@@ -959,7 +959,7 @@ function undescribed(node: SchemaNode, path: string): string[] {
   ];
 }
 
-test('the JSON Schema asks for listeners and pools, and in them only for addresses, rates and certificates', () => {
+test('the JSON Schema asks for listeners and pools, and in them only for addresses, rates, certificates and modules', () => {
   const text = JSON.stringify(schema());
   assert.deepEqual(
     [...text.matchAll(/"required":(\[[^\]]*\])/g)].map(([, keys]) => keys),
@@ -967,6 +967,7 @@ test('the JSON Schema asks for listeners and pools, and in them only for address
       '["rate"]',
       '["from"]',
       '["cert","key"]',
+      '["module"]',
       '["bind"]',
       '["rate"]',
       '["address"]',
