@@ -381,9 +381,9 @@ export const defects: readonly Defect[] = [
     '',
   ]),
   defect('whoever has to pause is let in', [
-    DECIDE,
-    'if (mustPause(slot, line, poolLimitsAt(index).id)) {',
-    'if (mustPause(slot, line, poolLimitsAt(index).id) && slot % 2 == 0) {',
+    CONNECTION,
+    'if (!mustPause(slot, line, poolLimitsAt(line.pool).id)) return admit(slot);',
+    'if (!mustPause(slot, line, poolLimitsAt(line.pool).id) || slot % 2 == 1) return admit(slot);',
   ]),
   defect('a session of another name is taken over', [
     TAKE_OVERS,
