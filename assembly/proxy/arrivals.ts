@@ -19,6 +19,8 @@ import { BACKEND, cold, count, direction, header } from './table';
 
 /** Of the slots: one divided by this is kept for those who come. */
 const SPARE_PART: u32 = 16;
+/** In a smaller table those few who come at the same moment would have to go for each other. */
+const SLOTS_LEAST: u32 = 64;
 
 /** Its address is known: counts it for its source, or says why that may not bring it. */
 export function countArrival(slot: u32, line: Cold): u32 {
@@ -75,7 +77,11 @@ export function crowdedOut(listener: u32): u32 {
 function areTooMany(halfOpen: u32, limits: ListenerLimits): bool {
   if (limits.maxHalfOpen != 0) return halfOpen > partOf(limits.maxHalfOpen);
   const slots = header().connectionsMax;
-  return halfOpen > 1 && slots - <u32>count().slotsUsed <= slots / SPARE_PART + snapshot().listenerCount;
+  return (
+    slots >= SLOTS_LEAST &&
+    halfOpen > 1 &&
+    slots - <u32>count().slotsUsed <= slots / SPARE_PART + snapshot().listenerCount
+  );
 }
 
 /** This worker's, of what all may have together. */

@@ -569,7 +569,7 @@ const listener = mapping(
     max_half_open: autoOrInteger(1, LIMIT_MAX)
       .default('auto')
       .describe(
-        'Clients of this listener at once whose CONNECT is not complete; for one more the oldest of them is closed. auto: as long as a worker has more than a sixteenth of its connections_max free, there may be any number.',
+        'Clients of this listener at once whose CONNECT is not complete; for one more the oldest of them is closed. auto: as long as a worker has more than a sixteenth of its connections_max free, there may be any number, and always where it is less than 64.',
       ),
     proxy_protocol: proxyProtocol
       .optional()

@@ -347,13 +347,17 @@ describe('half-open clients', { concurrency: true }, () => {
 
   for (const workers of [1, 2]) {
     testEveryEngine(`silent ones can't take all slots, with ${workers} workers`, async (engine, context) => {
-      const { balancer } = await setUp(context, engine, { workers, connectionsMax: 40, connectTimeout: '60s' });
-      const silent = Array.from({ length: 200 }, () => {
+      const { balancer } = await setUp(context, engine, {
+        workers,
+        connectionsMax: 64 * workers,
+        connectTimeout: '60s',
+      });
+      const silent = Array.from({ length: 400 }, () => {
         const socket = balancer.connect().on('error', () => {});
         context.after(() => socket.destroy());
         return socket.resume();
       });
-      await waitFor('a crowd', () => counters(balancer).accepted! === 200);
+      await waitFor('a crowd', () => counters(balancer).accepted! === 400);
       const clients: Client[] = [];
       for (let turn = 0; turn < 15; turn++) clients.push(...(await connectMany(context, balancer, 1)));
       assert.equal(accepted(clients).length, 15);
