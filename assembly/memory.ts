@@ -444,7 +444,7 @@ if (offsetof<Header>('end') != HEADER_REGION_END) ERROR('Header.end moved');
 
 // The areas behind the fields, in the order in which they lie: none reaches into the next.
 if (HEADER_REGION_END + 4 > HEADER_EVICTIONS_WRITTEN) ERROR('the regions reach into the evictions');
-if (HEADER_DECISIONS_READ + 4 > HEADER_LISTENER_FDS) ERROR('the regions reach into the listeners');
+if (HEADER_ID_KEY_1 + 8 > HEADER_LISTENER_FDS) ERROR('the regions reach into the listeners');
 if (HEADER_LISTENER_FDS + LISTENERS_MAX * 4 > HEADER_RING_PARAMS) ERROR('the listeners reach into the parameters');
 if (HEADER_RING_PARAMS + PARAMS_BYTES > HEADER_ENTER_ARGUMENT) ERROR('the parameters reach into the argument');
 if (HEADER_ENTER_ARGUMENT + GETEVENTS_BYTES > HEADER_TIMEOUT) ERROR('the argument reaches into the timeout');

@@ -17,7 +17,7 @@ export interface DataPlane {
   /** After that: a slot that is to be closed, since too many of the listener's are half open; NONE: they aren't. */
   connectionCrowdedOut(listener: number): number;
   /** Instead of connectionArrived, when a proxy has brought it and will tell whose it is; connectionRenamed follows. */
-  connectionBrought(slot: number): void;
+  connectionBrought(slot: number): number;
   /** Another peer's sockaddr is to be written: the connection counts for its source no more. */
   connectionUnnamed(slot: number): void;
   /** Whose connection it is is known: VERDICT_MORE or VERDICT_REFUSE. */

@@ -66,22 +66,21 @@ export function endHalfOpen(slot: u32): void {
 /** The one that has to go for those who came since, NONE as long as they aren't too many. */
 export function crowdedOut(listener: u32): u32 {
   const gate = gateAt(listenerGate(listener));
-  if (!areTooMany(gate.waiting, listenerLimitsAt(listener))) return NONE;
   const slot = gate.head - 1;
+  if (slot == NONE || !areTooMany(gate.waiting, listenerLimitsAt(listener))) return NONE;
   endHalfOpen(slot);
   cold(slot).reason = <u16>REASON_HALF_OPEN;
   return slot;
 }
 
-// Where nobody has said how many there may be, all may come at once as after an outage, as long as there are slots.
+// Where nobody has said how many there may be, all may come at once as after an outage, as long as there are slots; and then
+// whoever has had no time for its CONNECT yet is left alone.
 function areTooMany(halfOpen: u32, limits: ListenerLimits): bool {
   if (limits.maxHalfOpen != 0) return halfOpen > partOf(limits.maxHalfOpen);
   const slots = header().connectionsMax;
-  return (
-    slots >= SLOTS_LEAST &&
-    halfOpen > 1 &&
-    slots - <u32>count().slotsUsed <= slots / SPARE_PART + snapshot().listenerCount
-  );
+  const free = slots - <u32>count().slotsUsed;
+  if (slots < SLOTS_LEAST || free > slots / SPARE_PART + snapshot().listenerCount) return false;
+  return halfOpen > max<u32>(free, 1);
 }
 
 /** This worker's, of what all may have together. */

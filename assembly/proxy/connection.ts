@@ -124,8 +124,11 @@ export function connectionCrowdedOut(listener: u32): u32 {
 }
 
 /** Instead, when a proxy has brought it, who is no client and will tell whose connection it is. */
-export function connectionBrought(slot: u32): void {
-  beginHalfOpen(slot, cold(slot));
+export function connectionBrought(slot: u32): u32 {
+  const line = cold(slot);
+  if (listenerAt(line.listener).fronts != 0) return connectionArrived(slot);
+  beginHalfOpen(slot, line);
+  return VERDICT_MORE;
 }
 
 /** A front door has found out that the connection is another's, whose address is about to be written. */
@@ -140,8 +143,7 @@ export function connectionRenamed(slot: u32): u32 {
 
 /** How many of the connection's first bytes are a front's header; 0: it isn't whole yet; NONE: the slot is refused. */
 export function connectionHeader(slot: u32, bytes: usize, length: u32): u32 {
-  const headerBytes = readHeader(slot, bytes, length);
-  return headerBytes == 0 || headerBytes == NONE || mayCome(slot, cold(slot)) ? headerBytes : NONE;
+  return readHeader(slot, bytes, length);
 }
 
 /** Whether the client's listener lets it in from where it is; else the reason is set. */
@@ -297,7 +299,8 @@ export function connectionDialled(slot: u32): void {
   const backend = backendCounters(line.backend);
   backend.connects++;
   backend.bytesTo += line.bytesFromClient;
-  hot(slot).flags |= FLAG_ESTABLISHED;
+  // Of TLS that goes through no answer is read.
+  hot(slot).flags |= line.version == 0 ? FLAG_ESTABLISHED | FLAG_ANSWERED : FLAG_ESTABLISHED;
   setPhase(slot, PHASE_OPEN);
 }
 

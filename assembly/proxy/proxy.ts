@@ -120,6 +120,7 @@ import {
   connectionRefusal,
   connectionRelease,
   connectionReleased,
+  connectionRenamed,
   connectionRest,
   connectionSaysGoodbye,
   connectionUndecided,
@@ -621,6 +622,7 @@ function onHeaderBytes(slot: u32, buffer: u32): void {
   const headerBytes = connectionHeader(slot, putTogetherAt, length);
   if (headerBytes == NONE) return follow(slot, VERDICT_REFUSE);
   if (headerBytes == 0) return holdPartial(slot);
+  if (connectionRenamed(slot) == VERDICT_REFUSE) return follow(slot, VERDICT_REFUSE);
   consume(bytes, headerBytes);
   if (bytes.head != NONE) onFirstBytes(slot, bytes);
 }

@@ -25,6 +25,7 @@ import { Socket, type SocketConstructorOpts } from 'node:net';
 import {
   COLD_BACKEND,
   COLD_FRAMING,
+  COLD_LISTENER,
   COLD_PEER,
   CONNECT_BYTES_LIMIT,
   CONTROL_DRAIN,
@@ -425,8 +426,7 @@ function arrive(connection: Connection, listener: number): number {
   const { engine, slot, client } = connection;
   connection.isNameNew = engine.doors.isProxy(listener, client.remoteAddress ?? '');
   if (!connection.isNameNew) return engine.plane.connectionArrived(slot);
-  engine.plane.connectionBrought(slot);
-  return VERDICT_MORE;
+  return engine.plane.connectionBrought(slot);
 }
 
 /** Through its listener's doors, then to its CONNECT. */
@@ -463,15 +463,18 @@ function onEntered(connection: Connection, stream: Socket, known: Known): void {
   goOn(connection, connection.doors.slice(1));
 }
 
+function hostOf({ engine, slot }: Connection): string {
+  return decodeSockaddr(engine.view(engine.plane.coldAddress(slot) + COLD_PEER, SOCKADDR_BYTES_MAX)).host;
+}
+
 /** From here on everything knows the client by the address that its proxies have told. */
 function rename(connection: Connection, clientBehind: (peer: string) => string): void {
   const { engine, slot } = connection;
-  const at = engine.plane.coldAddress(slot) + COLD_PEER;
-  const { host } = decodeSockaddr(engine.view(at, SOCKADDR_BYTES_MAX));
+  const host = hostOf(connection);
   const client = clientBehind(host);
   if (client === host) return;
   engine.plane.connectionUnnamed(slot);
-  engine.write(at, encodeSockaddr(client, 0));
+  engine.write(engine.plane.coldAddress(slot) + COLD_PEER, encodeSockaddr(client, 0));
   connection.isNameNew = true;
 }
 
@@ -552,6 +555,12 @@ function onHeaderBytes(connection: Connection, bytes: Buffer): void {
   connection.early = headerBytes === 0 ? all : EMPTY;
   if (headerBytes === 0) return;
   connection.isHeaderDue = false;
+  const [listener] = engine.view(engine.plane.coldAddress(slot) + COLD_LISTENER, 1);
+  connection.isNameNew = engine.doors.isProxy(listener!, hostOf(connection));
+  if (!connection.isNameNew && engine.plane.connectionRenamed(slot) === VERDICT_REFUSE) {
+    refuse(connection);
+    return;
+  }
   const rest = all.subarray(headerBytes);
   if (connection.doors.length > 0) {
     stopListening(connection, rest);

@@ -1,6 +1,6 @@
 // From root to somebody who may do less, when everything that takes root is open: ports below 1024, logs, limits. It is the
 // process as a whole that changes, since the C library has every thread take part; the workers' don't run yet.
-import { chownSync, statSync } from 'node:fs';
+import { closeSync, constants, fchownSync, fstatSync, openSync } from 'node:fs';
 import { TidegateError } from '../errors.ts';
 import { getrlimit, groupNamed, RLIMIT_MEMLOCK, setrlimit, userNamed } from './libc.ts';
 
@@ -29,7 +29,7 @@ export function dropPrivileges({ user, group }: Identity, files: readonly string
     throw new TidegateError('USER', message);
   }
   raiseLockLimit();
-  for (const file of files) if (statSync(file, { throwIfNoEntry: false })?.isFile()) chownSync(file, uid, gid);
+  for (const file of files) giveTo(file, uid, gid);
   try {
     if (user === null) process.setgroups!([gid]);
     else posix.initgroups(user, gid);
@@ -40,6 +40,22 @@ export function dropPrivileges({ user, group }: Identity, files: readonly string
     throw new TidegateError('USER', message, undefined, { cause });
   }
   return true;
+}
+
+// The folder may be the user's own: neither a link in it, nor a second name of somebody else's file, may stand for the file.
+function giveTo(file: string, uid: number, gid: number): void {
+  let fd: number;
+  try {
+    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch {
+    return; // it isn't there, or it is a link
+  }
+  try {
+    const found = fstatSync(fd);
+    if (found.isFile() && found.nlink === 1) fchownSync(fd, uid, gid);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Rings count against this limit as soon as nobody is root; a container's root may only use what it was given. */
