@@ -1111,6 +1111,11 @@ if (offsetof<AccessRecord>('clientIdBytes') != RECORD_CLIENT_ID_BYTES) ERROR('Ac
 if (offsetof<AccessRecord>('_peer0') != RECORD_PEER) ERROR('AccessRecord.peer moved');
 if (offsetof<AccessRecord>('epoch') != RECORD_EPOCH) ERROR('AccessRecord.epoch moved');
 
+/** The client's sockaddr. */
+export function peerOf(line: Cold): usize {
+  return changetype<usize>(line) + offsetof<Cold>('_peer0');
+}
+
 /** Members follow the pool directly; pool.members says so to those who read the block in TypeScript. */
 export function memberAt(pool: Pool, index: u32): Member {
   assert(index < pool.memberCount);

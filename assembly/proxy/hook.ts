@@ -42,7 +42,7 @@ import {
   VERDICT_REFUSE,
   VERDICT_REWRITTEN,
 } from '../layout';
-import { Ask, Cold, Connect, Decision, Text } from '../memory';
+import { Ask, Cold, Connect, Decision, peerOf, Text } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { AS_IT_IS } from '../mqtt/rewrite';
 import { hashKey } from '../route/table';
@@ -77,7 +77,7 @@ export function ask(slot: u32, packet: usize, front: usize): u32 {
   entry.generation = hot(slot).generation;
   entry.hook = hookAt(line.listener).id;
   entry.connectBytes = packetBytes;
-  memory.copy(at + offsetof<Ask>('_peer0'), changetype<usize>(line) + offsetof<Cold>('_peer0'), SOCKADDR_BYTES_MAX);
+  memory.copy(at + offsetof<Ask>('_peer0'), peerOf(line), SOCKADDR_BYTES_MAX);
   memory.copy(at + ASK_CONNECT, packet, packetBytes);
   memory.copy(at + end, front, more);
   publish(ASKS_WRITTEN, observe(ASKS_WRITTEN) + bytesTotal);

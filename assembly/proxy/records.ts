@@ -13,7 +13,7 @@ import {
   RECORD_KEPT_SHIFT,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
-import { AccessRecord, Cold } from '../memory';
+import { AccessRecord, peerOf } from '../memory';
 import { observe, publish } from '../shared';
 import { snapshot } from '../snapshot';
 import { placeEntry } from './byte-ring';
@@ -47,11 +47,7 @@ export function writeRecord(slot: u32, front: usize): void {
   record.version = line.version;
   record.keepAlive = line.keepAlive;
   record.attempts = hot(slot).attempts;
-  memory.copy(
-    address + offsetof<AccessRecord>('_peer0'),
-    changetype<usize>(line) + offsetof<Cold>('_peer0'),
-    SOCKADDR_BYTES_MAX,
-  );
+  memory.copy(address + offsetof<AccessRecord>('_peer0'), peerOf(line), SOCKADDR_BYTES_MAX);
   record.epoch = snapshot().epoch;
   const kept = copyClientId(line, address + RECORD_CLIENT_ID);
   record.clientIdBytes = line.clientIdBytes | (kept << RECORD_KEPT_SHIFT);
