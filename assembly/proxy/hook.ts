@@ -52,7 +52,7 @@ import { placeEntry } from './byte-ring';
 import { adopt, followPackets, refuseWithoutPool } from './decide';
 import { frontBytes } from './front';
 import { tallyOf } from './gates';
-import { cold, counters, FLAG_KEYED, header, hot, PHASE_ASKING, slotsEnd } from './table';
+import { add, cold, counters, FLAG_KEYED, header, hot, PHASE_ASKING, slotsEnd } from './table';
 
 const ASKS_WRITTEN: usize = HEADER_OFFSET + HEADER_ASKS_WRITTEN;
 const ASKS_READ: usize = HEADER_OFFSET + HEADER_ASKS_READ;
@@ -68,7 +68,7 @@ export function ask(slot: u32, packet: usize, front: usize): u32 {
   const bytesTotal = (end + more + 7) & ~7;
   const at = placeEntry(header().asks, ASKS_BYTES, ASKS_WRITTEN, ASKS_READ, bytesTotal);
   if (at == 0) {
-    add(counters + COUNTERS_HOOK_BUSY);
+    add(counters + COUNTERS_HOOK_BUSY, 1);
     return decideWithout(slot, REASON_HOOK_BUSY);
   }
   const entry = changetype<Ask>(at);
@@ -82,7 +82,7 @@ export function ask(slot: u32, packet: usize, front: usize): u32 {
   memory.copy(at + end, front, more);
   publish(ASKS_WRITTEN, observe(ASKS_WRITTEN) + bytesTotal);
   wake(ASKS_WRITTEN);
-  add(counters + COUNTERS_HOOK_ASKED);
+  add(counters + COUNTERS_HOOK_ASKED, 1);
   hot(slot).epoch = <u16>snapshot().epoch;
   return VERDICT_ASK;
 }
@@ -94,7 +94,7 @@ export function hookTimeoutMs(slot: u32): u32 {
 
 /** It has taken longer: VERDICT_DIAL when the client is let in all the same. */
 export function onHookTimer(slot: u32): u32 {
-  add(counters + COUNTERS_HOOK_TIMEOUTS);
+  add(counters + COUNTERS_HOOK_TIMEOUTS, 1);
   return decideWithout(slot, REASON_HOOK_TIMEOUT);
 }
 
@@ -222,8 +222,4 @@ function textsOf(entry: Decision): usize {
 
 function given(bytes: u32): u32 {
   return bytes == NONE ? 0 : bytes;
-}
-
-function add(counter: usize): void {
-  store<u64>(counter, load<u64>(counter) + 1);
 }
