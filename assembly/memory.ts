@@ -272,7 +272,7 @@ import {
   POOL_SOURCES,
   POOL_TABLE,
   POOLS_MAX,
-  PROXY_HEADER_BYTES,
+  PROXY_HEADER_BYTES_TOTAL,
   PROXY_HEADER_DESTINATION,
   PROXY_HEADER_HAS_ADDRESS,
   PROXY_HEADER_SOURCE,
@@ -917,7 +917,7 @@ if (offsetof<Connect>('reason') != CONNECT_REASON) ERROR('Connect.reason moved')
 /** What the parser found in a PROXY header. */
 @unmanaged
 export class ProxyHeader {
-  bytes: u32;
+  bytesTotal: u32;
   hasAddress: u32;
   _source0: u64;
   _source8: u64;
@@ -928,7 +928,7 @@ export class ProxyHeader {
   _destination12: u64;
   _destination20: u64;
 }
-if (offsetof<ProxyHeader>('bytes') != PROXY_HEADER_BYTES) ERROR('ProxyHeader.bytes moved');
+if (offsetof<ProxyHeader>('bytesTotal') != PROXY_HEADER_BYTES_TOTAL) ERROR('ProxyHeader.bytesTotal moved');
 if (offsetof<ProxyHeader>('hasAddress') != PROXY_HEADER_HAS_ADDRESS) ERROR('ProxyHeader.hasAddress moved');
 if (offsetof<ProxyHeader>('_source0') != PROXY_HEADER_SOURCE) ERROR('ProxyHeader.source moved');
 if (offsetof<ProxyHeader>('_destination0') != PROXY_HEADER_DESTINATION) ERROR('ProxyHeader.destination moved');

@@ -8,8 +8,8 @@ import fc from 'fast-check';
 import {
   PARSE_COMPLETE,
   PARSE_PARTIAL,
-  PROXY_HEADER_BYTES,
   PROXY_HEADER_BYTES_MAX,
+  PROXY_HEADER_BYTES_TOTAL,
   PROXY_HEADER_STRUCT_BYTES,
 } from '../assembly/layout.ts';
 import type { Address } from '../src/config/address.ts';
@@ -195,7 +195,7 @@ test('never reads beyond what came, nor takes more for a header', (context) => {
     const at = room.length - bytes.length;
     room.set(bytes, at);
     const state = core.parse_proxy_header(at, bytes.length, found.byteOffset);
-    const headerBytes = found.getUint32(PROXY_HEADER_BYTES, true);
+    const headerBytes = found.getUint32(PROXY_HEADER_BYTES_TOTAL, true);
     if (state === PARSE_COMPLETE) assert.ok(headerBytes > 0 && headerBytes <= bytes.length);
     else assert.equal(headerBytes, 0);
     if (state === PARSE_PARTIAL) assert.ok(bytes.length < PROXY_HEADER_BYTES_MAX);

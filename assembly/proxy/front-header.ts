@@ -42,5 +42,5 @@ export function readHeader(slot: u32, bytes: usize, length: u32): u32 {
   }
   hot(slot).flags &= ~FLAG_HEADER_DUE;
   if (found.hasAddress) memory.copy(peerOf(line), changetype<usize>(found) + PROXY_HEADER_SOURCE, SOCKADDR_BYTES_MAX);
-  return found.bytes;
+  return found.bytesTotal;
 }

@@ -17,7 +17,7 @@ import {
   V2_TCP6_BYTES,
 } from '../mqtt/proxy-header';
 import { writeProxyHeader } from '../mqtt/proxy-header-writer';
-import { listenerAddressAt, poolAt } from '../snapshot';
+import { listenerBindAt, poolAt } from '../snapshot';
 import { cold, header, hot } from './table';
 
 const HEAD_BYTES: u32 = 4;
@@ -73,7 +73,7 @@ export function writeGreeting(slot: u32, local: usize, tlvs: usize, tlvBytes: u3
   const line = cold(slot);
   const version = poolAt(line.pool).proxyProtocol;
   const source = peerOf(line);
-  const destination = local != 0 ? local : listenerAddressAt(line.listener);
+  const destination = local != 0 ? local : listenerBindAt(line.listener);
   if (version != PROXY_PROTOCOL_V2) return writeProxyHeader(version, source, destination, 0, 0, out);
   // Where the header's end will be there is room to put all TLVs together, out of the way of what is written before it.
   const all = out + V2_HEAD_BYTES + V2_TCP6_BYTES;

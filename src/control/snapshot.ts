@@ -1,6 +1,6 @@
 // What the data plane knows of the configuration, as one block of bytes that is the same for every worker:
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, and the
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | binds | pool blocks, and the
 //   Addresses and Identities of the listeners that have them, 16-byte aligned
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
@@ -33,8 +33,8 @@ import {
   KEY_TLS_CLIENT_SUBJECT,
   KEY_TLS_SNI,
   KEY_USERNAME,
-  LISTENER_ADDRESS_BYTES,
   LISTENER_ADDRESSES,
+  LISTENER_BIND_BYTES,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_FD,
@@ -82,7 +82,7 @@ import {
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
   SNAPSHOT_HALF_BYTES,
-  SNAPSHOT_LISTENER_ADDRESSES,
+  SNAPSHOT_LISTENER_BINDS,
   SNAPSHOT_LISTENER_COUNT,
   SNAPSHOT_LISTENER_HOOKS,
   SNAPSHOT_LISTENER_LIMITS,
@@ -294,7 +294,7 @@ export function buildSnapshot(
     writeWord(view, limits + LISTENER_LIMITS_TAKE_OVERS, Number(listener.takeOverLoop !== null));
     writeHook(view, SNAPSHOT_LISTENER_HOOKS + index * HOOK_BYTES, listener.hook, hookIds[index] ?? 0);
     const { host, port } = listener.bind;
-    bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
+    bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_BINDS + index * LISTENER_BIND_BYTES);
   }
   for (const [index, pool] of config.pools.entries()) {
     writePoolLimits(view, index, pool, membersOf(pool, backends), crews[index]!);
