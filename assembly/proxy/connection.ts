@@ -196,7 +196,10 @@ export function connectionUndecided(slot: u32): u32 {
   return settle(slot, onHookTimer(slot));
 }
 
-/** Instead, of a client that speaks TLS to a backend of the pool with that id: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+/**
+ * Instead, of a client that speaks TLS to a backend of the pool with that id: VERDICT_DIAL, VERDICT_QUEUE or
+ * VERDICT_REFUSE.
+ */
 export function connectionRouted(slot: u32, pool: u32, front: usize): u32 {
   assert(hot(slot).phase == PHASE_READING);
   const verdict = routeTo(slot, pool, front);
@@ -211,7 +214,9 @@ function follow(slot: u32, verdict: u32): u32 {
   return verdict;
 }
 
-/** After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: what else VERDICT_* can be. `front`: as before. */
+/**
+ * After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: what else VERDICT_* can be. `front`: as before.
+ */
 export function connectionAdmit(slot: u32, front: usize): u32 {
   assert(hot(slot).phase == PHASE_READING || hot(slot).phase == PHASE_ASKING);
   return advance(slot, rewrittenAddress(), front);

@@ -211,7 +211,9 @@ function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize
   keyBy(slot, line, pool, key, length);
 }
 
-/** Of a client whose CONNECT nobody sees: the host that it asks for, where that is the pool's key, or else its address. */
+/**
+ * Of a client whose CONNECT nobody sees: the host that it asks for, where that is the pool's key, or else its address.
+ */
 export function takeKeyBeforeConnect(slot: u32, line: Cold, pool: Pool, front: usize): void {
   if (pool.method != METHOD_HASH) return;
   if (pool.key == KEY_TLS_SNI) keyBy(slot, line, pool, frontText(front, FRONT_SNI), frontTextBytes(front, FRONT_SNI));

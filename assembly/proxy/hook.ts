@@ -1,5 +1,5 @@
-// A listener's hook: a function of the operator's, which decides on each CONNECT what rules can't say. It runs in a thread
-// of its own. Whose CONNECT it is waits meanwhile, in phase ASKING, and no longer than the hook's timeout:
+// A listener's hook: a function of the operator's, which decides on each CONNECT what rules can't say. It runs in a
+// thread of its own. Whose CONNECT it is waits meanwhile, in phase ASKING, and no longer than the hook's timeout:
 //
 //   this worker ── Ask ──► main thread ──► the hook's thread
 //        ▲                    │  ▲              │
@@ -124,7 +124,9 @@ export function attachHooks(): void {
   decisionsRead = observe(DECISIONS_READ);
 }
 
-/** The next slot whose hook has decided, NONE when there is none; applyDecision says what that means. Due at every turn. */
+/**
+ * The next slot whose hook has decided, NONE when there is none; applyDecision says what that means. Due at every turn.
+ */
 export function takeDecision(): u32 {
   const written = observe(DECISIONS_WRITTEN);
   if (header().decisionsRead == written) return NONE;
@@ -149,9 +151,9 @@ function isMeant(entry: Decision): bool {
 }
 
 /**
- * For the slot that takeDecision has found. `bytes`: the CONNECT that was asked about, and what the client has sent behind
- * it. VERDICT_DIAL: a backend may be looked for; VERDICT_REWRITTEN: the same, but another CONNECT is to take the place of
- * that one; or VERDICT_REFUSE.
+ * For the slot that takeDecision has found. `bytes`: the CONNECT that was asked about, and what the client has sent
+ * behind it. VERDICT_DIAL: a backend may be looked for; VERDICT_REWRITTEN: the same, but another CONNECT is to take the
+ * place of that one; or VERDICT_REFUSE.
  */
 export function applyDecision(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   const line = cold(slot);
