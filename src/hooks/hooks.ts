@@ -54,7 +54,7 @@ export interface HooksOptions {
 interface Tenant {
   lane: Lane;
   wake: () => void;
-  isFollowed: boolean;
+  isServed: boolean;
   isGone: boolean;
   /** What found no room in the lane. */
   unwritten: [Life, Answer][];
@@ -97,9 +97,9 @@ export class Hooks {
 
   /** From here on what the worker on this memory asks is answered. */
   add(memory: WebAssembly.Memory, wake: () => void): void {
-    const tenant: Tenant = { lane: new Lane(memory), wake, isFollowed: false, isGone: false, unwritten: [] };
+    const tenant: Tenant = { lane: new Lane(memory), wake, isServed: false, isGone: false, unwritten: [] };
     this.#tenants.set(memory, tenant);
-    if (this.#staged.runner !== null) void this.#follow(tenant);
+    if (this.#staged.runner !== null) void this.#serve(tenant);
   }
 
   remove(memory: WebAssembly.Memory): void {
@@ -142,7 +142,7 @@ export class Hooks {
     for (const [index, each] of staged.wanted.entries()) if (each !== null) this.#configs.set(staged.ids[index]!, each);
     if (staged.runner === null) return;
     this.#look ??= setInterval(() => this.#forgetLate(), LOOK_MS).unref();
-    for (const tenant of this.#tenants.values()) if (!tenant.isFollowed) void this.#follow(tenant);
+    for (const tenant of this.#tenants.values()) if (!tenant.isServed) void this.#serve(tenant);
   }
 
   async abandon({ runner }: StagedHooks): Promise<void> {
@@ -167,8 +167,8 @@ export class Hooks {
 
   // ---- Questions
 
-  async #follow(tenant: Tenant): Promise<void> {
-    tenant.isFollowed = true;
+  async #serve(tenant: Tenant): Promise<void> {
+    tenant.isServed = true;
     while (!tenant.isGone) {
       const { written } = tenant.lane;
       this.#readAll(tenant);
@@ -207,7 +207,7 @@ export class Hooks {
   }
 
   #readOn(): void {
-    for (const tenant of this.#tenants.values()) if (tenant.isFollowed) this.#readAll(tenant);
+    for (const tenant of this.#tenants.values()) if (tenant.isServed) this.#readAll(tenant);
   }
 
   // ---- Answers
