@@ -250,11 +250,11 @@ export const HEALTH_SHARE_FULL = 1 << 16;
 
 // ---- Snapshot --------------------------------------------------------------------------------------------------------
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, and the
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | binds | pool blocks, and the
 //   Addresses and Identities of the listeners that have them, 16-byte aligned
 //
 //   limits: ListenerLimits x LISTENERS_MAX | PoolLimits x POOLS_MAX | BackendLimits x BACKENDS_MAX, by backend id
-//   addresses: what each listener is bound to, a sockaddr x LISTENERS_MAX; then Hook x LISTENERS_MAX
+//   binds: what each listener is bound to, a sockaddr x LISTENERS_MAX; then Hook x LISTENERS_MAX
 //
 // A listener keeps its index for as long as it has connections: one that was removed keeps its entry too, by which they
 // are served. The bytes are the same for every worker but for the sockets.
@@ -300,9 +300,9 @@ export const BACKEND_LIMITS_RATE = 0;
 export const BACKEND_LIMITS_BURST = 4;
 export const BACKEND_LIMITS_MAX_CONNECTIONS = 8;
 export const BACKEND_LIMITS_CREWS = 12; // its pool's
-export const SNAPSHOT_LISTENER_ADDRESSES = SNAPSHOT_BACKEND_LIMITS + BACKENDS_MAX * BACKEND_LIMITS_BYTES;
-export const LISTENER_ADDRESS_BYTES = 32; // SOCKADDR_BYTES_MAX, as the kernel spells it
-export const SNAPSHOT_LISTENER_HOOKS = SNAPSHOT_LISTENER_ADDRESSES + LISTENERS_MAX * LISTENER_ADDRESS_BYTES;
+export const SNAPSHOT_LISTENER_BINDS = SNAPSHOT_BACKEND_LIMITS + BACKENDS_MAX * BACKEND_LIMITS_BYTES;
+export const LISTENER_BIND_BYTES = 32; // SOCKADDR_BYTES_MAX, as the kernel spells it
+export const SNAPSHOT_LISTENER_HOOKS = SNAPSHOT_LISTENER_BINDS + LISTENERS_MAX * LISTENER_BIND_BYTES;
 export const HOOK_BYTES = 16;
 export const HOOK_ID = 0; // that the main thread knows it by
 export const HOOK_TIMEOUT_MS = 4; // until then it has decided; 0: the listener has none
@@ -483,7 +483,7 @@ export const PROXY_PROTOCOL_V2 = 2; // binary
 /** A longer header is refused. Those with a TLS client's name, its certificate's fields and the like have some hundred bytes. */
 export const PROXY_HEADER_BYTES_MAX = 4096;
 // ProxyHeader: what the parser found.
-export const PROXY_HEADER_BYTES = 0; // of the whole header; 0 while it isn't whole
+export const PROXY_HEADER_BYTES_TOTAL = 0; // of the whole header; 0 while it isn't whole
 export const PROXY_HEADER_HAS_ADDRESS = 4; // 0: it speaks of nobody (LOCAL, UNKNOWN), and the socket's own address holds
 export const PROXY_HEADER_SOURCE = 8; // SOCKADDR_BYTES_MAX, as the kernel spells it
 export const PROXY_HEADER_DESTINATION = PROXY_HEADER_SOURCE + SOCKADDR_BYTES_MAX;

@@ -272,7 +272,7 @@ import {
   POOL_SOURCES,
   POOL_TABLE,
   POOLS_MAX,
-  PROXY_HEADER_BYTES,
+  PROXY_HEADER_BYTES_TOTAL,
   PROXY_HEADER_DESTINATION,
   PROXY_HEADER_HAS_ADDRESS,
   PROXY_HEADER_SOURCE,
@@ -917,7 +917,7 @@ if (offsetof<Connect>('reason') != CONNECT_REASON) ERROR('Connect.reason moved')
 /** What the parser found in a PROXY header. */
 @unmanaged
 export class ProxyHeader {
-  bytes: u32;
+  bytesTotal: u32;
   hasAddress: u32;
   _source0: u64;
   _source8: u64;
@@ -928,7 +928,7 @@ export class ProxyHeader {
   _destination12: u64;
   _destination20: u64;
 }
-if (offsetof<ProxyHeader>('bytes') != PROXY_HEADER_BYTES) ERROR('ProxyHeader.bytes moved');
+if (offsetof<ProxyHeader>('bytesTotal') != PROXY_HEADER_BYTES_TOTAL) ERROR('ProxyHeader.bytesTotal moved');
 if (offsetof<ProxyHeader>('hasAddress') != PROXY_HEADER_HAS_ADDRESS) ERROR('ProxyHeader.hasAddress moved');
 if (offsetof<ProxyHeader>('_source0') != PROXY_HEADER_SOURCE) ERROR('ProxyHeader.source moved');
 if (offsetof<ProxyHeader>('_destination0') != PROXY_HEADER_DESTINATION) ERROR('ProxyHeader.destination moved');
@@ -1110,6 +1110,11 @@ if (offsetof<AccessRecord>('backend') != RECORD_BACKEND) ERROR('AccessRecord.bac
 if (offsetof<AccessRecord>('clientIdBytes') != RECORD_CLIENT_ID_BYTES) ERROR('AccessRecord.clientIdBytes moved');
 if (offsetof<AccessRecord>('_peer0') != RECORD_PEER) ERROR('AccessRecord.peer moved');
 if (offsetof<AccessRecord>('epoch') != RECORD_EPOCH) ERROR('AccessRecord.epoch moved');
+
+/** The client's sockaddr. */
+export function peerOf(line: Cold): usize {
+  return changetype<usize>(line) + offsetof<Cold>('_peer0');
+}
 
 /** Members follow the pool directly; pool.members says so to those who read the block in TypeScript. */
 export function memberAt(pool: Pool, index: u32): Member {

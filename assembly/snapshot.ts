@@ -8,14 +8,14 @@ import {
   HEADER_EPOCH_SEEN,
   HEADER_OFFSET,
   HOOK_BYTES,
-  LISTENER_ADDRESS_BYTES,
+  LISTENER_BIND_BYTES,
   LISTENER_ENTRY_BYTES,
   LISTENER_LIMITS_BYTES,
   NONE,
   POOL_LIMITS_BYTES,
   SNAPSHOT_BACKEND_LIMITS,
   SNAPSHOT_HALF_BYTES,
-  SNAPSHOT_LISTENER_ADDRESSES,
+  SNAPSHOT_LISTENER_BINDS,
   SNAPSHOT_LISTENER_HOOKS,
   SNAPSHOT_LISTENER_LIMITS,
   SNAPSHOT_LISTENERS,
@@ -63,8 +63,8 @@ export function listenerAt(listener: u32): ListenerEntry {
 }
 
 /** The sockaddr that it is bound to. */
-export function listenerAddressAt(listener: u32): usize {
-  return half + SNAPSHOT_LISTENER_ADDRESSES + <usize>listener * LISTENER_ADDRESS_BYTES;
+export function listenerBindAt(listener: u32): usize {
+  return half + SNAPSHOT_LISTENER_BINDS + <usize>listener * LISTENER_BIND_BYTES;
 }
 
 /** Of a listener that has some: those whose connections begin with a PROXY header. */

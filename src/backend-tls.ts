@@ -51,7 +51,7 @@ function contextOf(settings: BackendTlsSettings): SecureContext {
 }
 
 /** Throws where OpenSSL can't use them. */
-export function createContext({ ca, cert, key, minVersion }: BackendTlsSettings): SecureContext {
+function createContext({ ca, cert, key, minVersion }: BackendTlsSettings): SecureContext {
   return createSecureContext({
     minVersion,
     ...(ca === null ? {} : { ca }),

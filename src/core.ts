@@ -47,8 +47,8 @@ import {
   POOL_MEMBER_COUNT,
   POOL_METHOD,
   POOL_SECRET,
-  PROXY_HEADER_BYTES,
   PROXY_HEADER_BYTES_MAX,
+  PROXY_HEADER_BYTES_TOTAL,
   PROXY_HEADER_DESTINATION,
   PROXY_HEADER_HAS_ADDRESS,
   PROXY_HEADER_SOURCE,
@@ -285,7 +285,7 @@ export function parseProxyHeader(bytes: Uint8Array): ParsedProxyHeader {
     decodeSockaddr(new Uint8Array(core.memory.buffer, found.byteOffset + offset, SOCKADDR_BYTES_MAX));
   return {
     state: 'complete',
-    headerBytes: found.getUint32(PROXY_HEADER_BYTES, true),
+    headerBytes: found.getUint32(PROXY_HEADER_BYTES_TOTAL, true),
     source: hasAddress ? addressAt(PROXY_HEADER_SOURCE) : null,
     destination: hasAddress ? addressAt(PROXY_HEADER_DESTINATION) : null,
   };

@@ -26,7 +26,10 @@ export interface DataPlane {
   connectionHeader(slot: number, bytes: number, length: number): number;
   /** VERDICT_*. `bytes` holds all that the client sent so far behind the header, `front` its Front block, if there is one. */
   connectionDecide(slot: number, bytes: number, length: number, front?: number): number;
-  /** Instead, when the client speaks TLS to a backend of that pool, an id: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+  /**
+   * Instead, when the client speaks TLS to a backend of that pool, an id: VERDICT_DIAL, VERDICT_QUEUE or
+   * VERDICT_REFUSE.
+   */
   connectionRouted(slot: number, pool: number, front: number): number;
   /** After VERDICT_REWRITTEN, when that CONNECT is in its place: what else VERDICT_* can be. `front`: as before. */
   connectionAdmit(slot: number, front?: number): number;

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AdminHost } from './admin/host.ts';
 import type { AdminServerKind } from './admin/server.ts';
 import { formatAddress } from './config/address.ts';
-import type { Config } from './config.ts';
+import type { Config, TakeOverLoopConfig } from './config.ts';
 import { type AccessLog, namesOf, startAccessLog } from './control/access-log.ts';
 import { reportFaults } from './control/backend-faults.ts';
 import { type Balancer, standingOf } from './control/balancer.ts';
@@ -151,11 +151,7 @@ async function startWith(
   const { engine } = choice;
   const { sockets, predecessor } = inheritance;
   if (predecessor !== undefined) await checkHandedOver(file.listeners, sockets, engine);
-  const workerCount = await chooseWorkerCount(file, sockets, log);
-  const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * file.listeners.length;
-  const capacity = findCapacity(engine, workerCount, file.connectionsMax, raiseDescriptorLimit(), connectionsMin);
-  const crew = { engine, settings: defaultSettings(capacity.connectionsMax, file.listeners.length) };
-  const sideCrew = () => sideCrewOf(workerCount, file, connectionsMin);
+  const { workerCount, capacity, crew, sideCrew } = await planCrews(engine, file, sockets, log);
   const saved = await readState(file.stateFile);
   const config = applyOverlay(file, settleOverlay(file, saved.overlay));
   const ids = new BackendIds();
@@ -213,10 +209,7 @@ async function startWith(
     const moves = new Moves(() => balancer, log);
     const takeOvers = new TakeOvers({
       lives: () => supervisor.lives(),
-      settingsOf: (index) => {
-        const name = balancer.groups.find((group) => group.index === index)?.name;
-        return balancer.config.listeners.find((listener) => listener.name === name)?.takeOverLoop ?? null;
-      },
+      settingsOf: (index) => takeOverLoopOf(balancer, index),
       log,
     });
     balancer = {
@@ -276,6 +269,35 @@ async function startWith(
     listeners.closeAll();
     throw error;
   }
+}
+
+/** The workers of each kind, and what they have room for. */
+interface CrewPlan {
+  workerCount: number;
+  capacity: Capacity;
+  crew: CrewOptions;
+  /** Of portable workers beside those of uring. */
+  sideCrew: () => CrewOptions;
+}
+
+async function planCrews(
+  engine: EngineName,
+  config: Config,
+  sockets: readonly InheritedSocket[],
+  log: Logger,
+): Promise<CrewPlan> {
+  const { listeners, connectionsMax } = config;
+  const workerCount = await chooseWorkerCount(config, sockets, log);
+  const connectionsMin = CONNECTIONS_PER_LISTENER_MIN * listeners.length;
+  const capacity = findCapacity(engine, workerCount, connectionsMax, raiseDescriptorLimit(), connectionsMin);
+  const crew = { engine, settings: defaultSettings(capacity.connectionsMax, listeners.length) };
+  return { workerCount, capacity, crew, sideCrew: () => sideCrewOf(workerCount, config, connectionsMin) };
+}
+
+/** By the listener's index; null: it has none, or was removed. */
+function takeOverLoopOf({ groups, config }: Balancer, index: number): TakeOverLoopConfig | null {
+  const name = groups.find((group) => group.index === index)?.name;
+  return config.listeners.find((listener) => listener.name === name)?.takeOverLoop ?? null;
 }
 
 /** Whether a listener has to be carried by portable workers beside those of uring. */

@@ -37,7 +37,10 @@ function countsOf(table: Table, ids: readonly string[]): number[] {
   return [...counts.values()];
 }
 
-/** Chi-square, with four degrees of freedom; it is 40,000 where all meet. The table's rows are no more even than that either. */
+/**
+ * Chi-square, with four degrees of freedom; it is 40,000 where all meet. The table's rows are no more even than that
+ * either.
+ */
 function assertSpread(table: Table, ids: readonly string[]): void {
   const counts = countsOf(table, ids);
   const expected = ids.length / MEMBERS.length;
@@ -78,7 +81,8 @@ testEveryEngine('a secret keeps aimed clients from meeting at one broker', async
     return backends.map(({ connections }, index) => connections - before[index]!);
   };
   assert.deepEqual(await comeTo({}), [60, 0, 0]);
-  // Addresses differ from run to run, and with them the choice: fewer than six of sixty come to one by a chance of one in 10^5.
+  // Addresses differ from run to run, and with them the choice: fewer than six of sixty come to one by a chance of one
+  // in 10^5.
   const spread = await comeTo({ secret: 'nobody outside knows' });
   assert.ok(
     spread.every((count) => count >= 6),

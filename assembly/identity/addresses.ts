@@ -1,7 +1,8 @@
 // Where a client comes from: whether it may, and how that is written. An IPv4 address is that of the IPv6 address which it
 // is mapped to, ::ffff:a.b.c.d, however the socket spells it.
 import { ADDRESS_RANGE_BYTES, ADDRESS_RANGE_LAST, ADDRESSES_BYTES, ADDRESSES_RANGE_COUNT } from '../layout';
-import { Cold } from '../memory';
+import { Cold, peerOf } from '../memory';
+import { isIPv4 } from '../mqtt/sockaddr';
 import { AF_INET, AF_INET6 } from '../uring/abi';
 
 /** Longest address as text: eight groups of four digits, with seven colons. */
@@ -44,7 +45,7 @@ export function writePeerText(line: Cold, out: usize): u32 {
   const family = familyOf(line);
   if (family != AF_INET && family != AF_INET6) return 0;
   const low = lowOf(line);
-  const end = isIPv4(line) ? writeIPv4(<u32>low, out) : writeIPv6(highOf(line), low, out);
+  const end = isIPv4(peerOf(line)) ? writeIPv4(<u32>low, out) : writeIPv6(highOf(line), low, out);
   return <u32>(end - out);
 }
 
@@ -114,10 +115,6 @@ export function hexDigit(value: u32): u8 {
 
 const CHARACTER_A: u32 = 0x61;
 
-function isIPv4(line: Cold): bool {
-  return highOf(line) == 0 && lowOf(line) >> 32 == MAPPED_PREFIX >> 32;
-}
-
 // struct sockaddr_in has its address at 4, sockaddr_in6 at 8, the first byte first.
 function highOf(line: Cold): u64 {
   return familyOf(line) == AF_INET6 ? bswap<u64>(load<u64>(peerOf(line), 8)) : 0;
@@ -130,8 +127,4 @@ function lowOf(line: Cold): u64 {
 
 function familyOf(line: Cold): i32 {
   return load<u16>(peerOf(line));
-}
-
-function peerOf(line: Cold): usize {
-  return changetype<usize>(line) + offsetof<Cold>('_peer0');
 }

@@ -42,7 +42,7 @@ const ZEROS: usize = memory.data<u8>([0, 0, 0, 0]);
 
 /** PARSE_*. `bytes` are all that came so far; of a complete header `found` says everything, and its length. */
 export function parseProxyHeader(bytes: usize, length: u32, found: ProxyHeader): u32 {
-  found.bytes = 0;
+  found.bytesTotal = 0;
   found.hasAddress = 0;
   if (length == 0) return PARSE_PARTIAL;
   if (beginsLike(bytes, length, V2_SIGNATURE, V2_SIGNATURE_BYTES)) return parseV2(bytes, length, found);
@@ -63,11 +63,11 @@ function parseV1(bytes: usize, length: u32, found: ProxyHeader): u32 {
   if (lineBytes == 0) return length < V1_BYTES_MAX ? PARSE_PARTIAL : PARSE_REFUSED;
   const end = bytes + lineBytes - 2;
   const at = bytes + V1_PREFIX_BYTES;
-  found.bytes = lineBytes;
+  found.bytesTotal = lineBytes;
   if (saysUnknown(at, end)) return PARSE_COMPLETE;
   found.hasAddress = 1;
   if (readAddresses(at, end, found)) return PARSE_COMPLETE;
-  found.bytes = 0;
+  found.bytesTotal = 0;
   found.hasAddress = 0;
   return PARSE_REFUSED;
 }
@@ -153,7 +153,7 @@ function parseV2(bytes: usize, length: u32, found: ProxyHeader): u32 {
     takeAddresses(bytes + V2_HEAD_BYTES, family, changetype<usize>(found));
     found.hasAddress = 1;
   }
-  found.bytes = total;
+  found.bytesTotal = total;
   return PARSE_COMPLETE;
 }
 

@@ -21,9 +21,9 @@ const FIELD_BYTES_MAX: u32 = 0xffff;
 export const AS_IT_IS: Text = changetype<Text>(0);
 
 /**
- * Writes the packet to `out` and returns its length; 0, and nothing written, when it would be longer than `bytesMax`, or
- * one of its fields longer than a field can be. `found` is what the parser found at `bytes`. A ClientId or a user name without
- * a template is the one that stands among the fields (identity/text.ts).
+ * Writes the packet to `out` and returns its length; 0, and nothing written, when it would be longer than `bytesMax`,
+ * or one of its fields longer than a field can be. `found` is what the parser found at `bytes`. A ClientId or a user
+ * name without a template is the one that stands among the fields (identity/text.ts).
  */
 export function rewriteConnect(
   bytes: usize,

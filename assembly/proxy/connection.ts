@@ -167,12 +167,13 @@ export function connectionDecide(slot: u32, bytes: usize, length: u32, front: us
 
 /** Its CONNECT is what its broker would get. Its listener's hook is asked first, if there is one. */
 function advance(slot: u32, packet: usize, front: usize): u32 {
-  if (hot(slot).phase != PHASE_READING || hookAt(cold(slot).listener).timeoutMs == 0) return follow(slot, letIn(slot));
+  if (hot(slot).phase != PHASE_READING || hookAt(cold(slot).listener).timeoutMs == 0)
+    return enterPhase(slot, letIn(slot));
   return settle(slot, ask(slot, packet, front));
 }
 
 function settle(slot: u32, verdict: u32): u32 {
-  return follow(slot, verdict == VERDICT_DIAL ? letIn(slot) : verdict);
+  return enterPhase(slot, verdict == VERDICT_DIAL ? letIn(slot) : verdict);
 }
 
 /** Its name and its pool are what they will be. */
@@ -198,22 +199,28 @@ export function connectionUndecided(slot: u32): u32 {
   return settle(slot, onHookTimer(slot));
 }
 
-/** Instead, of a client that speaks TLS to a backend of the pool with that id: VERDICT_DIAL, VERDICT_QUEUE or VERDICT_REFUSE. */
+/**
+ * Instead, of a client that speaks TLS to a backend of the pool with that id: VERDICT_DIAL, VERDICT_QUEUE or
+ * VERDICT_REFUSE.
+ */
 export function connectionRouted(slot: u32, pool: u32, front: usize): u32 {
   assert(hot(slot).phase == PHASE_READING);
   const verdict = routeTo(slot, pool, front);
   endHalfOpen(slot);
-  return verdict == VERDICT_DIAL ? follow(slot, admit(slot)) : verdict;
+  return verdict == VERDICT_DIAL ? enterPhase(slot, admit(slot)) : verdict;
 }
 
-function follow(slot: u32, verdict: u32): u32 {
+/** The one that the verdict asks for, which is returned. */
+function enterPhase(slot: u32, verdict: u32): u32 {
   if (verdict == VERDICT_DIAL) setPhase(slot, PHASE_DIALLING);
   else if (verdict == VERDICT_QUEUE) setPhase(slot, PHASE_QUEUED);
   else if (verdict == VERDICT_ASK) setPhase(slot, PHASE_ASKING);
   return verdict;
 }
 
-/** After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: what else VERDICT_* can be. `front`: as before. */
+/**
+ * After VERDICT_REWRITTEN, when the rewritten CONNECT is in its place: what else VERDICT_* can be. `front`: as before.
+ */
 export function connectionAdmit(slot: u32, front: usize): u32 {
   assert(hot(slot).phase == PHASE_READING || hot(slot).phase == PHASE_ASKING);
   return advance(slot, rewrittenAddress(), front);
@@ -233,7 +240,7 @@ export function connectionReleased(slot: u32): u32 {
 /** The slot has waited for as long as it may: VERDICT_QUEUE when it waits for something else now. */
 export function connectionWaited(slot: u32): u32 {
   assert(hot(slot).phase == PHASE_QUEUED);
-  return follow(slot, onQueueTimer(slot));
+  return enterPhase(slot, onQueueTimer(slot));
 }
 
 /** The client has left, or is refused: it stands in no lane or list any more. */
@@ -280,7 +287,7 @@ function chooseAgain(slot: u32): u32 {
     line.pool = <u8>pool;
     line.tried = 0;
   }
-  return follow(slot, admit(slot));
+  return enterPhase(slot, admit(slot));
 }
 
 /** The slot's pool and member are numbers of the snapshot in force. */

@@ -34,7 +34,7 @@ import {
   VERDICT_REFUSE,
   VERDICT_REWRITTEN,
 } from '../layout';
-import { Cold, Connect, drainOf, memberAt, Pool } from '../memory';
+import { Cold, Connect, drainOf, memberAt, Pool, peerOf } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { choose } from '../route/choose';
 import { hashKey } from '../route/table';
@@ -211,7 +211,9 @@ function takeKey(slot: u32, line: Cold, pool: Pool, found: Connect, bytes: usize
   keyBy(slot, line, pool, key, length);
 }
 
-/** Of a client whose CONNECT nobody sees: the host that it asks for, where that is the pool's key, or else its address. */
+/**
+ * Of a client whose CONNECT nobody sees: the host that it asks for, where that is the pool's key, or else its address.
+ */
 export function takeKeyBeforeConnect(slot: u32, line: Cold, pool: Pool, front: usize): void {
   if (pool.method != METHOD_HASH) return;
   if (pool.key == KEY_TLS_SNI) keyBy(slot, line, pool, frontText(front, FRONT_SNI), frontTextBytes(front, FRONT_SNI));
@@ -234,10 +236,10 @@ function frontPlaceOf(key: u32): u32 {
 
 // struct sockaddr_in has its address at 4, sockaddr_in6 at 8; only the address counts, the port changes.
 function peerAddress(line: Cold): usize {
-  const peer = changetype<usize>(line) + offsetof<Cold>('_peer0');
+  const peer = peerOf(line);
   return peer + (load<u16>(peer) == AF_INET6 ? 8 : 4);
 }
 
 function peerAddressBytes(line: Cold): u32 {
-  return load<u16>(changetype<usize>(line) + offsetof<Cold>('_peer0')) == AF_INET6 ? 16 : 4;
+  return load<u16>(peerOf(line)) == AF_INET6 ? 16 : 4;
 }

@@ -31,7 +31,7 @@ import {
 } from '../layout';
 import { Cold, Pool } from '../memory';
 import { connackCode } from '../mqtt/connack-code';
-import { backendCountersRegion, cold, counters, FLAG_ESTABLISHED, header, hot } from './table';
+import { add, backendCountersRegion, cold, counters, FLAG_ESTABLISHED, header, hot } from './table';
 
 /** A CONNECT that could be read. */
 export function countConnect(pool: Pool, version: u32, keepAlive: u32): void {
@@ -122,8 +122,4 @@ function figuresOf(backend: u32): usize {
 
 function nowUs(): u32 {
   return <u32>(<u64>(header().clockMs * 1000));
-}
-
-function add(address: usize, value: u64): void {
-  store<u64>(address, load<u64>(address) + value);
 }

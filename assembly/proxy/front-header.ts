@@ -14,7 +14,7 @@ import {
   VERDICT_HEADER,
   VERDICT_REFUSE,
 } from '../layout';
-import { Cold, ProxyHeader } from '../memory';
+import { ProxyHeader, peerOf } from '../memory';
 import { parseProxyHeader } from '../mqtt/proxy-header-reader';
 import { frontsAt, listenerAt } from '../snapshot';
 import { cold, FLAG_HEADER_DUE, hot } from './table';
@@ -42,9 +42,5 @@ export function readHeader(slot: u32, bytes: usize, length: u32): u32 {
   }
   hot(slot).flags &= ~FLAG_HEADER_DUE;
   if (found.hasAddress) memory.copy(peerOf(line), changetype<usize>(found) + PROXY_HEADER_SOURCE, SOCKADDR_BYTES_MAX);
-  return found.bytes;
-}
-
-function peerOf(line: Cold): usize {
-  return changetype<usize>(line) + offsetof<Cold>('_peer0');
+  return found.bytesTotal;
 }

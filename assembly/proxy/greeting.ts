@@ -6,7 +6,7 @@
 //
 // Cold.greeting is the number of the slot's own + 1, 0 for none.
 import { GREETING_BYTES, PP2_TYPE_UNIQUE_ID, PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_V2, UNIQUE_ID_BYTES } from '../layout';
-import { Cold } from '../memory';
+import { Cold, peerOf } from '../memory';
 import { writeHexDigits } from '../mqtt/ip-text';
 import {
   CRC32C_BYTES,
@@ -17,7 +17,7 @@ import {
   V2_TCP6_BYTES,
 } from '../mqtt/proxy-header';
 import { writeProxyHeader } from '../mqtt/proxy-header-writer';
-import { listenerAddressAt, poolAt } from '../snapshot';
+import { listenerBindAt, poolAt } from '../snapshot';
 import { cold, header, hot } from './table';
 
 const HEAD_BYTES: u32 = 4;
@@ -72,8 +72,8 @@ export function greetingAddress(slot: u32): usize {
 export function writeGreeting(slot: u32, local: usize, tlvs: usize, tlvBytes: u32, out: usize): u32 {
   const line = cold(slot);
   const version = poolAt(line.pool).proxyProtocol;
-  const source = changetype<usize>(line) + offsetof<Cold>('_peer0');
-  const destination = local != 0 ? local : listenerAddressAt(line.listener);
+  const source = peerOf(line);
+  const destination = local != 0 ? local : listenerBindAt(line.listener);
   if (version != PROXY_PROTOCOL_V2) return writeProxyHeader(version, source, destination, 0, 0, out);
   // Where the header's end will be there is room to put all TLVs together, out of the way of what is written before it.
   const all = out + V2_HEAD_BYTES + V2_TCP6_BYTES;

@@ -1,5 +1,5 @@
-// A listener's hook: a function of the operator's, which decides on each CONNECT what rules can't say. It runs in a thread
-// of its own. Whose CONNECT it is waits meanwhile, in phase ASKING, and no longer than the hook's timeout:
+// A listener's hook: a function of the operator's, which decides on each CONNECT what rules can't say. It runs in a
+// thread of its own. Whose CONNECT it is waits meanwhile, in phase ASKING, and no longer than the hook's timeout:
 //
 //   this worker ── Ask ──► main thread ──► the hook's thread
 //        ▲                    │  ▲              │
@@ -42,7 +42,7 @@ import {
   VERDICT_REFUSE,
   VERDICT_REWRITTEN,
 } from '../layout';
-import { Ask, Cold, Connect, Decision, Text } from '../memory';
+import { Ask, Cold, Connect, Decision, peerOf, Text } from '../memory';
 import { parseConnect } from '../mqtt/connect';
 import { AS_IT_IS } from '../mqtt/rewrite';
 import { hashKey } from '../route/table';
@@ -52,7 +52,7 @@ import { placeEntry } from './byte-ring';
 import { adopt, followPackets, refuseWithoutPool } from './decide';
 import { frontBytes } from './front';
 import { tallyOf } from './gates';
-import { cold, counters, FLAG_KEYED, header, hot, PHASE_ASKING, slotsEnd } from './table';
+import { add, cold, counters, FLAG_KEYED, header, hot, PHASE_ASKING, slotsEnd } from './table';
 
 const ASKS_WRITTEN: usize = HEADER_OFFSET + HEADER_ASKS_WRITTEN;
 const ASKS_READ: usize = HEADER_OFFSET + HEADER_ASKS_READ;
@@ -68,7 +68,7 @@ export function ask(slot: u32, packet: usize, front: usize): u32 {
   const bytesTotal = (end + more + 7) & ~7;
   const at = placeEntry(header().asks, ASKS_BYTES, ASKS_WRITTEN, ASKS_READ, bytesTotal);
   if (at == 0) {
-    add(counters + COUNTERS_HOOK_BUSY);
+    add(counters + COUNTERS_HOOK_BUSY, 1);
     return decideWithout(slot, REASON_HOOK_BUSY);
   }
   const entry = changetype<Ask>(at);
@@ -77,12 +77,12 @@ export function ask(slot: u32, packet: usize, front: usize): u32 {
   entry.generation = hot(slot).generation;
   entry.hook = hookAt(line.listener).id;
   entry.connectBytes = packetBytes;
-  memory.copy(at + offsetof<Ask>('_peer0'), changetype<usize>(line) + offsetof<Cold>('_peer0'), SOCKADDR_BYTES_MAX);
+  memory.copy(at + offsetof<Ask>('_peer0'), peerOf(line), SOCKADDR_BYTES_MAX);
   memory.copy(at + ASK_CONNECT, packet, packetBytes);
   memory.copy(at + end, front, more);
   publish(ASKS_WRITTEN, observe(ASKS_WRITTEN) + bytesTotal);
   wake(ASKS_WRITTEN);
-  add(counters + COUNTERS_HOOK_ASKED);
+  add(counters + COUNTERS_HOOK_ASKED, 1);
   hot(slot).epoch = <u16>snapshot().epoch;
   return VERDICT_ASK;
 }
@@ -94,7 +94,7 @@ export function hookTimeoutMs(slot: u32): u32 {
 
 /** It has taken longer: VERDICT_DIAL when the client is let in all the same. */
 export function onHookTimer(slot: u32): u32 {
-  add(counters + COUNTERS_HOOK_TIMEOUTS);
+  add(counters + COUNTERS_HOOK_TIMEOUTS, 1);
   return decideWithout(slot, REASON_HOOK_TIMEOUT);
 }
 
@@ -124,7 +124,9 @@ export function attachHooks(): void {
   decisionsRead = observe(DECISIONS_READ);
 }
 
-/** The next slot whose hook has decided, NONE when there is none; applyDecision says what that means. Due at every turn. */
+/**
+ * The next slot whose hook has decided, NONE when there is none; applyDecision says what that means. Due at every turn.
+ */
 export function takeDecision(): u32 {
   const written = observe(DECISIONS_WRITTEN);
   if (header().decisionsRead == written) return NONE;
@@ -149,9 +151,9 @@ function isMeant(entry: Decision): bool {
 }
 
 /**
- * For the slot that takeDecision has found. `bytes`: the CONNECT that was asked about, and what the client has sent behind
- * it. VERDICT_DIAL: a backend may be looked for; VERDICT_REWRITTEN: the same, but another CONNECT is to take the place of
- * that one; or VERDICT_REFUSE.
+ * For the slot that takeDecision has found. `bytes`: the CONNECT that was asked about, and what the client has sent
+ * behind it. VERDICT_DIAL: a backend may be looked for; VERDICT_REWRITTEN: the same, but another CONNECT is to take the
+ * place of that one; or VERDICT_REFUSE.
  */
 export function applyDecision(slot: u32, bytes: usize, length: u32, front: usize): u32 {
   const line = cold(slot);
@@ -222,8 +224,4 @@ function textsOf(entry: Decision): usize {
 
 function given(bytes: u32): u32 {
   return bytes == NONE ? 0 : bytes;
-}
-
-function add(counter: usize): void {
-  store<u64>(counter, load<u64>(counter) + 1);
 }

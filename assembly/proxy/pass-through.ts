@@ -1,5 +1,5 @@
-// Clients of which nothing but TLS is ever seen: a front door has read which host they ask for, and so which pool is theirs.
-// They are admitted, balanced, limited and moved as others are; between their packets nobody can tell.
+// Clients of which nothing but TLS is ever seen: a front door has read which host they ask for, and so which pool is
+// theirs. They are admitted, balanced, limited and moved as others are; between their packets nobody can tell.
 import { FRAMING_UNKNOWN, MARK_POOL_CHOSEN, NONE, VERDICT_DIAL } from '../layout';
 import { poolAt } from '../snapshot';
 import { poolFor, refuseWithoutPool, takeKeyBeforeConnect } from './decide';

@@ -1029,7 +1029,8 @@ export function relieve(): void {
   }
 }
 
-// Who waits, in the queue or for a hook, may keep its CONNECT there, and not what else it says, when others lack the buffers.
+// Who waits, in the queue or for a hook, may keep its CONNECT there, and not what else it says, when others lack the
+// buffers.
 function relieveOfWaiting(slot: u32): void {
   if (direction(slot, CLIENT).bufferCount < 2) return;
   cold(slot).reason = <u16>REASON_BUFFERS_SHORT;

@@ -13,13 +13,13 @@ import {
   RECORD_KEPT_SHIFT,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
-import { AccessRecord, Cold } from '../memory';
+import { AccessRecord, peerOf } from '../memory';
 import { observe, publish } from '../shared';
 import { snapshot } from '../snapshot';
 import { placeEntry } from './byte-ring';
 import { copyClientId } from './client-id';
 import { frontBytes } from './front';
-import { cold, count, counters, header, hot } from './table';
+import { add, cold, count, counters, header, hot } from './table';
 
 const RECORD_BYTES_MAX: u32 = (RECORD_CLIENT_ID + CLIENT_ID_KEPT_BYTES_MAX + FRONT_BYTES_MAX + 7) & ~7;
 const WRITTEN: usize = HEADER_OFFSET + HEADER_RECORDS_WRITTEN;
@@ -29,8 +29,7 @@ const READ: usize = HEADER_OFFSET + HEADER_RECORDS_READ;
 export function writeRecord(slot: u32, front: usize): void {
   const line = cold(slot);
   assert(line.reason != REASON_NONE && line.reason < <u32>REASONS_MAX);
-  const reason = counters + COUNTERS_REASONS + <usize>line.reason * 8;
-  store<u64>(reason, load<u64>(reason) + 1);
+  add(counters + COUNTERS_REASONS + <usize>line.reason * 8, 1);
   const address = placeEntry(header().records, header().recordsBytes, WRITTEN, READ, RECORD_BYTES_MAX);
   if (address == 0) {
     count().recordsDropped++;
@@ -47,11 +46,7 @@ export function writeRecord(slot: u32, front: usize): void {
   record.version = line.version;
   record.keepAlive = line.keepAlive;
   record.attempts = hot(slot).attempts;
-  memory.copy(
-    address + offsetof<AccessRecord>('_peer0'),
-    changetype<usize>(line) + offsetof<Cold>('_peer0'),
-    SOCKADDR_BYTES_MAX,
-  );
+  memory.copy(address + offsetof<AccessRecord>('_peer0'), peerOf(line), SOCKADDR_BYTES_MAX);
   record.epoch = snapshot().epoch;
   const kept = copyClientId(line, address + RECORD_CLIENT_ID);
   record.clientIdBytes = line.clientIdBytes | (kept << RECORD_KEPT_SHIFT);

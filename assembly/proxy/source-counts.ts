@@ -64,7 +64,10 @@ export function removeSource(line: Cold): void {
   if (entry.connections == 0) closeGap(index);
 }
 
-/** A listener whose prefixes have changed: those who are here are counted anew, so that each is found again when it leaves. */
+/**
+ * A listener whose prefixes have changed: those who are here are counted anew, so that each is found again when it
+ * leaves.
+ */
 function followPrefixes(listener: u32): void {
   const gate = gateAt(listenerGate(listener));
   const prefixes = listenerLimitsAt(listener).sourcePrefixes;

@@ -136,6 +136,11 @@ export function count(): Counters {
   return changetype<Counters>(counters);
 }
 
+/** To a counter that no class has as a field. */
+export function add(counter: usize, value: u64): void {
+  store<u64>(counter, load<u64>(counter) + value);
+}
+
 export function backendCounters(backend: u32): BackendCounters {
   return changetype<BackendCounters>(backendCountersBase + <usize>backend * offsetof<BackendCounters>());
 }

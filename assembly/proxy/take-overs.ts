@@ -21,7 +21,7 @@ import {
   SESSIONS,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
-import { Cold, Pause, Session } from '../memory';
+import { Cold, Pause, peerOf, Session } from '../memory';
 import { sipHash } from '../route/hash';
 import { listenerLimitsAt } from '../snapshot';
 import { copyClientId } from './client-id';
@@ -71,7 +71,7 @@ export function beginSession(slot: u32, line: Cold, answerMs: f64): void {
     session.overlaps++;
     memory.copy(changetype<usize>(session) + SESSION_OTHER_PEER, peer, SOCKADDR_BYTES_MAX);
   }
-  memory.copy(peer, changetype<usize>(line) + offsetof<Cold>('_peer0'), SOCKADDR_BYTES_MAX);
+  memory.copy(peer, peerOf(line), SOCKADDR_BYTES_MAX);
   session.serial = ++serial;
 }
 

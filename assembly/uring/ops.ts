@@ -14,7 +14,7 @@ import {
   MESSAGE_BYTES,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
-import { Cold, Header, Member, Source } from '../memory';
+import { Cold, Header, Member, peerOf, Source } from '../memory';
 import {
   IORING_ACCEPT_DONTWAIT,
   IORING_OP_ACCEPT,
@@ -112,7 +112,7 @@ function prep(opcode: u32, flags: u32, userData: u64): usize {
 /** Accepts the next client into the slot's place; its address is written to the cold line. `waits`: also one to come. */
 export function prepAccept(listenerFd: u32, slot: u32, line: Cold, waits: bool, userData: u64): void {
   line.greeting = SOCKADDR_BYTES_MAX;
-  const peer = changetype<usize>(line) + offsetof<Cold>('_peer0');
+  const peer = peerOf(line);
   const entry = prep(IORING_OP_ACCEPT, 0, userData);
   store<u16>(entry, <u16>(waits ? 0 : IORING_ACCEPT_DONTWAIT), SQE_IOPRIO);
   store<u32>(entry, listenerFd, SQE_FD);

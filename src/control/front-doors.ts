@@ -1,5 +1,6 @@
-// The front doors of all listeners, and TLS towards the backends, on the main thread: their files are read here, again whenever they change and at each
-// reload, and what the workers need is made of them. Nothing that is wrong in a file reaches a worker: the old doors stay.
+// The front doors of all listeners, and TLS towards the backends, on the main thread: their files are read here, again
+// whenever they change and at each reload, and what the workers need is made of them. Nothing that is wrong in a file
+// reaches a worker: the old doors stay.
 import { createHash, randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { BackendTls, BackendTlsSettings } from '../backend-tls.ts';

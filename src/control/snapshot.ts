@@ -1,6 +1,6 @@
 // What the data plane knows of the configuration, as one block of bytes that is the same for every worker:
 //
-//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | addresses | pool blocks, and the
+//   SnapshotHalf | ListenerEntry x LISTENERS_MAX | pool offsets u32 x POOLS_MAX | limits | binds | pool blocks, and the
 //   Addresses and Identities of the listeners that have them, 16-byte aligned
 //
 // It is built whole, written whole into the half that the worker doesn't read, and published by one store.
@@ -33,8 +33,8 @@ import {
   KEY_TLS_CLIENT_SUBJECT,
   KEY_TLS_SNI,
   KEY_USERNAME,
-  LISTENER_ADDRESS_BYTES,
   LISTENER_ADDRESSES,
+  LISTENER_BIND_BYTES,
   LISTENER_CONNECT_TIMEOUT_MS,
   LISTENER_ENTRY_BYTES,
   LISTENER_FD,
@@ -82,7 +82,7 @@ import {
   SNAPSHOT_CONNECT_MAX_BYTES,
   SNAPSHOT_EPOCH,
   SNAPSHOT_HALF_BYTES,
-  SNAPSHOT_LISTENER_ADDRESSES,
+  SNAPSHOT_LISTENER_BINDS,
   SNAPSHOT_LISTENER_COUNT,
   SNAPSHOT_LISTENER_HOOKS,
   SNAPSHOT_LISTENER_LIMITS,
@@ -251,55 +251,26 @@ export function buildSnapshot(
   const crews = config.pools.map((pool) => crewsOf(pool, config, engine));
   const blocks = config.pools.map((pool, index) => buildPoolBlock(pool, backends, workerCount * crews[index]!));
   const poolIndexes = new Map(config.pools.map(({ name }, index) => [name, index]));
-  const addresses = config.listeners.map(addressesBlock);
-  const fronts = config.listeners.map(({ proxyProtocolFrom }) =>
-    addressesBlock({ allow: proxyProtocolFrom, deny: [] }),
-  );
-  const identities = config.listeners.map(({ identity }) => identityBlock(identity));
-  const offsets = new Map<Uint8Array, number>();
-  let end = SNAPSHOT_BLOCKS;
-  for (const block of [...blocks, ...addresses, ...fronts, ...identities]) {
-    if (block === null) continue;
-    offsets.set(block, end);
-    end += Math.ceil(block.length / 16) * 16;
-  }
-  if (end > SNAPSHOT_HALF_BYTES) {
-    const message = `the pools' tables and the listeners' rules need ${end} bytes, but ${SNAPSHOT_HALF_BYTES} is what a worker holds: lower balance.rows`;
-    throw new TidegateError('SNAPSHOT_BYTES', message);
-  }
-  const offsetOf = (block: Uint8Array | null) => (block === null ? 0 : offsets.get(block)!);
+  const rules = config.listeners.map(rulesOf);
+  const listed = rules.flatMap(({ addresses, fronts, identity }) => [addresses, fronts, identity]);
+  const { offsets, end } = placeBlocks([...blocks, ...listed]);
   const bytes = new Uint8Array(end);
   const view = new DataView(bytes.buffer);
   writeWord(view, SNAPSHOT_LISTENER_COUNT, config.listeners.length);
   writeWord(view, SNAPSHOT_POOL_COUNT, config.pools.length);
   writeWord(view, SNAPSHOT_CONNECT_MAX_BYTES, config.connectMaxBytes);
   for (const [index, listener] of config.listeners.entries()) {
-    const entry = SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES;
-    writeWord(view, entry + LISTENER_POOL, poolIndexes.get(listener.pool) ?? NONE);
-    writeWord(view, entry + LISTENER_FD, NONE);
-    writeWord(view, entry + LISTENER_CONNECT_TIMEOUT_MS, listener.connectTimeoutMs);
-    writeWord(view, entry + LISTENER_KEEP_ALIVE_PERCENT, Math.round(listener.keepAliveFactor * 100));
-    writeWord(view, entry + LISTENER_IDLE_TIMEOUT_MS, listener.idleTimeoutMs);
-    writeWord(view, entry + LISTENER_ADDRESSES, offsetOf(addresses[index]!));
-    writeWord(view, entry + LISTENER_FRONTS, offsetOf(fronts[index]!));
-    writeWord(view, entry + LISTENER_IDENTITY, offsetOf(identities[index]!));
-    const limits = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
-    writeWord(view, limits + LISTENER_LIMITS_MAX_CONNECTIONS, listener.maxConnections);
-    writeWord(view, limits + LISTENER_LIMITS_MAX_PER_SOURCE, listener.maxConnectionsPerSource);
-    writeWord(view, limits + LISTENER_LIMITS_MAX_HALF_OPEN, listener.maxHalfOpen);
-    writeWord(view, limits + LISTENER_LIMITS_SOURCE_RATE, listener.connectRatePerSource.rate);
-    writeWord(view, limits + LISTENER_LIMITS_SOURCE_BURST, listener.connectRatePerSource.burst);
-    const { ipv4, ipv6 } = listener.sourcePrefix;
-    writeWord(view, limits + LISTENER_LIMITS_SOURCE_PREFIXES, ipv4 | (ipv6 << 8));
-    writeWord(view, limits + LISTENER_LIMITS_TAKE_OVERS, Number(listener.takeOverLoop !== null));
-    writeHook(view, SNAPSHOT_LISTENER_HOOKS + index * HOOK_BYTES, listener.hook, hookIds[index] ?? 0);
+    writeListenerEntry(view, index, listener, poolIndexes.get(listener.pool) ?? NONE);
+    writeRules(view, index, rules[index]!, offsets);
+    writeListenerLimits(view, index, listener);
+    writeHook(view, index, listener.hook, hookIds[index] ?? 0);
     const { host, port } = listener.bind;
-    bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_ADDRESSES + index * LISTENER_ADDRESS_BYTES);
+    bytes.set(encodeSockaddr(host, port), SNAPSHOT_LISTENER_BINDS + index * LISTENER_BIND_BYTES);
   }
   for (const [index, pool] of config.pools.entries()) {
     writePoolLimits(view, index, pool, membersOf(pool, backends), crews[index]!);
   }
-  for (const [index, block] of blocks.entries()) writeWord(view, SNAPSHOT_POOLS + index * 4, offsetOf(block));
+  for (const [index, block] of blocks.entries()) writeWord(view, SNAPSHOT_POOLS + index * 4, offsets.get(block)!);
   for (const [block, offset] of offsets) bytes.set(block, offset);
   return bytes;
 }
@@ -329,8 +300,69 @@ export function publishSnapshot(
   Atomics.store(headerWords(memory), HEADER_EPOCH / 4, epoch);
 }
 
-function writeHook(view: DataView, at: number, hook: HookConfig | null | undefined, id: number): void {
+/** A listener's blocks; null where it asks for none. */
+interface Rules {
+  addresses: Uint8Array | null;
+  fronts: Uint8Array | null;
+  identity: Uint8Array | null;
+}
+
+function rulesOf(listener: ListenerConfig): Rules {
+  return {
+    addresses: addressesBlock(listener),
+    fronts: addressesBlock({ allow: listener.proxyProtocolFrom, deny: [] }),
+    identity: identityBlock(listener.identity),
+  };
+}
+
+/** Where each block is to stand, and where the last one ends. */
+function placeBlocks(blocks: readonly (Uint8Array | null)[]): { offsets: Map<Uint8Array, number>; end: number } {
+  const offsets = new Map<Uint8Array, number>();
+  let end = SNAPSHOT_BLOCKS;
+  for (const block of blocks) {
+    if (block === null) continue;
+    offsets.set(block, end);
+    end += Math.ceil(block.length / 16) * 16;
+  }
+  if (end > SNAPSHOT_HALF_BYTES) {
+    const message = `the pools' tables and the listeners' rules need ${end} bytes, but ${SNAPSHOT_HALF_BYTES} is what a worker holds: lower balance.rows`;
+    throw new TidegateError('SNAPSHOT_BYTES', message);
+  }
+  return { offsets, end };
+}
+
+function writeListenerEntry(view: DataView, index: number, listener: ListenerConfig, pool: number): void {
+  const entry = SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES;
+  writeWord(view, entry + LISTENER_POOL, pool);
+  writeWord(view, entry + LISTENER_FD, NONE);
+  writeWord(view, entry + LISTENER_CONNECT_TIMEOUT_MS, listener.connectTimeoutMs);
+  writeWord(view, entry + LISTENER_KEEP_ALIVE_PERCENT, Math.round(listener.keepAliveFactor * 100));
+  writeWord(view, entry + LISTENER_IDLE_TIMEOUT_MS, listener.idleTimeoutMs);
+}
+
+function writeRules(view: DataView, index: number, rules: Rules, offsets: ReadonlyMap<Uint8Array, number>): void {
+  const entry = SNAPSHOT_LISTENERS + index * LISTENER_ENTRY_BYTES;
+  const offsetOf = (block: Uint8Array | null) => (block === null ? 0 : offsets.get(block)!);
+  writeWord(view, entry + LISTENER_ADDRESSES, offsetOf(rules.addresses));
+  writeWord(view, entry + LISTENER_FRONTS, offsetOf(rules.fronts));
+  writeWord(view, entry + LISTENER_IDENTITY, offsetOf(rules.identity));
+}
+
+function writeListenerLimits(view: DataView, index: number, listener: ListenerConfig): void {
+  const limits = SNAPSHOT_LISTENER_LIMITS + index * LISTENER_LIMITS_BYTES;
+  const { ipv4, ipv6 } = listener.sourcePrefix;
+  writeWord(view, limits + LISTENER_LIMITS_MAX_CONNECTIONS, listener.maxConnections);
+  writeWord(view, limits + LISTENER_LIMITS_MAX_PER_SOURCE, listener.maxConnectionsPerSource);
+  writeWord(view, limits + LISTENER_LIMITS_MAX_HALF_OPEN, listener.maxHalfOpen);
+  writeWord(view, limits + LISTENER_LIMITS_SOURCE_RATE, listener.connectRatePerSource.rate);
+  writeWord(view, limits + LISTENER_LIMITS_SOURCE_BURST, listener.connectRatePerSource.burst);
+  writeWord(view, limits + LISTENER_LIMITS_SOURCE_PREFIXES, ipv4 | (ipv6 << 8));
+  writeWord(view, limits + LISTENER_LIMITS_TAKE_OVERS, Number(listener.takeOverLoop !== null));
+}
+
+function writeHook(view: DataView, index: number, hook: HookConfig | null | undefined, id: number): void {
   if (!hook) return;
+  const at = SNAPSHOT_LISTENER_HOOKS + index * HOOK_BYTES;
   writeWord(view, at + HOOK_ID, id);
   writeWord(view, at + HOOK_TIMEOUT_MS, hook.timeoutMs);
   writeWord(view, at + HOOK_ACCEPTS, Number(hook.onError === 'accept'));

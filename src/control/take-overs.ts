@@ -1,6 +1,6 @@
-// Loops of take-overs: clients of one ClientId, as two devices that were given the same, or one that has been cloned. Each
-// CONNECT makes the broker throw the other one out, which comes back and does the same, for ever. The broker's log shows
-// two clients that reconnect, and nothing that says why.
+// Loops of take-overs: clients of one ClientId, as two devices that were given the same, or one that has been cloned.
+// Each CONNECT makes the broker throw the other one out, which comes back and does the same, for ever. The broker's log
+// shows two clients that reconnect, and nothing that says why.
 //
 // A take-over is a session that a broker has accepted while another one of its ClientId and pool was open: in the same
 // worker, which sees it by itself, or in another one, which is seen here. So many of them within a time are a loop: it is

@@ -719,7 +719,7 @@ function greetingOf({ engine, slot, client, info }: Connection): Uint8Array {
   const { localAddress, localPort } = client;
   const isKnown = localAddress !== undefined && localPort !== undefined;
   if (isKnown) engine.write(scratch, encodeSockaddr(localAddress, localPort));
-  const tlvs = encodeTlvs(info, EMPTY);
+  const tlvs = encodeTlvs(info);
   const tlvsAt = scratch + SOCKADDR_BYTES_MAX;
   engine.write(tlvsAt, tlvs);
   const out = tlvsAt + tlvs.length;

@@ -69,8 +69,8 @@ import { DESCRIPTORS_PER_CONNECTION, type Probe, providedEntries, type WorkerSta
 
 // The rings lie in memory that we bring (NO_MMAP); one thread submits and reaps (SINGLE_ISSUER), and the kernel does
 // its share of the work inside our call instead of interrupting us (DEFER_TASKRUN); the completion ring has its own,
-// larger size; a bad entry fails alone (SUBMIT_ALL); the order of entries is that of the ring (NO_SQARRAY); and it is set up
-// idle (R_DISABLED), so that it can be restricted first.
+// larger size; a bad entry fails alone (SUBMIT_ALL); the order of entries is that of the ring (NO_SQARRAY); and it is
+// set up idle (R_DISABLED), so that it can be restricted first.
 const SETUP_FLAGS =
   IORING_SETUP_CQSIZE |
   IORING_SETUP_NO_MMAP |

@@ -1,5 +1,5 @@
-// The files of a TLS listener, and of a pool whose backends speak TLS: read, and tried out as a worker will use them, so that whatever is wrong with them is said
-// here, by the main thread, and nowhere else.
+// The files of a TLS listener, and of a pool whose backends speak TLS: read, and tried out as a worker will use them,
+// so that whatever is wrong with them is said here, by the main thread, and nowhere else.
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';

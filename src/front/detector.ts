@@ -1,8 +1,9 @@
-// One port for all: what a client begins with says which doors it goes through. It is looked at, and stays in the socket for
-// whoever reads it next.
+// One port for all: what a client begins with says which doors it goes through. It is looked at, and stays in the
+// socket for whoever reads it next.
 import type { Socket } from 'node:net';
 import { REASON_CLIENT_LEFT_EARLY, REASON_CONNECT_TIMEOUT } from '../../assembly/layout.ts';
 import type { Door, Welcome } from './door.ts';
+import { readOpening } from './opening.ts';
 
 /** Of a TLS record with a handshake in it, whatever the version behind it (RFC 8446, section 5.1). */
 export const TLS_BEGINNING = Buffer.of(0x16, 0x03);
@@ -30,17 +31,11 @@ export class Detector<Entrant> implements Door<Entrant> {
   }
 
   enter(socket: Socket, entrant: Entrant): void {
-    let seen: Buffer = Buffer.alloc(0);
-    const onEnd = () => socket.destroy();
-    const onData = (bytes: Buffer) => {
-      seen = seen.length === 0 ? bytes : Buffer.concat([seen, bytes]);
-      const doors = this.#doorsFor(seen);
-      if (doors === undefined) return;
-      socket.off('data', onData).off('end', onEnd).pause();
+    const onFound = (doors: readonly Door<Entrant>[], seen: Buffer) => {
       socket.unshift(seen);
       this.#welcome.onDetected(entrant, doors);
     };
-    socket.on('data', onData).on('end', onEnd).resume();
+    readOpening(socket, (seen) => this.#doorsFor(seen), onFound);
   }
 
   /** undefined: more must be seen. */

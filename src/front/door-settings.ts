@@ -1,5 +1,5 @@
-// What a worker is told about its front doors, by the listener's index, and about backends that want TLS: all of it whenever
-// anything of it changes.
+// What a worker is told about its front doors, by the listener's index, and about backends that want TLS: all of it
+// whenever anything of it changes.
 
 import type { BackendTls } from '../backend-tls.ts';
 

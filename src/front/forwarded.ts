@@ -1,9 +1,11 @@
-// Who a client is that comes through proxies which say so in X-Forwarded-For: each of them adds at the right who has come to
-// it. What stands to the left of a proxy that isn't trusted, the client may have written itself.
+// Who a client is that comes through proxies which say so in X-Forwarded-For: each of them adds at the right who has
+// come to it. What stands to the left of a proxy that isn't trusted, the client may have written itself.
 import { isIPv6 } from 'node:net';
 import { type AddressRange, parseCidr } from '../config/address-ranges.ts';
 
-/** `peer` has brought the header; the answer is the last one from the right who is no trusted proxy, or the last known. */
+/**
+ * `peer` has brought the header; the answer is the last one from the right who is no trusted proxy, or the last known.
+ */
 export function forwardedClient(peer: string, header: string, trusted: readonly AddressRange[]): string {
   let client = peer;
   for (const said of header.split(',').reverse()) {

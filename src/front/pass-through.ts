@@ -1,10 +1,11 @@
-// A front door that TLS goes through as it is: which host a client asks for says which pool gets its bytes, and nothing of
-// them is ever decrypted here.
+// A front door that TLS goes through as it is: which host a client asks for says which pool gets its bytes, and nothing
+// of them is ever decrypted here.
 import type { Socket } from 'node:net';
 import { REASON_CLIENT_LEFT_EARLY, REASON_CONNECT_TIMEOUT, REASON_TLS_HANDSHAKE } from '../../assembly/layout.ts';
-import { readClientHello } from './client-hello.ts';
+import { type ClientHello, readClientHello } from './client-hello.ts';
 import type { Door, Welcome } from './door.ts';
 import type { PassThroughSettings } from './door-settings.ts';
+import { readOpening } from './opening.ts';
 
 /** Fatal alerts, of the version that all clients read: unrecognized_name and unexpected_message. */
 const ALERT_NAME = Buffer.of(21, 3, 3, 0, 2, 2, 112);
@@ -25,20 +26,13 @@ export class PassThroughDoor<Entrant> implements Door<Entrant> {
   }
 
   enter(socket: Socket, entrant: Entrant): void {
-    let seen: Buffer = Buffer.alloc(0);
-    const onEnd = () => socket.destroy();
-    const onData = (bytes: Buffer) => {
-      seen = seen.length === 0 ? bytes : Buffer.concat([seen, bytes]);
-      const hello = readClientHello(seen);
-      if (hello.state === 'partial') return;
-      socket.off('data', onData).off('end', onEnd).pause();
+    readOpening(socket, helloIn, (hello, seen) => {
       if (hello.state === 'none') return this.#turnAway(socket, entrant, ALERT_MESSAGE, 'no_client_hello');
       const pool = this.#poolOf(hello.name);
       if (pool === undefined) return this.#turnAway(socket, entrant, ALERT_NAME, 'unrecognized_name');
       socket.unshift(seen);
       this.#welcome.onRouted(entrant, pool, hello.name);
-    };
-    socket.on('data', onData).on('end', onEnd).resume();
+    });
   }
 
   #poolOf(name: string | undefined): number | undefined {
@@ -52,4 +46,10 @@ export class PassThroughDoor<Entrant> implements Door<Entrant> {
     socket.resume(); // unread bytes would make a reset of the close
     this.#welcome.onTurnedAway(entrant, REASON_TLS_HANDSHAKE, why);
   }
+}
+
+/** undefined: more must be seen. */
+function helloIn(seen: Buffer): ClientHello | undefined {
+  const hello = readClientHello(seen);
+  return hello.state === 'partial' ? undefined : hello;
 }

@@ -1,5 +1,5 @@
 // What a front door knows of a client, as TLVs of a PROXY header of version 2: "The PROXY protocol", sections 2.2.1 to
-// 2.2.7. The data plane puts them into the header, and its checksum behind them.
+// 2.2.7. The data plane puts them into the header, with its unique id and its checksum.
 import {
   PP2_CLIENT_CERT_CONN,
   PP2_CLIENT_SSL,
@@ -9,23 +9,18 @@ import {
   PP2_TYPE_ALPN,
   PP2_TYPE_AUTHORITY,
   PP2_TYPE_SSL,
-  PP2_TYPE_UNIQUE_ID,
 } from '../../assembly/layout.ts';
 import type { FrontInfo } from './front-info.ts';
 
 /** Names are what a client says, or an authority has signed: a longer one is cut off. */
 const VALUE_BYTES_MAX = 512;
-/** Section 2.2.5. */
-const UNIQUE_ID_BYTES_MAX = 128;
 const NO_TLVS = new Uint8Array(0);
 
-/** `uniqueId`: empty for none, which leaves it to the data plane. */
-export function encodeTlvs({ sni, alpn, tls }: FrontInfo, uniqueId: Uint8Array): Uint8Array {
+export function encodeTlvs({ sni, alpn, tls }: FrontInfo): Uint8Array {
   const parts = [
     ...textTlv(PP2_TYPE_ALPN, alpn),
     ...textTlv(PP2_TYPE_AUTHORITY, sni),
     ...(tls === undefined ? [] : [tlv(PP2_TYPE_SSL, encodeTls(tls))]),
-    ...(uniqueId.length === 0 ? [] : [tlv(PP2_TYPE_UNIQUE_ID, uniqueId.subarray(0, UNIQUE_ID_BYTES_MAX))]),
   ];
   return parts.length === 0 ? NO_TLVS : Buffer.concat(parts);
 }

@@ -36,8 +36,8 @@ export class TlsDoor<Entrant> implements Door<Entrant> {
       ALPNProtocols: [...alpn],
       SNICallback: chooseContext(settings),
       requestCert: clientCa !== null,
-      // Whether the certificate is good is asked below: node:tls judges it after the handshake, too, without an alert, and whom
-      // it sends away can't be told from one that has left.
+      // Whether the certificate is good is asked below: node:tls judges it after the handshake, too, without an alert,
+      // and whom it sends away can't be told from one that has left.
       rejectUnauthorized: false,
       handshakeTimeout: handshakeTimeoutMs * NODE_TIMEOUT_FACTOR,
       ticketKeys: Buffer.from(ticketKeys),

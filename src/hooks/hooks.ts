@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { HookConfig, ListenerConfig } from '../config.ts';
 import type { HistogramReading } from '../control/figures.ts';
+import { LogPace } from '../control/log-pace.ts';
 import type { Logger } from '../logger.ts';
 import type { HookReport, LoadedHook } from './hook-thread.ts';
 import { type Answer, type Ask, Lane, type Life } from './lane.ts';
@@ -17,7 +18,7 @@ import type { Verdict } from './verdict.ts';
 const IN_FLIGHT_MAX = 1024;
 const LOOK_MS = 100;
 const RETRY_MS = 5;
-/** One line for each hook in such a time. */
+/** One line for each listener in such a time. */
 const LOG_PAUSE_MS = 10_000;
 /** What was asked just before a reload is still to be answered. */
 const RETIRE_MS = 1000;
@@ -53,7 +54,7 @@ export interface HooksOptions {
 interface Tenant {
   lane: Lane;
   wake: () => void;
-  isFollowed: boolean;
+  isServed: boolean;
   isGone: boolean;
   /** What found no room in the lane. */
   unwritten: [Life, Answer][];
@@ -66,18 +67,13 @@ interface Pending extends Life {
   sinceMs: number;
 }
 
-/** What is said of a hook's failures. */
-interface Complaint {
-  quietUntilMs: number;
-  unsaid: number;
-}
-
 export class Hooks {
   readonly #options: HooksOptions;
   readonly #tenants = new Map<WebAssembly.Memory, Tenant>();
   readonly #pending = new Map<number, Pending>();
   readonly #configs = new Map<number, Wanted>();
-  readonly #complaints = new Map<string, Complaint>();
+  /** What is said of failures, by listener. */
+  readonly #complaints = new LogPace(LOG_PAUSE_MS);
   readonly #retired = new Set<Runner>();
   readonly #durations = new Array<number>(DURATION_BOUNDS.length + 1).fill(0);
   #staged: StagedHooks = { ids: [], runner: null, wanted: [] };
@@ -101,9 +97,9 @@ export class Hooks {
 
   /** From here on what the worker on this memory asks is answered. */
   add(memory: WebAssembly.Memory, wake: () => void): void {
-    const tenant: Tenant = { lane: new Lane(memory), wake, isFollowed: false, isGone: false, unwritten: [] };
+    const tenant: Tenant = { lane: new Lane(memory), wake, isServed: false, isGone: false, unwritten: [] };
     this.#tenants.set(memory, tenant);
-    if (this.#staged.runner !== null) void this.#follow(tenant);
+    if (this.#staged.runner !== null) void this.#serve(tenant);
   }
 
   remove(memory: WebAssembly.Memory): void {
@@ -118,8 +114,8 @@ export class Hooks {
   // ---- Configurations
 
   /**
-   * Loads their modules. Rejects with a TidegateError when that can't be done, and then nothing has changed. null stands for
-   * a listener that was removed. Unless `isFresh`, what is loaded already isn't read again.
+   * Loads their modules. Rejects with a TidegateError when that can't be done, and then nothing has changed. null
+   * stands for a listener that was removed. Unless `isFresh`, what is loaded already isn't read again.
    */
   async prepare(listeners: readonly (ListenerConfig | null)[], isFresh: boolean): Promise<StagedHooks> {
     const wanted = listeners.map((listener) => wantedBy(listener));
@@ -146,7 +142,7 @@ export class Hooks {
     for (const [index, each] of staged.wanted.entries()) if (each !== null) this.#configs.set(staged.ids[index]!, each);
     if (staged.runner === null) return;
     this.#look ??= setInterval(() => this.#forgetLate(), LOOK_MS).unref();
-    for (const tenant of this.#tenants.values()) if (!tenant.isFollowed) void this.#follow(tenant);
+    for (const tenant of this.#tenants.values()) if (!tenant.isServed) void this.#serve(tenant);
   }
 
   async abandon({ runner }: StagedHooks): Promise<void> {
@@ -171,8 +167,8 @@ export class Hooks {
 
   // ---- Questions
 
-  async #follow(tenant: Tenant): Promise<void> {
-    tenant.isFollowed = true;
+  async #serve(tenant: Tenant): Promise<void> {
+    tenant.isServed = true;
     while (!tenant.isGone) {
       const { written } = tenant.lane;
       this.#readAll(tenant);
@@ -211,7 +207,7 @@ export class Hooks {
   }
 
   #readOn(): void {
-    for (const tenant of this.#tenants.values()) if (tenant.isFollowed) this.#readAll(tenant);
+    for (const tenant of this.#tenants.values()) if (tenant.isServed) this.#readAll(tenant);
   }
 
   // ---- Answers
@@ -280,17 +276,11 @@ export class Hooks {
   }
 
   #complain(listener: string, text: string): void {
-    const nowMs = performance.now();
-    const complaint = this.#complaints.get(listener) ?? { quietUntilMs: 0, unsaid: 0 };
-    this.#complaints.set(listener, complaint);
-    if (nowMs < complaint.quietUntilMs) {
-      complaint.unsaid += 1;
-      return;
-    }
-    const since = complaint.unsaid === 0 ? '' : ` (and ${complaint.unsaid} times since the last such line)`;
+    const unsaid = this.#complaints.begin(listener);
+    if (unsaid === null) return;
+    const since = unsaid === 0 ? '' : ` (and ${unsaid} times since the last such line)`;
     const message = `onConnect of listener ${listener} has failed: ${text}${since}`;
     this.#options.log.error({ event: 'hook_trouble', listener, error: text }, message);
-    Object.assign(complaint, { quietUntilMs: nowMs + LOG_PAUSE_MS, unsaid: 0 });
   }
 
   #countDuration(seconds: number): void {

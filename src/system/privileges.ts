@@ -1,5 +1,5 @@
-// From root to somebody who may do less, when everything that takes root is open: ports below 1024, logs, limits. It is the
-// process as a whole that changes, since the C library has every thread take part; the workers' don't run yet.
+// From root to somebody who may do less, when everything that takes root is open: ports below 1024, logs, limits. It is
+// the process as a whole that changes, since the C library has every thread take part; the workers' don't run yet.
 import { closeSync, constants, fchownSync, fstatSync, openSync } from 'node:fs';
 import { TidegateError } from '../errors.ts';
 import { getrlimit, groupNamed, RLIMIT_MEMLOCK, setrlimit, userNamed } from './libc.ts';

@@ -1,4 +1,5 @@
-// A listener's hook on every engine: what it is told, what its decisions come to, and what becomes of clients when it fails.
+// A listener's hook on every engine: what it is told, what its decisions come to, and what becomes of clients when it
+// fails.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';

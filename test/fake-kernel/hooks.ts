@@ -1,5 +1,5 @@
-// The hook of a simulation's listeners: what it decides on each client, and the main thread that brings its decisions, early,
-// late, twice, for lives that are over or were never asked about.
+// The hook of a simulation's listeners: what it decides on each client, and the main thread that brings its decisions,
+// early, late, twice, for lives that are over or were never asked about.
 import {
   ASK_BYTES_TOTAL,
   ASK_CONNECT,
@@ -169,7 +169,8 @@ export class Hooks {
     this.#view = new DataView(parts.memory.buffer);
     this.#bytes = new Uint8Array(parts.memory.buffer);
     this.#random = new Random(parts.seed ^ 0x1b873593);
-    // Close to the rings' ends, or with as much room as there is: then nothing may reach the end, for which there is none.
+    // Close to the rings' ends, or with as much room as there is: then nothing may reach the end, for which there is
+    // none.
     const room = parts.plan?.roomBytes ?? ASKS_BYTES;
     this.#read = room === ASKS_BYTES ? ASKS_BYTES - 5000 : 0;
     this.#set(HEADER_ASKS_WRITTEN, this.#read);

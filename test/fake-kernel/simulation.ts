@@ -14,6 +14,7 @@ import {
   COUNTERS_RECORDS_DROPPED,
   COUNTERS_SLOTS_USED,
   HEADER_CLOCK_MS,
+  HEADER_ID_KEY_0,
   HEADER_LISTENER_ACTIVE,
   HEADER_MEMORY_BASE,
   HEADER_OFFSET,
@@ -358,6 +359,7 @@ class Simulation {
     view.setFloat64(HEADER_OFFSET + HEADER_CLOCK_MS, 100 + (seed % 1000) * 977, true);
     const words = headerWords(this.#memory);
     words[HEADER_RANDOM_SEED / 4] = (seed >>> 0) + 1;
+    words.fill(seed >>> 0, HEADER_ID_KEY_0 / 4, HEADER_ID_KEY_0 / 4 + 4);
   }
 
   #clockMs(): number {

@@ -1,5 +1,6 @@
-// Attacks on Tidegate with two real brokers behind it and 200 good clients: nothing crashes, nothing grows beyond what the
-// configuration allows, and the good clients are served all the while. How fast they are is printed, before and during.
+// Attacks on Tidegate with two real brokers behind it and 200 good clients: nothing crashes, nothing grows beyond what
+// the configuration allows, and the good clients are served all the while. How fast they are is printed, before and
+// during.
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';

@@ -1,6 +1,7 @@
-// The WebSocket front door, over a pair of streams in memory: messages in any frames and any pieces, with control frames
-// between them, with lies in them and damaged at random. What comes out must be what a plain reader of the whole finds, and
-// the answers and the code of the close must be the ones that it asks for; what the door is given to write comes back whole.
+// The WebSocket front door, over a pair of streams in memory: messages in any frames and any pieces, with control
+// frames between them, with lies in them and damaged at random. What comes out must be what a plain reader of the whole
+// finds, and the answers and the code of the close must be the ones that it asks for; what the door is given to write
+// comes back whole.
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';

@@ -1,5 +1,5 @@
-// A process that does harm: `attackers.ts OPTIONS`, as JSON. It runs below everybody else's priority. Says when its clients
-// stand; asked to end, it tells what became of them.
+// A process that does harm: `attackers.ts OPTIONS`, as JSON. It runs below everybody else's priority. Says when its
+// clients stand; asked to end, it tells what became of them.
 import { setPriority } from 'node:os';
 import { type Attack, type AttackOptions, attacks } from './attacks.ts';
 

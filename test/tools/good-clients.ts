@@ -1,5 +1,5 @@
-// A process with clients that do no harm: each sends itself a message, waits for it, and rests. Says "stands" when all are
-// connected; asked anything, it tells how long the messages took since it was asked before.
+// A process with clients that do no harm: each sends itself a message, waits for it, and rests. Says "stands" when all
+// are connected; asked anything, it tells how long the messages took since it was asked before.
 import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
