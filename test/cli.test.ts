@@ -472,7 +472,7 @@ describe('run', { concurrency: 4 }, () => {
     const plain = stderr.split('\n').filter((line) => !line.startsWith('{') && line !== '');
     assert.deepEqual(
       [code, plain],
-      [2, [`tidegate: a hook can't be loaded: TypeError: ${module} exports no function onConnect`]],
+      [2, [`tidegate: a hook can't be loaded: listener mqtt: ${module}: TypeError: it exports no function onConnect`]],
     );
   });
 

@@ -595,6 +595,17 @@ test('reads where TLS goes through, and refuses keys that would need to see insi
   assertFaults(listenerOf('tls_passthrough: { a: b }'), [
     'test.yaml:1:54: listeners[0].tls_passthrough.a: expected a pool without tls, since its clients bring their own, found b',
   ]);
+  for (const health of ['mqtt', '{ interval: 1s }']) {
+    const text = 'listeners: [{ bind: 127.0.0.1:1, tls_passthrough: { a: a } }]';
+    assertFaults(`${text}\npools: { a: { backends: [h:1], health: ${health} } }`, [
+      "test.yaml:1:54: listeners[0].tls_passthrough.a: expected a pool with health: tcp, or with health.port where its brokers speak plain MQTT, found a, whose probes can't speak TLS",
+    ]);
+  }
+});
+
+test('a group alone would leave root what it is', () => {
+  const text = 'listeners: [{ bind: 127.0.0.1:1 }]\npools: { a: { backends: [h:1] } }';
+  assertFaults(`group: nogroup\n${text}`, ['test.yaml:1:1: group: expected only with user, found without']);
 });
 
 test('reads what a TLS listener is', () => {

@@ -1,6 +1,7 @@
 // Whose address a WebSocket client has that comes through proxies.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { permittedRanges } from '../src/config/address-ranges.ts';
@@ -68,6 +69,27 @@ testEveryEngine('a client behind a trusted proxy is known by its own address', a
   assert.match(lines, /^192\.0\.2\.7 .* 200 .* remote_port=0$/m);
   assert.match(lines, /^2001:db8::7 .* 200 .* remote_port=0$/m);
   assert.match(scene.heads[0]!, /^PROXY TCP4 192\.0\.2\.7 127\.0\.0\.1 0 \d+\r\n$/);
+});
+
+testEveryEngine('a front may be a trusted proxy, too: its PROXY header comes first', async (engine, context) => {
+  const listener = { proxy_protocol: { from: [HOST] }, deny: ['10.0.0.0/8'] };
+  const scene = await setUp(engine, context, ['10.0.0.1', HOST], listener);
+  const client = connect(scene.portOf('ws'), HOST);
+  context.after(() => client.destroy());
+  const request = [
+    'GET /mqtt HTTP/1.1',
+    'Host: tidegate',
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Protocol: mqtt',
+    'X-Forwarded-For: 192.0.2.9',
+  ];
+  client.write(`PROXY TCP4 10.0.0.1 127.0.0.1 1000 2000\r\n${request.join('\r\n')}\r\n\r\n`);
+  assert.match(String((await once(client, 'data'))[0]), /^HTTP\/1\.1 101 /);
+  client.destroy();
+  assert.match((await scene.lines(1))[0]!, /^192\.0\.2\.9 /);
 });
 
 testEveryEngine('from anybody else the header is ignored', async (engine, context) => {

@@ -8,6 +8,7 @@ import { connect as connectTls, createServer as createTlsServer, type TLSSocket 
 import { connectAsync } from 'mqtt';
 import { readClientHello } from '../src/front/client-hello.ts';
 import type { EngineName } from '../src/index.ts';
+import { ask } from './tools/ask.ts';
 import { startBackend } from './tools/backends.ts';
 import { startAuthority } from './tools/certificates.ts';
 import { testEveryEngine } from './tools/engines.ts';
@@ -118,8 +119,8 @@ async function setUp(engine: EngineName, context: TestContext, listener: object 
   const routes = { 'A.example.net': 'a', '*.b.example.net': 'b' };
   const listeners = [{ name: 'through', bind, tls_passthrough: routes, ...listener }];
   const pools = { a: { backends: [a.address], ...pool }, b: { backends: [b.address], ...pool } };
-  const balancer = await startReloadable(context, { engine }, { listeners, pools });
-  return { ...balancer, ca: readFileSync(authority.ca), port: balancer.portOf('through'), served };
+  const balancer = await startReloadable(context, { engine }, { listeners, pools, admin: { bind } });
+  return { ...balancer, ca: readFileSync(authority.ca), port: balancer.portOf('through'), served, a: a.address };
 }
 
 async function come({ port, ca }: Scene, servername: string): Promise<TLSSocket> {
@@ -232,6 +233,26 @@ testEveryEngine('limits and idle_timeout hold for what is passed through', async
   const lines = (await scene.lines(3)).join('\n');
   assert.match(lines, /reason=pool_connections /);
   assert.match(lines, /reason=idle_timeout /);
+});
+
+testEveryEngine('a drain empties a backend of those whose TLS goes through', async (engine, context) => {
+  const scene = await setUp(engine, context);
+  if (scene === undefined) return;
+  const clients = [await come(scene, 'a.example.net'), await come(scene, 'a.example.net')];
+  const said: Buffer[] = [];
+  const gone = clients.map((client) =>
+    once(
+      client.on('data', (bytes) => said.push(bytes)),
+      'close',
+    ),
+  );
+  const path = `/api/v1/pools/a/backends/${encodeURIComponent(scene.a)}/drain`;
+  const headers = { 'content-type': 'application/json' };
+  const { status } = await ask(scene.tidegate.admin!.port, path, { method: 'POST', headers, body: '{"rate":100}' });
+  assert.equal(status, 202);
+  await Promise.all(gone);
+  assert.deepEqual(said, [], 'nothing of ours may stand in what is theirs');
+  for (const line of await scene.lines(2)) assert.match(line, /reason=drained /);
 });
 
 testEveryEngine('real brokers end the TLS of real clients behind it', async (engine, context) => {

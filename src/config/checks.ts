@@ -36,6 +36,7 @@ export function checkDocuments(documents: readonly SourceDocument[]): Fault[] {
     ...checkSettingsOnce(documents),
     ...checkPresence(documents, 'listeners', 'at least one listener'),
     ...checkPresence(documents, 'pools', 'at least one pool'),
+    ...checkGroup(documents),
     ...checkListenerNames(listeners),
     ...checkBinds([...listeners, ...documents.flatMap(adminOf)]),
     ...documents.flatMap(adminOf).flatMap(checkAdmin),
@@ -203,6 +204,14 @@ function checkBinds(listeners: readonly Entry[]): Fault[] {
   });
 }
 
+/** Root that only changed its group would be root still. */
+function checkGroup(documents: readonly SourceDocument[]): Fault[] {
+  if (documents.some(({ value }) => mapping(value).user !== undefined)) return [];
+  return documents
+    .filter(({ value }) => mapping(value).group !== undefined)
+    .map((document) => document.fault(['group'], 'expected only with user, found without', 'key'));
+}
+
 /** Each listener keeps an accept waiting, which holds a place that no client has. */
 function checkConnectionsMax(documents: readonly SourceDocument[], listeners: readonly Entry[]): Fault[] {
   const least = CONNECTIONS_PER_LISTENER_MIN * listeners.length;
@@ -305,7 +314,7 @@ function checkTls({ document, path, value }: Entry): Fault[] {
 }
 
 function checkDetect({ document, path, value }: Entry): Fault[] {
-  if (value.detect !== true || 'tls' in value || 'websocket' in value) return [];
+  if (value.detect !== true || 'tls' in value || 'websocket' in value || 'tls_passthrough' in value) return [];
   return [document.fault([...path, 'detect'], 'expected only with tls or websocket, found without', 'key')];
 }
 
@@ -321,10 +330,20 @@ function checkPassThrough({ document, path, value }: Entry, pools: readonly Entr
     const at = [...path, 'tls_passthrough', host];
     const pool = pools.find((each) => each.path[1] === name);
     if (pool === undefined) return [document.fault(at, found('expected the name of a pool', name, at))];
-    if (!('tls' in pool.value)) return [];
-    return [document.fault(at, `expected a pool without tls, since its clients bring their own, found ${name}`)];
+    if ('tls' in pool.value) {
+      return [document.fault(at, `expected a pool without tls, since its clients bring their own, found ${name}`)];
+    }
+    if (!isProbedInPlain(pool.value)) return [];
+    const expected = `expected a pool with health: tcp, or with health.port where its brokers speak plain MQTT, found ${name}`;
+    return [document.fault(at, `${expected}, whose probes can't speak TLS`)];
   });
   return [...faults, ...wrong];
+}
+
+/** Its backends' own ports are asked in plain MQTT. */
+function isProbedInPlain({ health }: Record<string, unknown>): boolean {
+  if (!isMapping(health)) return health === 'mqtt';
+  return (health.type ?? 'mqtt') === 'mqtt' && !('port' in health);
 }
 
 function checkTlsFiles({ document, path, value }: Entry): Fault[] {

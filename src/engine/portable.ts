@@ -744,9 +744,15 @@ function openSocket(engine: PortableEngine, source: number, options: SocketConst
 function onBackendError(this: Side, error: NodeJS.ErrnoException): void {
   const { connection } = this;
   connection.isOutOfPorts = error.code === 'EADDRNOTAVAIL' || error.code === 'EADDRINUSE';
-  const fault = tlsFault(error);
+  const fault = tlsFault(error) ?? handshakeFault(connection, error);
   if (fault === undefined || connection.phase === CLOSING) return;
   connection.engine.doors.report({ backend: backendId(connection), fault });
+}
+
+/** A port that doesn't speak TLS ends what it can't understand. */
+function handshakeFault(connection: Connection, { code }: NodeJS.ErrnoException): string | undefined {
+  const isShaking = connection.phase === DIALLING && connection.engine.doors.backendTls(backendId(connection));
+  return isShaking && code === 'ECONNRESET' ? 'it closed in the handshake: does this port speak TLS?' : undefined;
 }
 
 // A backend that resets before the kernel took the CONNECT has done nothing with it, so the next one may have it.

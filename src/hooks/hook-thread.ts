@@ -50,9 +50,11 @@ class HookThread {
 
   async load(hooks: readonly LoadedHook[]): Promise<void> {
     for (const { id, listener, module } of hooks) {
-      const { onConnect } = await import(pathToFileURL(module).href);
-      if (typeof onConnect !== 'function') throw new TypeError(`${module} exports no function onConnect`);
-      this.#functions.set(id, { listener, onConnect });
+      try {
+        this.#functions.set(id, { listener, onConnect: await load(module) });
+      } catch (error) {
+        throw new Error(`listener ${listener}: ${module}: ${textOf(error)}`);
+      }
     }
   }
 
@@ -74,6 +76,12 @@ class HookThread {
   #report(report: HookReport): void {
     this.#port.postMessage(report);
   }
+}
+
+async function load(module: string): Promise<OnConnect> {
+  const { onConnect } = await import(pathToFileURL(module).href);
+  if (typeof onConnect !== 'function') throw new TypeError('it exports no function onConnect');
+  return onConnect;
 }
 
 function infoOf({ peer, connect, front }: Asked, listener: string): ConnectInfo {
@@ -120,7 +128,7 @@ async function start(port: MessagePort): Promise<void> {
   try {
     await thread.load(hooks);
   } catch (error) {
-    port.postMessage({ type: 'failed', text: textOf(error) } satisfies HookReport);
+    port.postMessage({ type: 'failed', text: (error as Error).message } satisfies HookReport);
     return;
   }
   setInterval(() => Atomics.add(beat, 0, 1), BEAT_MS);

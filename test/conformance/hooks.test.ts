@@ -385,7 +385,10 @@ testEveryEngine('a reload reads the module again, or keeps the one there was', a
     assert.equal(await answerTo(scene.client(), { clientId: 'keep-1' }), refusal);
   }
   const said = scene.messages.at(-1)!;
-  assert.match(said, /^reload refused, the old configuration stays: a hook can't be loaded: Error: no database/);
+  assert.match(
+    said,
+    /^reload refused, the old configuration stays: a hook can't be loaded: listener \S+: \S+hook\.ts: Error: no database/,
+  );
   await scene.reload({ listeners: [{ name: 'hooked', bind, pool: 'south' }], pools });
   assert.equal(await answerTo(scene.client(), { clientId: 'keep-1' }), CONNACK.toString('hex'), 'there is none');
 });

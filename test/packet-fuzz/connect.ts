@@ -40,7 +40,14 @@ function checkAny(bytes: Buffer, cut: number): void {
   tally.count(parsed.state);
   compareOutcomes(parsed, askOracle(bytes), bytes);
   const early = parseConnect(beginning(bytes, cut));
-  if (early.state !== 'partial') assert.deepEqual(early, parsed, bytes.toString('hex'));
+  if (early.state !== 'partial') assert.deepEqual(asItEnds(early), asItEnds(parsed), bytes.toString('hex'));
+}
+
+/** Of a packet that is too large the version is answered if it has come already, which the first piece may not have. */
+function asItEnds(parsed: ParsedConnect): object {
+  if (parsed.state !== 'refused' || parsed.reason !== 'connect_too_large') return parsed;
+  const { state, reason, offset } = parsed;
+  return { state, reason, offset };
 }
 
 function compareFields(parsed: CompleteConnect, packet: IConnectPacket): void {
