@@ -598,7 +598,7 @@ test('reads where TLS goes through, and refuses keys that would need to see insi
   for (const health of ['mqtt', '{ interval: 1s }']) {
     const text = 'listeners: [{ bind: 127.0.0.1:1, tls_passthrough: { a: a } }]';
     assertFaults(`${text}\npools: { a: { backends: [h:1], health: ${health} } }`, [
-      "test.yaml:1:54: listeners[0].tls_passthrough.a: expected a pool with health: tcp, or with health.port where its brokers speak plain MQTT, found a, whose probes can't speak TLS",
+      "test.yaml:1:56: listeners[0].tls_passthrough.a: expected a pool with health: tcp, or with health.port where its brokers speak plain MQTT, found a, whose probes can't speak TLS",
     ]);
   }
 });
