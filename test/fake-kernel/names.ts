@@ -59,16 +59,24 @@ export class Names {
     return `lets ${name.slice(0, 30)} pause until ${untilMs.toFixed(0)}`;
   }
 
+  /** A hook that has failed, or a decision that came astray, leaves a client the name that it had. */
+  get #areSure(): boolean {
+    return this.#world.hook === null;
+  }
+
   /** Its CONNECT was refused for it: at some time of its life its name had to pause. */
   hadToPause({ acceptedAt, client }: Life, endedMs: number): boolean {
     return this.#paused.some(
       ({ clientId, fromMs, untilMs }) =>
-        clientId === client.plan.passedClientId && fromMs <= endedMs && untilMs >= acceptedAt - DONE_MS,
+        (!this.#areSure || clientId === client.plan.passedClientId) &&
+        fromMs <= endedMs &&
+        untilMs >= acceptedAt - DONE_MS,
     );
   }
 
   /** It has come since the pause began, and is dialled before it ends. */
   checkDial({ acceptedAt, client, about }: Life, nowMs: number): void {
+    if (!this.#areSure) return;
     const early = this.#paused.some(
       ({ clientId, fromMs, untilMs }) =>
         clientId === client.plan.passedClientId && acceptedAt > fromMs + DONE_MS && nowMs < untilMs - DONE_MS,
