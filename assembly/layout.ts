@@ -760,6 +760,7 @@ export const SOURCE_PACES = 16384; // in each worker, a power of two
 export const MARK_SESSION = 8;
 export const MARK_OVERLAP = 16;
 export const SESSIONS = 8192; // in each worker, a power of two
+export const SESSION_WAYS = 8; // of them that share a place
 export const SESSION_BYTES = 104; // the session that began last of those with one ClientId in one pool
 export const SESSION_TAG = 0; // u64, keyed hash of the two; 0: free
 export const SESSION_CONNECT_MS = 8; // f64, of the worker's clock: its broker was sent the CONNECT

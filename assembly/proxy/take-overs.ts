@@ -18,6 +18,7 @@ import {
   SESSION_BYTES,
   SESSION_OTHER_PEER,
   SESSION_PEER,
+  SESSION_WAYS,
   SESSIONS,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
@@ -29,7 +30,6 @@ import { tallyOf } from './gates';
 import { sourcePacesEnd } from './source-paces';
 import { cold, header, hot } from './table';
 
-const WAYS: u32 = 8;
 const NO_TAG: u64 = 0;
 
 let sessions: usize = 0;
@@ -97,9 +97,9 @@ function isOf(session: Session, slot: u32): bool {
 
 /** The session noted last under the tag, or else the one that gives way for it, if it is to be `taken`. */
 function sessionOf(tag: u64, taken: bool): Session {
-  const first = <u32>(tag >> 32) & (SESSIONS - WAYS);
+  const first = <u32>(tag >> 32) & (SESSIONS - SESSION_WAYS);
   let oldest = sessionAt(first);
-  for (let index = first; index < first + WAYS; index++) {
+  for (let index = first; index < first + SESSION_WAYS; index++) {
     const session = sessionAt(index);
     if (session.tag == tag) return session;
     if (session.connectMs < oldest.connectMs) oldest = session;

@@ -223,25 +223,18 @@ const balance = mapping(
   'a mapping with method, key and algorithm',
 );
 
-const connectRate = mapping(
-  {
-    rate: integer(1, RATE_MAX).describe('CONNECTs a second that are dialled, by all workers together.'),
-    burst: integer(1, RATE_MAX)
-      .default(1)
-      .describe('How many may be dialled at once after a time without any; at least one for each worker.'),
-  },
-  'a mapping with rate and burst',
-);
-
-const connectRatePerSource = mapping(
-  {
-    rate: integer(1, RATE_MAX).describe('Connections a second of one source, by all workers together.'),
-    burst: integer(1, RATE_MAX)
-      .default(1)
-      .describe('How many may come at once after a time without any; at least one for each worker.'),
-  },
-  'a mapping with rate and burst',
-);
+const rateOf = (rate: string, burst: string) =>
+  mapping(
+    {
+      rate: integer(1, RATE_MAX).describe(`${rate}, by all workers together.`),
+      burst: integer(1, RATE_MAX)
+        .default(1)
+        .describe(`How many may ${burst} at once after a time without any; at least one for each worker.`),
+    },
+    'a mapping with rate and burst',
+  );
+const connectRate = rateOf('CONNECTs a second that are dialled', 'be dialled');
+const connectRatePerSource = rateOf('Connections a second of one source', 'come');
 
 const sourcePrefix = mapping(
   {

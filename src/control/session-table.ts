@@ -17,6 +17,7 @@ import {
   SESSION_SERIAL,
   SESSION_SLOT,
   SESSION_TAG,
+  SESSION_WAYS,
   SESSIONS,
   SOCKADDR_BYTES_MAX,
 } from '../../assembly/layout.ts';
@@ -25,8 +26,6 @@ import { decodeSockaddr } from '../system/sockaddr.ts';
 import { ConnectionTable, type Life } from './connections.ts';
 import { sessionsOffset } from './memory-map.ts';
 
-/** As the data plane has them. */
-const WAYS = 8;
 const WORDS = SESSION_BYTES / 4;
 
 /** The last session of a ClientId that began in this worker. */
@@ -92,8 +91,8 @@ export class SessionTable {
   }
 
   #indexOf(low: number, high: number): number | undefined {
-    const first = high & (SESSIONS - WAYS);
-    for (let index = first; index < first + WAYS; index++) {
+    const first = high & (SESSIONS - SESSION_WAYS);
+    for (let index = first; index < first + SESSION_WAYS; index++) {
       const at = index * WORDS + SESSION_TAG / 4;
       if (this.#words[at] === low && this.#words[at + 1] === high) return index;
     }
