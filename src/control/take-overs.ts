@@ -13,6 +13,8 @@ import { encodeText, type Output, STYLE_DEFAULT, writeValue } from './log-text.t
 import { type Session, SessionTable } from './session-table.ts';
 
 const POLL_MS = 200;
+/** Between one session's end and the next one's CONNACK nobody of that name is in: only who stays away for longer has gone. */
+const GONE_MS = 1000;
 /** Names that are kept in mind; the one that was taken over longest ago gives way. */
 const FIGHTS_MAX = 1024;
 const ADDRESSES_MAX = 4;
@@ -40,6 +42,8 @@ interface Fight {
   isLoop: boolean;
   /** What is still to be said of it. */
   announcement: { settings: TakeOverLoopConfig; seconds: number } | null;
+  /** When a session of it was last seen open. */
+  openMs: number;
   /** Pauses so far, and the end of the last one. */
   pauses: number;
   pausedUntilMs: number;
@@ -78,11 +82,12 @@ export class TakeOvers {
     for (const [tag, fight] of this.#fights) {
       if (fight.announcement === null && fight.pausedUntilMs <= nowMs) continue;
       const sessions = tables.flatMap((table) => table.find(tag) ?? []);
-      const isAnyOpen = sessions.some(({ endedMs }) => endedMs === Number.POSITIVE_INFINITY);
+      if (sessions.some(({ endedMs }) => endedMs === Number.POSITIVE_INFINITY)) fight.openMs = nowMs;
+      const hasGone = nowMs - fight.openMs > GONE_MS;
       fight.clientId ||= sessions.find(({ clientId }) => clientId !== '')?.clientId ?? '';
-      if (fight.announcement !== null && (fight.clientId !== '' || !isAnyOpen)) this.#announce(fight, nowMs);
+      if (fight.announcement !== null && (fight.clientId !== '' || hasGone)) this.#announce(fight, nowMs);
       // Where nobody is left who could be thrown out, a client that comes harms nobody.
-      if (!isAnyOpen && fight.pausedUntilMs > nowMs) this.#pause(tag, fight, nowMs);
+      if (hasGone && fight.pausedUntilMs > nowMs) this.#pause(tag, fight, nowMs);
     }
   }
 
@@ -103,6 +108,7 @@ export class TakeOvers {
     const fight = this.#fightOf(tag, settings, nowMs);
     this.count += takeOvers;
     fight.count += takeOvers;
+    fight.openMs = nowMs;
     for (const each of [loser, address]) if (fight.addresses.size < ADDRESSES_MAX) fight.addresses.add(each);
     fight.clientId ||= clientId;
     if (fight.count < settings.takeOvers) return;
@@ -134,6 +140,7 @@ export class TakeOvers {
           clientId: '',
           isLoop: false,
           announcement: null,
+          openMs: nowMs,
           pauses: 0,
           pausedUntilMs: 0,
         };

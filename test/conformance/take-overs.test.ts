@@ -13,15 +13,17 @@ const RATE_EXCEEDED = 0x9f;
 const IN = connackPacket(5).toString('hex');
 const PAUSED = refusalPacket(5, RATE_EXCEEDED).toString('hex');
 
-/** Keeps one session of a ClientId, and ends the older one before it answers the newer, as brokers do. */
-function jealousBroker(context: TestContext): Promise<Backend> {
+/** Keeps one session of a ClientId, and ends the older one, at once or a while, before it answers the newer, as brokers do. */
+function jealousBroker(context: TestContext, answerAfterMs: number): Promise<Backend> {
   const sessions = new Map<string, { destroy(): void }>();
   return startBackend(context, (socket) => {
     socket.once('data', (bytes: Buffer) => {
       const id = bytes.toString('latin1').match(/device-[^\0]*/)?.[0] ?? '';
       sessions.get(id)?.destroy();
       sessions.set(id, socket);
-      socket.write(id.includes('stranger') ? refusalPacket(5, 0x87) : connackPacket(5));
+      const answer = () => socket.write(id.includes('stranger') ? refusalPacket(5, 0x87) : connackPacket(5));
+      if (answerAfterMs > 0) setTimeout(answer, answerAfterMs);
+      else answer();
     });
     socket.on('end', () => socket.end());
   });
@@ -31,10 +33,12 @@ interface Setup {
   engine: EngineName;
   workers?: number;
   loop?: object | 'off';
+  answerAfterMs?: number;
 }
 
-async function setUp(context: TestContext, { engine, workers = 1, loop = {} }: Setup): Promise<Balancer> {
-  const { address } = await jealousBroker(context);
+async function setUp(context: TestContext, setup: Setup): Promise<Balancer> {
+  const { engine, workers = 1, loop = {}, answerAfterMs = 0 } = setup;
+  const { address } = await jealousBroker(context, answerAfterMs);
   return startBalancer(context, { engine, workers, backends: [address], listener: { take_over_loop: loop } });
 }
 
@@ -86,6 +90,15 @@ for (const workers of [1, 2]) {
     );
   });
 }
+
+testEveryEngine('nobody is in while the broker takes its time to answer, and has not gone', async (engine, context) => {
+  const loop = { take_overs: 2, pause: '60s' };
+  const balancer = await setUp(context, { engine, loop, answerAfterMs: 500 });
+  await fight(context, balancer, 'device-7');
+  await waitFor('the line', () => lines(balancer).length > 0);
+  assert.match(lines(balancer)[0]!, /^take-over loop: ClientId "device-7"/);
+  assert.equal(await come(context, balancer, 'device-7'), PAUSED);
+});
 
 testEveryEngine('pauses grow, and end', async (engine, context) => {
   const balancer = await setUp(context, { engine, loop: { take_overs: 2, pause: '300ms', pause_max: '600ms' } });
