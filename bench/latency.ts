@@ -8,6 +8,7 @@ export interface Quantiles {
   p50Us: number;
   p99Us: number;
   p999Us: number;
+  maxUs: number;
 }
 
 /** `buckets` counts as assembly/load.ts does; undefined when nothing was counted. */
@@ -19,7 +20,7 @@ export function quantiles(buckets: Uint32Array): Quantiles | undefined {
   }
   if (histogram.totalCount === 0) return undefined;
   const at = (percentile: number): number => histogram.getValueAtPercentile(percentile) / 1000;
-  return { p50Us: at(50), p99Us: at(99), p999Us: at(99.9) };
+  return { p50Us: at(50), p99Us: at(99), p999Us: at(99.9), maxUs: at(100) };
 }
 
 /** The upper end of a bucket. */
