@@ -75,9 +75,9 @@ export class Crowd {
     return sum;
   }
 
-  /** Latencies of pings since the start, by bucket; see latency.ts. */
-  histogram(): Uint32Array {
-    const sum = new Uint32Array(HISTOGRAM_BUCKETS);
+  /** Latencies of pings since the start, by bucket, into `sum`; see latency.ts. */
+  histogram(sum: Uint32Array = new Uint32Array(HISTOGRAM_BUCKETS)): Uint32Array {
+    sum.fill(0);
     for (const ring of this.#rings) ring.addHistogram(sum);
     return sum;
   }

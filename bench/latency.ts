@@ -11,9 +11,12 @@ export interface Quantiles {
   maxUs: number;
 }
 
-/** `buckets` counts as assembly/load.ts does; undefined when nothing was counted. */
+// One for all: who asks every second would leave a heap of them behind.
+const histogram = build({ highestTrackableValue: NANOSECONDS_MAX, numberOfSignificantValueDigits: 3 });
+
+/** `buckets` counts as assembly/histogram.ts does; undefined when nothing was counted. */
 export function quantiles(buckets: Uint32Array): Quantiles | undefined {
-  const histogram = build({ highestTrackableValue: NANOSECONDS_MAX, numberOfSignificantValueDigits: 3 });
+  histogram.reset();
   for (const [bucket, count] of buckets.entries()) {
     const nanoseconds = Math.min(NANOSECONDS_MAX, Math.round(bucketMicroseconds(bucket) * 1000));
     if (count > 0) histogram.recordValueWithCount(nanoseconds, count);

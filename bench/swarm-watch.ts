@@ -3,6 +3,7 @@
 import type { Crowd, CrowdFigures } from './crowd.ts';
 import { EXIT_NOT_ALL_WELL, grouped, printJson, rounded, writeReport } from './crowd-command.ts';
 import { quantiles } from './latency.ts';
+import { HISTOGRAM_BUCKETS } from './layout.ts';
 import { drawTimeline } from './timeline.ts';
 
 type Phase = 'connect' | 'hold' | 'close';
@@ -42,6 +43,8 @@ export class SwarmWatch {
   readonly #begins: Partial<Record<Phase, number>> = { connect: 0 };
   #phase: Phase = 'connect';
   #last: { atMs: number; figures: CrowdFigures; histogram: Uint32Array };
+  /** Where the next ones are counted: a look leaves no garbage to speak of. */
+  #spare: Uint32Array = new Uint32Array(HISTOGRAM_BUCKETS);
   /** As they were when the hold began, and when it ended. */
   #holdFrom: Uint32Array | undefined;
   #holdTo: Uint32Array | undefined;
@@ -63,22 +66,27 @@ export class SwarmWatch {
     this.#samples.push(sample);
     if (this.#options.progress === 'json') printJson(sample);
     else if (this.#options.progress === 'text') process.stdout.write(`${sampleText(sample)}\n`);
+  }
+
+  /** From one phase to the next, when it is time. */
+  advance(): void {
     const { connections, hold } = this.#options;
-    if (this.#phase === 'connect' && this.#last.figures.tried >= connections) this.#enter('hold');
-    const heldMs = this.#seconds() * 1000 - (this.#begins.hold ?? 0) * 1000;
-    if (this.#phase === 'hold' && hold !== undefined && heldMs >= hold) {
-      this.closes();
-      this.#crowd.close();
-    }
+    if (this.#phase === 'connect' && this.#crowd.figures().tried >= connections) this.#enter('hold');
+    const heldSeconds = this.#seconds() - (this.#begins.hold ?? 0);
+    if (this.#phase !== 'hold' || hold === undefined || heldSeconds * 1000 < hold) return;
+    this.closes();
+    this.#crowd.close();
   }
 
   #look(): Sample {
     const nowMs = performance.now();
     const figures = this.#crowd.figures();
-    const histogram = this.#crowd.histogram();
     const { atMs, figures: before, histogram: counted } = this.#last;
     const passed = (nowMs - atMs) / 1000;
-    const pings = quantiles(histogram.map((count, bucket) => count - counted[bucket]!));
+    const histogram = this.#crowd.histogram(this.#spare);
+    for (const [bucket, count] of histogram.entries()) counted[bucket] = count - counted[bucket]!;
+    const pings = quantiles(counted);
+    this.#spare = counted;
     this.#last = { atMs: nowMs, figures, histogram };
     return {
       seconds: rounded(this.#seconds(), 1),

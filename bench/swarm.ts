@@ -59,6 +59,8 @@ const CLIENT_NUMBER_MAX = 999_999_999;
 /** MQTT has two bytes for it. */
 const KEEP_ALIVE_MS_MAX = 65_535_000;
 const PROGRESS_MS = 1000;
+/** So late can a phase begin. */
+const ADVANCE_MS = 50;
 /** Closing is as fast as opening was, and not slower than this in all. */
 const CLOSE_SECONDS_MAX = 30;
 const LEVELS = { '3.1': 3, '3.1.1': 4, '5': 5 };
@@ -102,11 +104,11 @@ async function main(): Promise<number> {
   closeOnSignal(crowd, () => watch.closes());
   await crowd.start();
   watch.begins();
-  const timer = setInterval(() => watch.tick(), PROGRESS_MS);
+  const timers = [setInterval(() => watch.tick(), PROGRESS_MS), setInterval(() => watch.advance(), ADVANCE_MS)];
   try {
     await crowd.ended();
   } finally {
-    clearInterval(timer);
+    for (const timer of timers) clearInterval(timer);
   }
   return watch.report();
 }
