@@ -1,7 +1,7 @@
 // One ring of the swarm or of the sink, from the main thread's side: its memory, what is written into it before the start,
 // and what is read from it.
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import {
   HEADER_REGION_SNAPSHOTS,
   MEMBER_BYTES,
@@ -62,9 +62,7 @@ import {
   ROLE_SINK,
   ROLE_SWARM,
 } from './layout.ts';
-
-/** A turn leaves a few bytes of garbage, of which V8 would let megabytes gather. */
-const YOUNG_MB = 1;
+import { startLeanWorker } from './lean-worker.ts';
 
 export const COUNTERS = {
   open: CROWD_OPEN,
@@ -141,11 +139,7 @@ export class CrowdRing {
     if (settings.role === 'sink') this.#writeSink(settings);
     else this.#writeSwarm(settings);
     const workerData: CrowdThreadStart = { memory: this.#memory, listenerFds };
-    this.#thread = new Worker(new URL('./crowd-thread.ts', import.meta.url), {
-      workerData,
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-    });
+    this.#thread = startLeanWorker(new URL('./crowd-thread.ts', import.meta.url), workerData);
     this.ready = once(this.#thread, 'message');
     this.ended = once(this.#thread, 'exit');
   }
