@@ -1,6 +1,6 @@
 // The load tools, each against the other and against brokers and clients that others wrote.
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
@@ -49,7 +49,7 @@ test('two thousand sessions are opened, pinged, held and closed, and the report 
   assert.match(await readFile(`${prefix}.txt`, 'utf8'), /^CONNACKs +2,000$/m);
   assert.match(
     await readFile(`${prefix}.svg`, 'utf8'),
-    /^<svg[^]*open connections[^]*PINGREQ to PINGRESP[^]*<\/svg>\n$/,
+    /^<svg[\s\S]*open connections[\s\S]*PINGREQ to PINGRESP[\s\S]*<\/svg>\n$/,
   );
 
   const seen = await sink.until('end of all connections', isOpen(0));
@@ -186,13 +186,16 @@ test('clients take the brokers in turn, and their own addresses', { skip }, asyn
 });
 
 test('packets may come byte by byte, and all at once', { skip }, async (context) => {
-  const { port, seen } = await listen(context, async (socket, packet) => {
-    const answers = answersTo(packet);
-    for (const byte of answers) {
-      if (socket.destroyed) return;
-      socket.write(Buffer.from([byte]));
+  const written = new Map<Socket, Promise<void>>();
+  const trickle = async (socket: Socket, bytes: Buffer): Promise<void> => {
+    await written.get(socket);
+    for (const byte of bytes) {
+      if (!socket.destroyed) socket.write(Buffer.from([byte]));
       await new Promise(setImmediate);
     }
+  };
+  const { port, seen } = await listen(context, (socket, packet) => {
+    written.set(socket, trickle(socket, answersTo(packet)));
   });
   const load = ['--connections', '3', '--rate', '100', '--to', `127.0.0.1:${port}`, '--keep-alive', '1s'];
   const swarm = startSwarm(context, [...load, '--publish', '30', '--qos', '2', '--subscribe', 'a']);
@@ -240,10 +243,11 @@ test('mosquitto_pub and mosquitto_sub meet at the sink, in 3.1, 3.1.1 and 5.0', 
   const sink = await startSink(context, ['--mode', 'fan-out']);
   for (const [index, version] of ['mqttv31', '311', '5'].entries()) {
     const common = ['-h', '127.0.0.1', '-p', `${sink.port}`, '-V', version];
-    const subscriber = spawn(subscribe, [...common, '-i', 'sub', '-t', 'building/+/lift', '-C', '3', '-W', '20', '-v']);
+    const lift = ['-i', 'sub', '-t', 'building/+/lift', '-C', '3', '-W', '20', '-v'];
+    const subscriber: ChildProcess = spawn(subscribe, [...common, ...lift]);
     const ended = once(subscriber, 'close');
     let output = '';
-    subscriber.stdout.setEncoding('utf8').on('data', (text) => (output += text));
+    subscriber.stdout!.setEncoding('utf8').on('data', (text) => (output += text));
     await sink.until('subscription', ({ subscribes }) => subscribes === index + 1);
     for (const qos of ['0', '1', '2']) {
       const message = ['-t', 'building/7/lift', '-m', `QoS ${qos}`, '-q', qos];
@@ -285,9 +289,19 @@ for (const protocolVersion of [4, 5] as const) {
 
 test('a client of 5.0 without a ClientId is told which one it got', { skip }, async (context) => {
   const sink = await startSink(context);
-  const client = await connectAsync(`mqtt://127.0.0.1:${sink.port}`, { protocolVersion: 5, clientId: '', clean: true });
-  assert.match(client.options.clientId ?? '', /^[0-9a-f]{16}$/);
-  await client.endAsync();
+  const socket = connect(sink.port, '127.0.0.1');
+  context.after(() => socket.destroy());
+  const names: unknown[] = [];
+  readPackets(
+    socket,
+    (packet) => {
+      if (packet.cmd === 'connack') names.push(packet.properties?.assignedClientIdentifier);
+    },
+    5,
+  );
+  socket.write(connectPacket({ clientId: '', version: 5 }));
+  await waitFor('CONNACK', () => names.length === 1);
+  assert.match(String(names[0]), /^[0-9a-f]{16}$/);
 });
 
 test('what comes to the sink byte by byte is answered as what comes at once', { skip }, async (context) => {
@@ -430,8 +444,8 @@ function answersTo(packet: Packet): Buffer {
   }
 }
 
-function readPackets(socket: Socket, onPacket: (packet: Packet) => void): void {
-  const reader = parser();
+function readPackets(socket: Socket, onPacket: (packet: Packet) => void, protocolVersion = 4): void {
+  const reader = parser({ protocolVersion });
   reader.on('packet', onPacket);
   reader.on('error', () => socket.destroy());
   socket.on('data', (bytes) => reader.parse(bytes));

@@ -50,6 +50,7 @@ import {
   ENDED_NO_BUFFERS,
   ENDED_NOT_MQTT,
 } from '../layout';
+import { CONNACK, CONNECT } from './packets';
 import {
   add,
   attachBlock,
@@ -215,7 +216,7 @@ function takePackets(slot: u32): void {
 function takeFrom(slot: u32, at: usize, length: u32): u32 {
   let taken: u32 = 0;
   while (taken < length) {
-    const bytes = packetBytes(at + taken, length - taken);
+    const bytes = greets(slot, at + taken) ? packetBytes(at + taken, length - taken) : NONE;
     if (bytes > <u32>CROWD_PACKET_BYTES_MAX) {
       end(slot, ENDED_NOT_MQTT);
       break;
@@ -229,6 +230,12 @@ function takeFrom(slot: u32, at: usize, length: u32): u32 {
     taken += bytes;
   }
   return taken;
+}
+
+/** Whoever begins with something else isn't waited for until its packet is whole, since it mostly has none. */
+function greets(slot: u32, at: usize): bool {
+  if (hot(slot).phase != PHASE_GREETING || hot(slot).flags & FLAG_LEAVING) return true;
+  return <u32>(load<u8>(at) >> 4) == (isSink() ? CONNECT : CONNACK);
 }
 
 /** From the fixed header, section 2.2 of 3.1.1: 0 while it isn't whole, NONE when it's none. */

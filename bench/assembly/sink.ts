@@ -51,7 +51,7 @@ import {
   SINK_ECHO,
   SINK_FAN_OUT,
 } from '../layout';
-import { armReceive, close, end, flush, isLive, say } from './crowd';
+import { armReceive, end, flush, isLive, say } from './crowd';
 import {
   bodyOfDraft,
   CONNACK,
@@ -152,7 +152,7 @@ export function sinkClosed(slot: u32): void {
 export function onSinkPacket(slot: u32, at: usize, bytes: u32): void {
   if (hot(slot).flags & FLAG_LEAVING) return;
   const type = <u32>(load<u8>(at) >> 4);
-  if ((type == CONNECT) != (hot(slot).phase == PHASE_GREETING)) return end(slot, ENDED_NOT_MQTT);
+  if (type == CONNECT && hot(slot).phase == PHASE_OPEN) return end(slot, ENDED_NOT_MQTT);
   switch (type) {
     case CONNECT:
       return onConnect(slot, at, bytes);
@@ -171,8 +171,9 @@ export function onSinkPacket(slot: u32, at: usize, bytes: u32): void {
     case PUBREC:
     case PUBCOMP:
       return;
-    case DISCONNECT:
-      return close(slot);
+    case DISCONNECT: // What was asked before it is answered.
+      hot(slot).flags |= FLAG_LEAVING;
+      return;
     default:
       end(slot, ENDED_NOT_MQTT);
   }

@@ -79,7 +79,6 @@ import {
 import { armReceive, close, end, flush, isLive, say } from './crowd';
 import { recordLatency } from './histogram';
 import {
-  CONNACK,
   DISCONNECT,
   draftStart,
   PINGREQ,
@@ -444,11 +443,7 @@ function takePacketId(slot: u32): u32 {
 
 export function onSwarmPacket(slot: u32, at: usize, bytes: u32): void {
   const type = <u32>(load<u8>(at) >> 4);
-  if (hot(slot).phase == PHASE_GREETING) {
-    if (type == CONNACK) onConnack(slot, at, bytes);
-    else end(slot, ENDED_NOT_MQTT);
-    return;
-  }
+  if (hot(slot).phase == PHASE_GREETING) return onConnack(slot, at, bytes);
   switch (type) {
     case PINGRESP:
       return onPingresp(slot);
