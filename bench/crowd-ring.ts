@@ -27,6 +27,7 @@ import {
   CROWD_FAILED,
   CROWD_FILTER,
   CROWD_FIRST,
+  CROWD_GRID_MS,
   CROWD_HISTOGRAM,
   CROWD_HOLDING,
   CROWD_KEEP_ALIVE_MS,
@@ -90,6 +91,8 @@ export interface SwarmSettings {
   clients: number;
   /** Number of the first one. */
   first: number;
+  /** What is due is due at a multiple of it. */
+  gridMs: number;
   connectRate: number;
   closeRate: number;
   keepAliveMs: number;
@@ -155,6 +158,7 @@ export class CrowdRing {
     this.#set(CROWD_ROLE, ROLE_SWARM);
     this.#set(CROWD_CLIENTS, settings.clients);
     this.#set(CROWD_FIRST, settings.first);
+    this.#set(CROWD_GRID_MS, settings.gridMs);
     this.#set(CROWD_KEEP_ALIVE_MS, settings.keepAliveMs);
     this.#set(CROWD_VERSION, settings.version);
     this.#set(CROWD_PERSISTENT, settings.persistent ? 1 : 0);

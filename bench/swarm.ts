@@ -63,6 +63,9 @@ const PROGRESS_MS = 1000;
 const ADVANCE_MS = 50;
 /** Closing is as fast as opening was, and not slower than this in all. */
 const CLOSE_SECONDS_MAX = 30;
+/** The more rings, the less often each of them wakes up to do something; the grids of all lie between one another. */
+const GRID_MS_MIN = 5;
+const GRID_MS_MAX = 20;
 const LEVELS = { '3.1': 3, '3.1.1': 4, '5': 5 };
 
 const OPTIONS = {
@@ -132,6 +135,7 @@ async function settingsOf(options: Options, perRing: number): Promise<SwarmSetti
     role: 'swarm',
     clients: end - firsts[ring]!,
     first: options.first + firsts[ring]!,
+    gridMs: Math.min(GRID_MS_MAX, Math.max(GRID_MS_MIN, count)),
     connectRate: rate / count,
     closeRate: Math.max(rate, connections / CLOSE_SECONDS_MAX) / count,
     keepAliveMs: options['keep-alive'],

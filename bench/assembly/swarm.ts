@@ -43,6 +43,7 @@ import {
   CROWD_FAILED,
   CROWD_FILTER,
   CROWD_FIRST,
+  CROWD_GRID_MS,
   CROWD_HISTOGRAM,
   CROWD_KEEP_ALIVE_MS,
   CROWD_LOST,
@@ -113,7 +114,6 @@ import {
   setting,
 } from './peer';
 
-const GRID_US: f64 = 5000;
 /** Dials and CONNECTs without an answer at once; more would only wait in the other side's queue. */
 const DIALS_MAX: u32 = 4096;
 /** Who has no CONNACK by then is given up when its slot's turn to ping comes. */
@@ -128,6 +128,7 @@ const BACK_OFF_MS_MAX: u32 = 60000;
 const IN_FLIGHT_MAX: u32 = 16;
 const CODE_REFUSED: u32 = 0x80;
 
+let gridUs: f64 = 0;
 let dials: u32 = 0;
 /** Slots that are neither free nor waiting to dial again. */
 let lively: u32 = 0;
@@ -148,6 +149,7 @@ let random: u32 = 0;
 
 export function startSwarm(): void {
   const now = nowUs();
+  gridUs = <f64>setting(CROWD_GRID_MS) * 1000;
   random = header().randomSeed | 1;
   retryTick = tickOf(now);
   nextDialUs = now;
@@ -170,7 +172,7 @@ export function swarmTurn(now: f64): f64 {
 }
 
 function onGrid(us: f64): f64 {
-  return ceil(us / GRID_US) * GRID_US;
+  return ceil(us / gridUs) * gridUs;
 }
 
 function numberOf(slot: u32): u32 {
