@@ -206,6 +206,11 @@ export class CrowdRing {
     Atomics.notify(word, 0);
   }
 
+  /** CROWD_HOLDING. */
+  held(): number {
+    return Number(this.#view.getBigInt64(CROWD_HOLDING, true));
+  }
+
   addTo(sum: CrowdFigures): void {
     for (const [name, at] of Object.entries(COUNTERS)) {
       sum[name as keyof CrowdFigures] += Number(this.#view.getBigInt64(at, true));

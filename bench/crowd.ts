@@ -69,6 +69,11 @@ export class Crowd {
     for (const ring of this.#rings) ring.setState(CROWD_STOP);
   }
 
+  /** Connections that each ring of a sink has accepted and not closed. */
+  held(): number[] {
+    return this.#rings.map((ring) => ring.held());
+  }
+
   figures(): CrowdFigures {
     const sum = Object.fromEntries(Object.keys(COUNTERS).map((name) => [name, 0])) as CrowdFigures;
     for (const ring of this.#rings) ring.addTo(sum);

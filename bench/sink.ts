@@ -27,6 +27,7 @@ import { Crowd, ringSlots, ringsFor } from './crowd.ts';
 import { closeOnSignal, grouped, printJson, rounded, runCommand, writeReport } from './crowd-command.ts';
 import { addresses, progress, readOptions, rings, wholeNumber } from './crowd-options.ts';
 import { SINK_ACK, SINK_ECHO, SINK_FAN_OUT } from './layout.ts';
+import { RingSteering } from './ring-steering.ts';
 import { drawTimeline } from './timeline.ts';
 
 const USAGE = `npm run sink -- --listen HOST:PORT[,HOST:PORT...] [OPTIONS]
@@ -47,13 +48,14 @@ It delivers with QoS 0. SIGTERM and SIGINT end it.
 
 const CONNECTIONS_MAX = 10_000_000;
 const CONNECTIONS_DEFAULT = 10_000;
-/** The kernel deals newcomers out by a hash, so a ring may get more than its share; and it can't hold the others' back. */
+/** The kernel deals newcomers out by a hash, so a ring gets more or less than its share. */
 const HEADROOM = 1.1;
 /** Accepts that wait on each listening socket of a ring, of which all together should take few of its slots. */
 const ACCEPTS_IN_ALL = 256;
 const ACCEPTS_MIN = 4;
 const ACCEPTS_MAX = 32;
 const PROGRESS_MS = 1000;
+const STEERING_MS = 50;
 const MODES = { ack: SINK_ACK, echo: SINK_ECHO, 'fan-out': SINK_FAN_OUT };
 
 const OPTIONS = {
@@ -89,7 +91,13 @@ async function main(): Promise<number> {
   closeOnSignal(crowd, () => {});
   await crowd.start();
   process.stderr.write(`sink: listening on ${listeners.addresses.join(', ')}, ${ringCount} rings\n`);
-  return watch(options, crowd);
+  const steering = new RingSteering(listeners.byRing[0]!, slots - accepts * hosts);
+  const timer = setInterval(() => steering.update(crowd.held()), STEERING_MS);
+  try {
+    return await watch(options, crowd);
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 function countRings({ rings, mode, connections }: Options, perRing: number): number {
