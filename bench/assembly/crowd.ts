@@ -89,7 +89,7 @@ const BUSY_COMPLETIONS: u32 = 4;
 const GATHERED_COMPLETIONS: u32 = 256;
 const GATHER_MICROSECONDS: u32 = 20;
 /** So often is CROWD_STATE looked at when nothing happens. */
-const IDLE_MS: f64 = 50;
+const IDLE_US: f64 = 50000;
 
 let completions: u32 = 0;
 let starvedHead: u32 = NONE;
@@ -119,11 +119,14 @@ export function run(): void {
   }
 }
 
+// The time that the kernel gives completions to gather counts in microseconds, where the timeout counts in milliseconds; it
+// ends with the first one when only one is asked for.
 function wait(dueUs: f64): void {
-  const restMs = min(IDLE_MS, ceil((dueUs - nowUs()) / 1000));
-  if (restMs <= 0) return submitAndWait(0, 0, 0);
+  const restUs = min(IDLE_US, dueUs - nowUs());
+  if (restUs < 1) return submitAndWait(0, 0, 0);
   const busy = completions >= BUSY_COMPLETIONS;
-  submitAndWait(busy ? GATHERED_COMPLETIONS : 1, busy ? GATHER_MICROSECONDS : 0, <u32>restMs);
+  if (busy) submitAndWait(GATHERED_COMPLETIONS, min<u32>(GATHER_MICROSECONDS, <u32>restUs), 0);
+  else submitAndWait(1, <u32>restUs, 0);
 }
 
 // Every operation answers once.
