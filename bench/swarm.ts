@@ -6,6 +6,7 @@ import { duration } from '../src/config/kinds.ts';
 import { raiseDescriptorLimit } from '../src/control/capacity.ts';
 import { TidegateError } from '../src/errors.ts';
 import { encodeSockaddr } from '../src/system/libc.ts';
+import { localPorts } from '../src/system/local-ports.ts';
 import { resolveHost } from '../src/system/resolve-host.ts';
 import { Crowd, ringSlots, ringsFor } from './crowd.ts';
 import { closeOnSignal, runCommand } from './crowd-command.ts';
@@ -127,6 +128,11 @@ async function settingsOf(options: Options, perRing: number): Promise<SwarmSetti
     const needed = Math.ceil(connections / perRing);
     const message = `--rings: ${count} hold ${count * perRing} connections (RLIMIT_NOFILE is ${perRing}); use ${needed}`;
     throw new TidegateError('USAGE', message);
+  }
+  const pairs = options.to.length * Math.max(1, options['source-addresses'].length);
+  if (connections > pairs * localPorts()) {
+    const allowed = `good for ${pairs * localPorts()} connections (net.ipv4.ip_local_port_range)`;
+    throw new TidegateError('USAGE', `--to: these addresses are ${allowed}: name more, or --source-addresses`);
   }
   const targets = await Promise.all(options.to.map(encodeTarget));
   const sources = options['source-addresses'].map((address) => encodeSockaddr(address, 0));

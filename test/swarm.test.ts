@@ -414,6 +414,11 @@ const refusals = [
     ['--connections', '9000000', '--rate', '1', '--to', '[::1]:1', '--rings', '1'],
     /^--rings: 1 hold \d+ connections .*; use \d+$/,
   ],
+  [
+    'swarm',
+    ['--connections', '70000', '--rate', '1', '--to', '[::1]:1'],
+    /^--to: these addresses are good for \d+ connections .*: name more, or --source-addresses$/,
+  ],
   ['sink', [], '--listen is needed; see --help'],
   [
     'sink',
