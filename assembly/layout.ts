@@ -44,6 +44,7 @@ export const HEADER_RECORDS_BYTES = HEADER_SETTINGS + 20; // a power of two
 export const HEADER_ARENA_CHUNKS = HEADER_SETTINGS + 24;
 export const HEADER_WORKER_INDEX = HEADER_SETTINGS + 28;
 export const HEADER_WAKE_FD = HEADER_SETTINGS + 32; // eventfd that the ring reads
+export const HEADER_SESSIONS = HEADER_SETTINGS + 36; // a power of two, SESSION_WAYS at least
 export const HEADER_RANDOM_SEED = HEADER_SETTINGS + 40;
 export const HEADER_ACCEPTS_IN_FLIGHT = HEADER_SETTINGS + 44; // per listener
 export const HEADER_RECEIVE_LIMIT = HEADER_SETTINGS + 48; // bytes after which the kernel ends a multishot receive; 0: it can't
@@ -705,7 +706,7 @@ export const DECISION_TEXTS_BYTES_MAX = 1 << 18;
 // ---- Admission: who may be dialled, and who waits for it ---------------------------------------------------------------
 //
 //   Admission | Gate x GATES_MAX | Place for each slot | Tally for each slot, padded to 16 B | table of sources, 16 B
-//   each | paces of sources, 16 B each | Session x SESSIONS | Pause x PAUSES
+//   each | paces of sources, 16 B each | Session x HEADER_SESSIONS | Pause x PAUSES
 //
 // A gate stands for a listener, a pool or a backend, or for a pool's clients that wait for a place: it has a bucket of
 // tokens, a lane of waiting slots (a listener has a list of those who are half open, whose CONNECT isn't whole), and the
@@ -716,6 +717,7 @@ export const ADMISSION_LEASES_WRITTEN = 0; // u32, grows with every change of an
 export const ADMISSION_LEASES_SEEN = 4; // u32, all that this worker decides from now on heeds them; written by the worker
 export const ADMISSION_WORKERS = 8; // u32, of this engine: they share a listener
 export const ADMISSION_QUEUED = 12; // u32 gauge, in all lanes
+export const ADMISSION_SESSIONS_BEGUN = 16; // u32, serial of the session that began last
 export const GATE_BYTES = 64;
 export const GATE_TOKENS = 0; // f64
 export const GATE_FILLED_MS = 8; // f64, when the tokens were counted last; 0: never
@@ -759,7 +761,6 @@ export const SOURCE_PACES = 16384; // in each worker, a power of two
 /** Its ClientId is followed, and at its CONNECT another session of that name was open. */
 export const MARK_SESSION = 8;
 export const MARK_OVERLAP = 16;
-export const SESSIONS = 8192; // in each worker, a power of two
 export const SESSION_WAYS = 8; // of them that share a place
 export const SESSION_BYTES = 104; // the session that began last of those with one ClientId in one pool
 export const SESSION_TAG = 0; // u64, keyed hash of the two; 0: free

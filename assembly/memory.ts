@@ -5,6 +5,7 @@ import {
   ADMISSION_LEASES_SEEN,
   ADMISSION_LEASES_WRITTEN,
   ADMISSION_QUEUED,
+  ADMISSION_SESSIONS_BEGUN,
   ADMISSION_WORKERS,
   ASK_BYTES_TOTAL,
   ASK_CONNECT,
@@ -186,6 +187,7 @@ import {
   HEADER_REGION_WHEEL,
   HEADER_RING_FD,
   HEADER_RING_PARAMS,
+  HEADER_SESSIONS,
   HEADER_SLOTS_END,
   HEADER_STATE,
   HEADER_SUBMISSION_ENTRIES,
@@ -351,7 +353,7 @@ export class Header {
   arenaChunks: u32;
   workerIndex: u32;
   wakeFd: u32;
-  _pad100: u32;
+  sessions: u32;
   randomSeed: u32;
   acceptsInFlight: u32;
   receiveLimit: u32;
@@ -434,6 +436,7 @@ if (offsetof<Header>('memoryBase') != HEADER_MEMORY_BASE) ERROR('Header.memoryBa
 if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId moved');
 if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
 if (offsetof<Header>('buffersProvided') != HEADER_BUFFERS_PROVIDED) ERROR('Header.buffersProvided moved');
+if (offsetof<Header>('sessions') != HEADER_SESSIONS) ERROR('Header.sessions moved');
 if (offsetof<Header>('quietMs') != HEADER_QUIET_MS) ERROR('Header.quietMs moved');
 if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.receiveLimit moved');
 if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Header.acceptsInFlight moved');
@@ -654,11 +657,13 @@ export class Admission {
   leasesSeen: u32;
   workers: u32;
   queued: u32;
+  sessionsBegun: u32;
 }
 if (offsetof<Admission>('leasesWritten') != ADMISSION_LEASES_WRITTEN) ERROR('Admission.leasesWritten moved');
 if (offsetof<Admission>('leasesSeen') != ADMISSION_LEASES_SEEN) ERROR('Admission.leasesSeen moved');
 if (offsetof<Admission>('workers') != ADMISSION_WORKERS) ERROR('Admission.workers moved');
 if (offsetof<Admission>('queued') != ADMISSION_QUEUED) ERROR('Admission.queued moved');
+if (offsetof<Admission>('sessionsBegun') != ADMISSION_SESSIONS_BEGUN) ERROR('Admission.sessionsBegun moved');
 if (<i32>offsetof<Admission>() > ADMISSION_BYTES) ERROR('Admission is larger than its place');
 
 /** What stands before a listener, a pool or a backend. */

@@ -368,11 +368,12 @@ function coresFor(affinity: Config['cpuAffinity'], workerCount: number): number[
 
 /** Said when everything stands: an engine that had to be given up is no news. */
 function announce({ engine, why }: EngineChoice, workers: number, capacity: Capacity, log: Logger): void {
-  const { connectionsMax, limit } = capacity;
+  const { connectionsMax, limit, remedy } = capacity;
+  const total = connectionsMax * workers;
   log.info({ event: 'started', engine, workers }, `engine ${engine}: ${why}`);
   log.info(
     { workers, connectionsMax },
-    `capacity: ${connectionsMax} connections in each of ${workers} workers, bounded by ${limit}`,
+    `capacity: ${total} connections, ${connectionsMax} in each of ${workers} workers, bounded by ${limit}; for more, ${remedy}`,
   );
 }
 
