@@ -1,5 +1,13 @@
 // The full data plane: the embeddable core, the life of a connection that every engine shares, and the uring engine.
-import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_STATE, LAYOUT_VERSION } from './layout';
+import {
+  HEADER_LAYOUT_VERSION,
+  HEADER_OFFSET,
+  HEADER_OPTION_ON,
+  HEADER_OPTION_PORTS,
+  HEADER_RANDOM_STATE,
+  LAYOUT_VERSION,
+  OPTION_PORTS,
+} from './layout';
 import { attachAdmission } from './proxy/admission';
 import { attachClientIds } from './proxy/client-id';
 import { evictionOf } from './proxy/evictions';
@@ -62,6 +70,7 @@ export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from 
 export function start(): u32 {
   if (load<u32>(HEADER_OFFSET + HEADER_LAYOUT_VERSION) != LAYOUT_VERSION) return 1;
   store<u32>(HEADER_OFFSET + HEADER_OPTION_ON, 1);
+  store<u32>(HEADER_OFFSET + HEADER_OPTION_PORTS, OPTION_PORTS);
   store<u64>(HEADER_OFFSET + HEADER_RANDOM_STATE, <u64>header().randomSeed * 0x9e3779b97f4a7c15 + 1);
   attachTable();
   attachAdmission();

@@ -158,6 +158,7 @@ import {
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
   HEADER_ORPHANS_DUE_MS,
+  HEADER_PORTS_CROWDED,
   HEADER_PROXY_HEADER,
   HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
@@ -359,7 +360,7 @@ export class Header {
   receiveLimit: u32;
   buffersProvided: u32;
   quietMs: u32;
-  _pad124: u32;
+  portsCrowded: u32;
   counters: u32;
   backendCounters: u32;
   health: u32;
@@ -436,6 +437,7 @@ if (offsetof<Header>('memoryBase') != HEADER_MEMORY_BASE) ERROR('Header.memoryBa
 if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId moved');
 if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
 if (offsetof<Header>('buffersProvided') != HEADER_BUFFERS_PROVIDED) ERROR('Header.buffersProvided moved');
+if (offsetof<Header>('portsCrowded') != HEADER_PORTS_CROWDED) ERROR('Header.portsCrowded moved');
 if (offsetof<Header>('sessions') != HEADER_SESSIONS) ERROR('Header.sessions moved');
 if (offsetof<Header>('quietMs') != HEADER_QUIET_MS) ERROR('Header.quietMs moved');
 if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.receiveLimit moved');

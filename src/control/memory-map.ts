@@ -30,6 +30,7 @@ import {
   HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_FDS,
+  HEADER_PORTS_CROWDED,
   HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
   HEADER_RECORDS_BYTES,
@@ -84,6 +85,7 @@ import {
 import { providedEntries } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, type Memory, regionOffset } from '../header.ts';
+import { localPorts } from '../system/local-ports.ts';
 import { WASM_PAGE_BYTES } from '../wasm.ts';
 import { AGE_BOUNDS, KEEP_ALIVE_BOUNDS } from './figures.ts';
 
@@ -109,6 +111,8 @@ export interface MemorySettings {
   acceptsInFlight: number;
   /** Of those that were begun lately, to see take-overs: a power of two. */
   sessions: number;
+  /** Of connections between two addresses: from so many on, the kernel is asked to look at every port. */
+  portsCrowded: number;
   /** Without bytes for so long, a side is polled instead of received from. */
   quietMs: number;
 }
@@ -141,6 +145,7 @@ export function defaultSettings(connectionsMax: number, listenerCount: number): 
     // An accept that waits holds a slot, and a small table has few.
     acceptsInFlight: Math.max(1, Math.min(16, Math.floor(connectionsMax / 2 / listenerCount))),
     sessions: powerOfTwo(connectionsMax / 16, 256, 65536),
+    portsCrowded: Math.ceil(localPorts() / 4),
     quietMs: 3000,
   };
 }
@@ -170,6 +175,7 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
   header.set(ID_KEY, HEADER_ID_KEY_0 / 4);
   write(HEADER_ACCEPTS_IN_FLIGHT, settings.acceptsInFlight);
   write(HEADER_SESSIONS, settings.sessions);
+  write(HEADER_PORTS_CROWDED, settings.portsCrowded);
   write(HEADER_QUIET_MS, settings.quietMs);
   for (const region of regions) write(region.field, region.offset);
   header.set(KEEP_ALIVE_BOUNDS, HEADER_KEEP_ALIVE_BOUNDS / 4);
