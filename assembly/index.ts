@@ -64,7 +64,7 @@ export { takeEviction } from './proxy/evictions';
 export { hookTimeoutMs, takeDecision } from './proxy/hook';
 export { run, startLoop, turn } from './proxy/loop';
 export { observeSnapshot } from './snapshot';
-export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from './uring/ring';
+export { placeRings, readClock, ringHeads, ringProvided, ringSubmissions, startRing } from './uring/ring';
 
 /** Takes the memory over, after its Header was written. 0, or 1 when header and module are of different versions. */
 export function start(): u32 {

@@ -88,6 +88,7 @@ export const HEADER_OPTION_ON = 696; // u32, always 1: the value for setsockopt
 export const HEADER_OPTION_OFF = 700; // u32, always 0
 export const HEADER_RANDOM_STATE = 704; // u64
 export const HEADER_OPTION_PORTS = 712; // u32, always OPTION_PORTS
+export const HEADER_NOW = 720; // struct timespec: the monotonic clock when the last wait ended; the uring engine's
 export const OPTION_PORTS = 0xffff0001; // first and last port of IP_LOCAL_PORT_RANGE, which the kernel bounds by the system's own
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_PROXY_HEADER = 896; // ProxyHeader, what its parser found last
