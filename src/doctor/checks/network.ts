@@ -1,0 +1,183 @@
+// What the kernel keeps for connections: ports, queues, what it tracks and what lingers.
+import { SOURCES_MAX } from '../../../assembly/layout.ts';
+import type { BackendConfig, PoolConfig } from '../../config.ts';
+import { BACKLOG, DESCRIPTORS_PER_CONNECTION as SOCKETS_PER_CONNECTION } from '../../engine/engine.ts';
+import { type Check, type Observation, type Situation, sysctlLine } from '../check.ts';
+import { numberOf } from '../machine.ts';
+import type { Load, Plan } from '../plan.ts';
+import { countText } from '../units.ts';
+import { shareCheck } from './share.ts';
+
+const PORT_MAX = 65535;
+/** Those below it are servers'. */
+const FREE_PORT_FIRST = 1024;
+
+const CONNTRACK_MAX = 'net.netfilter.nf_conntrack_max';
+const CONNTRACK_COUNT = 'net.netfilter.nf_conntrack_count';
+const tracked = shareCheck({
+  name: CONNTRACK_MAX,
+  each: SOCKETS_PER_CONNECTION,
+  used: (machine) => numberOf(machine, CONNTRACK_COUNT) ?? 0,
+});
+
+export const NETWORK_CHECKS: readonly Check[] = [
+  { name: 'net.ipv4.ip_local_port_range', look: lookAtPorts },
+  { name: 'net.ipv4.tcp_tw_reuse', look: lookAtReuse },
+  { name: 'net.ipv4.tcp_max_tw_buckets', look: lookAtTimeWait },
+  { name: CONNTRACK_MAX, look: lookAtTracking },
+  { name: 'net.core.somaxconn', look: lookAtQueue },
+  { name: 'net.ipv4.tcp_max_syn_backlog', look: lookAtSyns },
+  { name: 'net.ipv4.tcp_congestion_control', look: lookAtCongestion },
+];
+
+// ---- Ports -----------------------------------------------------------------------------------------------------------
+
+function lookAtPorts({ machine, plan }: Situation): Observation {
+  const { localPorts } = machine;
+  const pairs = pairsOf(plan.config.pools);
+  const found = `${countText(localPorts)} from one address to one backend`;
+  const needed = `${countText(plan.connections)} connections to backends`;
+  if (pairs === 0) return { found, needed };
+  return {
+    found: `${found}, ${countText(pairs)} such pairs`,
+    needed,
+    bound: Math.floor(localPorts * pairs),
+    mend: portLines(situationOf(plan, localPorts, pairs), machine.sysctl('net.ipv4.ip_local_reserved_ports')),
+  };
+}
+
+/**
+ * Sources times backends of all pools. Where weights differ, the heaviest backend has used its ports up when others have
+ * some left, and then clients no longer come to where they belong.
+ */
+function pairsOf(pools: readonly PoolConfig[]): number {
+  const seen = new Set<string>();
+  let pairs = 0;
+  for (const { backends, sourceAddresses } of pools) {
+    const takers = backends.filter(({ weight, backup, host, port }) => {
+      return weight > 0 && !backup && !seen.has(`${host}:${port}`);
+    });
+    for (const { host, port } of takers) seen.add(`${host}:${port}`);
+    pairs += Math.max(1, sourceAddresses.length) * backendsInBalance(takers);
+  }
+  return pairs;
+}
+
+function backendsInBalance(backends: readonly BackendConfig[]): number {
+  const weights = backends.map(({ weight }) => weight);
+  return weights.length === 0 ? 0 : weights.reduce((sum, weight) => sum + weight) / Math.max(...weights);
+}
+
+interface PortSituation {
+  connections: number;
+  config: Load;
+  localPorts: number;
+  pairs: number;
+}
+
+function situationOf({ connections, config }: Plan, localPorts: number, pairs: number): PortSituation {
+  return { connections, config, localPorts, pairs };
+}
+
+function portLines({ connections, config, localPorts, pairs }: PortSituation, reserved: string): string[] {
+  const own = ownPorts(config);
+  const most = PORT_MAX - FREE_PORT_FIRST + 1 - own.length;
+  const widen =
+    `${sysctlLine('net.ipv4.ip_local_port_range', `${FREE_PORT_FIRST} ${PORT_MAX}`)} ` +
+    `net.ipv4.ip_local_reserved_ports=${[reserved, ...own].filter((each) => each !== '').join(',')}`;
+  if (most * pairs >= connections) return [widen, sourcesLine(config, connections / (localPorts * pairs))];
+  if (localPorts >= most) return [sourcesLine(config, connections / (localPorts * pairs))];
+  const both = `${widen} and ${sourcesLine(config, connections / (most * pairs))}`;
+  return [sourcesLine(config, connections / (localPorts * pairs)), both];
+}
+
+/** Who listens on a port of the range finds it taken by a connection when he starts. */
+function ownPorts({ listeners, admin }: Load): number[] {
+  const ports = [...listeners.map(({ bind }) => bind.port), admin?.bind.port ?? 0];
+  return [...new Set(ports)].filter((port) => port >= FREE_PORT_FIRST);
+}
+
+function sourcesLine({ pools }: Load, factor: number): string {
+  const sources = Math.max(...pools.map(({ sourceAddresses }) => Math.max(1, sourceAddresses.length)));
+  const count = Math.ceil(sources * factor);
+  const pool = pools.length === 1 ? `pool ${pools[0]!.name}` : 'each pool';
+  if (count <= SOURCES_MAX) return `source_addresses with ${count} addresses of this machine in ${pool}`;
+  const backends = Math.ceil(count / SOURCES_MAX);
+  return `source_addresses with ${SOURCES_MAX} addresses in ${pool}, and ${backends} times as many backends`;
+}
+
+// A port whose connection we have ended is free again after a minute; for another one to the same backend it needn't wait.
+function lookAtReuse({ machine, plan }: Situation): Observation | null {
+  const reuse = numberOf(machine, 'net.ipv4.tcp_tw_reuse');
+  if (reuse === undefined) return null;
+  const pairs = pairsOf(plan.config.pools);
+  const isScarce = pairs > 0 && plan.connections * 2 > machine.localPorts * pairs;
+  return {
+    found: REUSES[reuse] ?? String(reuse),
+    needed: isScarce ? 'on: most ports are taken, and who comes back finds them in TIME_WAIT' : '-',
+    mend: [sysctlLine('net.ipv4.tcp_tw_reuse', 1)],
+    isAdvised: isScarce && reuse !== 1,
+  };
+}
+
+const REUSES: Record<number, string> = { 0: 'off', 1: 'on', 2: 'for loopback' };
+
+function lookAtTimeWait({ machine, plan }: Situation): Observation | null {
+  const most = numberOf(machine, 'net.ipv4.tcp_max_tw_buckets');
+  if (most === undefined) return null;
+  return {
+    found: countText(most),
+    needed: `${countText(plan.connections)}, when all leave at once; others do without TIME_WAIT`,
+    mend: [sysctlLine('net.ipv4.tcp_max_tw_buckets', plan.connections)],
+    isAdvised: most < plan.connections,
+  };
+}
+
+// ---- Tracking and queues ---------------------------------------------------------------------------------------------
+
+/** The module may be there while no rule of the firewall asks for it. */
+function lookAtTracking(situation: Situation): Observation | null {
+  const observation = tracked.look(situation);
+  if (observation === null || numberOf(situation.machine, CONNTRACK_COUNT) !== 0) return observation;
+  const { bound = 0, ...rest } = observation;
+  return { ...rest, found: `${rest.found}: nothing is tracked`, isAdvised: bound < situation.plan.connections };
+}
+
+/** Of each worker's socket: when a network comes back, so do all its clients. */
+function lookAtQueue({ machine, plan }: Situation): Observation | null {
+  const most = numberOf(machine, 'net.core.somaxconn');
+  if (most === undefined) return null;
+  const needed = Math.min(BACKLOG, Math.ceil(plan.connections / plan.workers));
+  return {
+    found: countText(most),
+    needed: `${countText(needed)}, when all come at once`,
+    mend: [sysctlLine('net.core.somaxconn', needed)],
+    isAdvised: most < needed,
+  };
+}
+
+/** It counts only without SYN cookies, which answer when the queue is full. */
+function lookAtSyns({ machine, plan }: Situation): Observation | null {
+  const most = numberOf(machine, 'net.ipv4.tcp_max_syn_backlog');
+  if (most === undefined) return null;
+  const hasCookies = numberOf(machine, 'net.ipv4.tcp_syncookies') !== 0;
+  const needed = Math.min(BACKLOG, plan.connections);
+  return {
+    found: `${countText(most)}, SYN cookies ${hasCookies ? 'on' : 'off'}`,
+    needed: hasCookies ? '-' : `${countText(needed)}, or SYN cookies`,
+    mend: [sysctlLine('net.ipv4.tcp_syncookies', 1), sysctlLine('net.ipv4.tcp_max_syn_backlog', needed)],
+    isAdvised: !hasCookies && most < needed,
+  };
+}
+
+/** bbr sets a timer for each burst that a socket sends. */
+function lookAtCongestion({ machine }: Situation): Observation | null {
+  const found = machine.sysctl('net.ipv4.tcp_congestion_control');
+  if (found === '') return null;
+  return {
+    found,
+    needed: '-',
+    mend: [sysctlLine('net.ipv4.tcp_congestion_control', 'cubic')],
+    isAdvised: found === 'bbr',
+  };
+}
