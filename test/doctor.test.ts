@@ -121,24 +121,38 @@ describe('engine uring', () => {
   });
 
   test('what forbids io_uring is named: the sysctl, or the filter of a container', () => {
-    const engine = { engine: 'portable', why: 'io_uring is forbidden here' } as const;
+    const engine = { engine: 'portable', why: 'io_uring_setup: EPERM: io_uring is forbidden here' } as const;
     const filtered = finding(look({ machine: 'container', trials: { engine } }), 'io_uring');
     assert.match(filtered.mend[0]!, /^allow io_uring_setup, .* in the seccomp profile/);
     assert.equal(filtered.verdict, 'ok');
     const changes = { '/proc/sys/kernel/io_uring_disabled': '2' };
+    const forbidden = { engine: 'portable', why: 'io_uring_setup: EACCES: io_uring is forbidden here' } as const;
+    const byModule = finding(look({ machine: 'vm-6.18', trials: { engine: forbidden } }), 'io_uring');
+    assert.deepEqual(byModule.mend, ['allow io_uring in the security module that forbids it']);
+    const pages = { engine: 'portable', why: 'a page of memory has 65536 bytes here, and uring needs 4096' } as const;
+    const byPages = finding(look({ machine: 'vm-6.18', trials: { engine: pages } }), 'io_uring');
+    assert.deepEqual(byPages.mend, ['boot another kernel, or live with engine: portable']);
     const disabled = finding(look({ machine: 'vm-6.18', changes, trials: { engine } }), 'io_uring');
     assert.deepEqual(disabled.mend, ['sysctl -w kernel.io_uring_disabled=0']);
   });
 
   test('rings are locked memory for all but who may lock what he likes', () => {
     const config = `workers: 101\n${BROKERS}`;
-    assert.equal(finding(look({ machine: 'vm-6.18', config }), 'RLIMIT_MEMLOCK').verdict, 'ok');
     const changes = { '/proc/self/status': 'CapEff:\t0000000000000000\nSeccomp:\t0' };
+    assert.equal(finding(look({ machine: 'vm-6.18', config }), 'RLIMIT_MEMLOCK').verdict, 'ok');
+    const few = finding(look({ machine: 'vm-6.18', config: `workers: 20\n${BROKERS}`, changes }), 'RLIMIT_MEMLOCK');
+    assert.equal(few.verdict, 'ok');
+    assert.match(few.found, /a successor at an upgrade needs as much again$/);
+    const namespace = { '/proc/self/uid_map': '         0     100000      65536' };
+    assert.equal(finding(look({ machine: 'vm-6.18', config, changes: namespace }), 'RLIMIT_MEMLOCK').verdict, 'bounds');
     const { verdict, mend, bound } = finding(look({ machine: 'vm-6.18', config, changes }), 'RLIMIT_MEMLOCK');
     assert.deepEqual([verdict, mend], ['bounds', ['LimitMEMLOCK=infinity', 'ulimit -l unlimited']]);
     assert.ok(bound! < 10_000);
     const asked = look({ machine: 'vm-6.18', config: `engine: uring\n${config}`, changes });
     assert.equal(finding(asked, 'RLIMIT_MEMLOCK').verdict, 'fails');
+    // Who becomes somebody else has to be able to lift the limit before; and it is too late for the other engine then.
+    const becomes = look({ machine: 'vm-6.18', config: `user: nobody\n${config}` });
+    assert.equal(finding(becomes, 'RLIMIT_MEMLOCK').verdict, 'fails');
   });
 });
 
@@ -148,7 +162,7 @@ describe('memory', () => {
       look({ machine: 'debian-12', connections: MILLION }),
       'memory of the control group',
     );
-    assert.equal(found, '2 GiB, 512 MiB in use');
+    assert.equal(found, '2 GiB, 512 MiB in use (/sys/fs/cgroup/system.slice/memory.max)');
     assert.equal(bound, Math.floor((1.5 * 2 ** 30 - 2 * 10 * 2 ** 20) / 8456));
     assert.equal(mend[0], `MemoryMax=${Math.ceil((2 ** 29 + MILLION * 8456 + 20 * 2 ** 20) / 2 ** 20)}M`);
     assert.match(mend[1]!, /^echo \d+ > \/sys\/fs\/cgroup\/system\.slice\/memory\.max$/);
@@ -156,7 +170,7 @@ describe('memory', () => {
 
   test('a container sees its own group as the top', () => {
     const { found } = finding(look({ machine: 'container' }), 'memory of the control group');
-    assert.equal(found, '512 MiB, 40 MiB in use');
+    assert.equal(found, '512 MiB, 40 MiB in use (/sys/fs/cgroup/memory.max)');
   });
 
   test('a group of version 1 is found below the mount, whatever the path is outside of the container', () => {
@@ -167,7 +181,7 @@ describe('memory', () => {
       '/sys/fs/cgroup/memory/memory.usage_in_bytes': '104857600',
     };
     const { found } = finding(look({ machine: 'vm-6.18', changes }), 'memory of the control group');
-    assert.equal(found, '1 GiB, 100 MiB in use');
+    assert.equal(found, '1 GiB, 100 MiB in use (/sys/fs/cgroup/memory/memory.limit_in_bytes)');
   });
 
   test('what is available on the machine bounds the rest', () => {
@@ -175,6 +189,16 @@ describe('memory', () => {
     assert.equal(verdict, 'bounds');
     assert.equal(bound, Math.floor((7_412_004 * 1024 - 2 * 10 * 2 ** 20) / 8456));
     assert.deepEqual(mend, ['846 MiB more memory', `connections_max: ${Math.floor(bound! / 2)}`]);
+  });
+
+  test('who may not reserve more than there is needs the tables of all workers', () => {
+    const memory = 'MemAvailable: 22067052 kB\nCommitLimit: 12342040 kB\nCommitted_AS: 3145728 kB';
+    const changes = { '/proc/sys/vm/overcommit_memory': '2', '/proc/meminfo': memory };
+    const few = finding(look({ machine: 'vm-6.18', changes }), 'vm.overcommit_memory');
+    assert.deepEqual([few.verdict, few.found], ['ok', '8.8 GiB may be reserved']);
+    const many = look({ machine: 'vm-6.18', changes, config: `workers: 200\n${BROKERS}` });
+    assert.deepEqual(finding(many, 'vm.overcommit_memory').mend, ['sysctl -w vm.overcommit_memory=0']);
+    assert.equal(finding(many, 'vm.overcommit_memory').verdict, 'fails');
   });
 });
 
@@ -188,7 +212,7 @@ describe('the network', () => {
     assert.equal(bound, 4 * 28_232);
     assert.deepEqual(mend, [
       'sysctl -w net.ipv4.ip_local_port_range="1024 65535" net.ipv4.ip_local_reserved_ports=1883,9883',
-      'source_addresses with 4 addresses of this machine in pool a',
+      'pools.a.source_addresses: 4 addresses of this machine',
     ]);
   });
 
@@ -389,6 +413,19 @@ describe('the command', { concurrency: 2 }, () => {
     const { code, stdout } = await doctor('--config', file, '--connections', '10');
     assert.equal(code, 0, stdout);
     assert.match(stdout, /^10 connections: nothing here bounds them\n/);
+  });
+
+  test('finds room for as many connections as a start does', async (context) => {
+    if (!requires(context, linux)) return;
+    const file = await configFile(
+      context,
+      'workers: 3\nlisteners: [{ bind: 127.0.0.1:0, pool: a }]\npools: { a: { backends: [127.0.0.1:1] } }\nadmin: off\n',
+    );
+    const program = new Program(CLI, ['run', '--config', file]);
+    context.after(() => program.kill());
+    const [, connectionsMax] = await program.printed('stderr', /"connectionsMax":(\d+)/);
+    const { connections } = JSON.parse((await doctor('--config', file, '--json')).stdout) as Diagnosis;
+    assert.equal(connections.wanted, 3 * Number(connectionsMax));
   });
 
   test('names the port that another program has, and the source address that nobody has', async (context) => {

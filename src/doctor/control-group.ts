@@ -36,8 +36,11 @@ const CONTROLLERS: Record<keyof ControlGroup, Record<'v1' | 'v2', Controller>> =
 /** Version 1 writes "no limit" as the largest number of whole pages. */
 const UNLIMITED = 2 ** 60;
 
-export function readControlGroup(read: ReadText): ControlGroup {
-  return { memory: allowanceOf('memory', read), tasks: allowanceOf('tasks', read) };
+/** `ownThreads` of this process, which looks and ends, are not counted. */
+export function readControlGroup(read: ReadText, ownThreads: number): ControlGroup {
+  const tasks = allowanceOf('tasks', read);
+  if (tasks !== null) tasks.used = Math.max(0, tasks.used - ownThreads);
+  return { memory: allowanceOf('memory', read), tasks };
 }
 
 function allowanceOf(kind: keyof ControlGroup, read: ReadText): Allowance | null {

@@ -12,7 +12,7 @@ export interface Machine {
   lockedBytes: Limit;
   /** And threads, of this user. */
   processes: Limit;
-  /** The effective ones of this process. */
+  /** The effective ones of this process, where the machine's limits heed them. */
   capabilities: bigint;
   /** System calls are filtered by seccomp. */
   isFiltered: boolean;
@@ -20,10 +20,12 @@ export interface Machine {
   sysctl(name: string): string;
   /** For connections from one address to another. */
   localPorts: number;
-  /** Open files, and threads, of the whole machine. */
+  /** Open files of the whole machine, and its threads without those of this process, which looks and ends. */
   files: number;
   threads: number;
   memoryAvailableBytes: number;
+  /** What may still be reserved where reserving more than there is isn't allowed (vm.overcommit_memory). */
+  reservableBytes: number;
   controlGroup: ControlGroup;
 }
 
@@ -39,32 +41,43 @@ export const CAP_SYS_RESOURCE = 24n;
 
 /** Seccomp's mode in /proc/self/status: a filter. */
 const SECCOMP_FILTER = '2';
+/** Those that the initial user namespace maps. */
+const ALL_USERS = 2 ** 32 - 1;
 
 /** Throws a TidegateError where /proc can't be read. */
 export function readMachine(read: ReadText): Machine {
   const limits = read('/proc/self/limits');
   if (limits === '') throw new TidegateError('DOCTOR', 'cannot look at this machine: /proc can not be read; mount it');
   const status = read('/proc/self/status');
+  const memory = read('/proc/meminfo');
+  const ownThreads = Number(fieldOf(status, 'Threads'));
   const sysctl = (name: string) => read(`/proc/sys/${name.replaceAll('.', '/')}`);
   return {
     kernel: sysctl('kernel.osrelease'),
     descriptors: limitOf(limits, 'Max open files'),
     lockedBytes: limitOf(limits, 'Max locked memory'),
     processes: limitOf(limits, 'Max processes'),
-    capabilities: BigInt(`0x${fieldOf(status, 'CapEff') || '0'}`),
+    capabilities: isInitialNamespace(read) ? BigInt(`0x${fieldOf(status, 'CapEff') || '0'}`) : 0n,
     isFiltered: fieldOf(status, 'Seccomp') === SECCOMP_FILTER,
     sysctl,
     localPorts: localPorts(read),
     files: numbersOf(sysctl('fs.file-nr'))[0] ?? 0,
-    threads: numbersOf(read('/proc/loadavg').split('/')[1] ?? '')[0] ?? 0,
-    memoryAvailableBytes: (numbersOf(fieldOf(read('/proc/meminfo'), 'MemAvailable'))[0] ?? 0) * 1024,
-    controlGroup: readControlGroup(read),
+    threads: Math.max(0, (numbersOf(read('/proc/loadavg').split('/')[1] ?? '')[0] ?? 0) - ownThreads),
+    memoryAvailableBytes: bytesOf(memory, 'MemAvailable'),
+    reservableBytes: bytesOf(memory, 'CommitLimit') - bytesOf(memory, 'Committed_AS'),
+    controlGroup: readControlGroup(read, ownThreads),
   };
 }
 
 /** undefined: this kernel, or this container, doesn't have it. */
 export function numberOf({ sysctl }: Machine, name: string): number | undefined {
   return numbersOf(sysctl(name))[0];
+}
+
+/** user_namespaces(7): in all others, as in a container without root, capabilities lift no limit of the machine. */
+function isInitialNamespace(read: ReadText): boolean {
+  const [first = 0, , count = ALL_USERS] = numbersOf(read('/proc/self/uid_map'));
+  return first === 0 && count === ALL_USERS;
 }
 
 export function hasCapability({ capabilities }: Machine, capability: bigint): boolean {
@@ -82,6 +95,11 @@ function limitOf(limits: string, name: string): Limit {
     return text === 'unlimited' ? Number.POSITIVE_INFINITY : Number(text ?? 0);
   });
   return { soft: softest!, hard: hardest! };
+}
+
+/** Of /proc/meminfo, which counts KiB. */
+function bytesOf(memory: string, name: string): number {
+  return (numbersOf(fieldOf(memory, name))[0] ?? 0) * 1024;
 }
 
 /** Of a text whose lines are "name: value". */

@@ -90,9 +90,14 @@ export function memoryOf({ config, workers }: Plan, engine: EngineName, { descri
   return defaultSettings(connectionsMax, Math.max(1, config.listeners.length));
 }
 
-/** Threads that carry connections: beside the crew of uring there is one of the portable engine, where listeners need it. */
-export function threadsOf({ engine, carriers, workers }: Crews): number {
-  return new Set([engine, ...carriers]).size * workers;
+/** Of each there is a crew: beside that of uring one of the portable engine, where listeners need it. */
+export function enginesOf({ engine, carriers }: Crews): EngineName[] {
+  return [...new Set([engine, ...carriers])];
+}
+
+/** Threads that carry connections. */
+export function threadsOf(crews: Crews): number {
+  return enginesOf(crews).length * crews.workers;
 }
 
 /** The least number that will do; undefined when not even `most` does. What does for a number does for greater ones. */

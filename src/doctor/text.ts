@@ -30,9 +30,10 @@ export function verdictLine(diagnosis: Diagnosis): string {
   return `${countText(wanted)} connections${asked}: ${verdicts.join('; ')}`;
 }
 
+/** What was found may be a whole sentence, so it comes last. */
 function checkTable(checks: readonly Finding[]): string {
-  const rows = checks.map((check) => [check.name, verdictText(check), check.found, check.needed]);
-  return textTable(['CHECK', 'VERDICT', 'FOUND', 'NEEDED'], rows);
+  const rows = checks.map((check) => [check.name, verdictText(check), check.needed, check.found]);
+  return textTable(['CHECK', 'VERDICT', 'NEEDED', 'FOUND'], rows);
 }
 
 function verdictText({ verdict, bound }: Finding): string {

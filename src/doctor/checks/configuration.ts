@@ -52,8 +52,8 @@ function lookAtAddresses({ trials: { addresses } }: Situation): Observation | nu
   if (addresses.length === 0) return null;
   const faults = addresses.flatMap(({ fault }) => fault?.message ?? []);
   return {
-    found: faults.length === 0 ? 'possible' : faults.join('; '),
-    needed: addresses.map(({ address }) => address).join(', '),
+    found: faults.length === 0 ? 'can be listened on' : faults.join('; '),
+    needed: addresses.length === 1 ? 'to listen on an address' : `to listen on ${addresses.length} addresses`,
     fails: faults.length > 0,
     mend: addresses.flatMap(addressLines),
   };
@@ -75,7 +75,7 @@ function addressLines({ address, fault }: AddressTrial): string[] {
 
 function lookAtBackends({ trials: { backends }, plan }: Situation): Observation | null {
   if (plan.config.pools.length === 0) return null;
-  const needed = "backends' names and source_addresses";
-  if (backends === null) return { found: 'known', needed };
+  const needed = 'names, source_addresses';
+  if (backends === null) return { found: 'names resolve, source_addresses are of this machine', needed };
   return { found: backends.message, needed, fails: true };
 }

@@ -35,12 +35,11 @@ export const NETWORK_CHECKS: readonly Check[] = [
 function lookAtPorts({ machine, plan }: Situation): Observation {
   const { localPorts } = machine;
   const pairs = pairsOf(plan.config.pools);
-  const found = `${countText(localPorts)} from one address to one backend`;
-  const needed = `${countText(plan.connections)} connections to backends`;
-  if (pairs === 0) return { found, needed };
+  const found = `${countText(localPorts)} from each source address to each backend`;
+  if (pairs === 0) return { found, needed: `${countText(Math.ceil(plan.connections / localPorts))} pairs of them` };
   return {
     found: `${found}, ${countText(pairs)} such pairs`,
-    needed,
+    needed: countText(plan.connections),
     bound: Math.floor(localPorts * pairs),
     mend: portLines(situationOf(plan, localPorts, pairs), machine.sysctl('net.ipv4.ip_local_reserved_ports')),
   };
@@ -82,13 +81,16 @@ function situationOf({ connections, config }: Plan, localPorts: number, pairs: n
 function portLines({ connections, config, localPorts, pairs }: PortSituation, reserved: string): string[] {
   const own = ownPorts(config);
   const most = PORT_MAX - FREE_PORT_FIRST + 1 - own.length;
-  const widen =
-    `${sysctlLine('net.ipv4.ip_local_port_range', `${FREE_PORT_FIRST} ${PORT_MAX}`)} ` +
-    `net.ipv4.ip_local_reserved_ports=${[reserved, ...own].filter((each) => each !== '').join(',')}`;
+  const widen = widerLine([reserved, ...own].filter((each) => each !== '').join(','));
   if (most * pairs >= connections) return [widen, sourcesLine(config, connections / (localPorts * pairs))];
   if (localPorts >= most) return [sourcesLine(config, connections / (localPorts * pairs))];
   const both = `${widen} and ${sourcesLine(config, connections / (most * pairs))}`;
   return [sourcesLine(config, connections / (localPorts * pairs)), both];
+}
+
+function widerLine(reserved: string): string {
+  const line = sysctlLine('net.ipv4.ip_local_port_range', `${FREE_PORT_FIRST} ${PORT_MAX}`);
+  return reserved === '' ? line : `${line} net.ipv4.ip_local_reserved_ports=${reserved}`;
 }
 
 /** Who listens on a port of the range finds it taken by a connection when he starts. */
@@ -100,10 +102,9 @@ function ownPorts({ listeners, admin }: Load): number[] {
 function sourcesLine({ pools }: Load, factor: number): string {
   const sources = Math.max(...pools.map(({ sourceAddresses }) => Math.max(1, sourceAddresses.length)));
   const count = Math.ceil(sources * factor);
-  const pool = pools.length === 1 ? `pool ${pools[0]!.name}` : 'each pool';
-  if (count <= SOURCES_MAX) return `source_addresses with ${count} addresses of this machine in ${pool}`;
-  const backends = Math.ceil(count / SOURCES_MAX);
-  return `source_addresses with ${SOURCES_MAX} addresses in ${pool}, and ${backends} times as many backends`;
+  const key = `pools.${pools.length === 1 ? pools[0]!.name : '*'}.source_addresses`;
+  if (count <= SOURCES_MAX) return `${key}: ${count} addresses of this machine`;
+  return `${key}: ${SOURCES_MAX} addresses of this machine, and ${Math.ceil(count / SOURCES_MAX)} times as many backends`;
 }
 
 // A port whose connection we have ended is free again after a minute; for another one to the same backend it needn't wait.
@@ -113,8 +114,8 @@ function lookAtReuse({ machine, plan }: Situation): Observation | null {
   const pairs = pairsOf(plan.config.pools);
   const isScarce = pairs > 0 && plan.connections * 2 > machine.localPorts * pairs;
   return {
-    found: REUSES[reuse] ?? String(reuse),
-    needed: isScarce ? 'on: most ports are taken, and who comes back finds them in TIME_WAIT' : '-',
+    found: `${REUSES[reuse] ?? reuse}${isScarce ? '; who comes back finds most ports in TIME_WAIT' : ''}`,
+    needed: isScarce ? 'on' : '-',
     mend: [sysctlLine('net.ipv4.tcp_tw_reuse', 1)],
     isAdvised: isScarce && reuse !== 1,
   };
@@ -126,8 +127,8 @@ function lookAtTimeWait({ machine, plan }: Situation): Observation | null {
   const most = numberOf(machine, 'net.ipv4.tcp_max_tw_buckets');
   if (most === undefined) return null;
   return {
-    found: countText(most),
-    needed: `${countText(plan.connections)}, when all leave at once; others do without TIME_WAIT`,
+    found: `${countText(most)} when all leave at once; the others do without TIME_WAIT`,
+    needed: countText(plan.connections),
     mend: [sysctlLine('net.ipv4.tcp_max_tw_buckets', plan.connections)],
     isAdvised: most < plan.connections,
   };
@@ -149,8 +150,8 @@ function lookAtQueue({ machine, plan }: Situation): Observation | null {
   if (most === undefined) return null;
   const needed = Math.min(BACKLOG, Math.ceil(plan.connections / plan.workers));
   return {
-    found: countText(most),
-    needed: `${countText(needed)}, when all come at once`,
+    found: `${countText(most)} can wait for each worker, when all come at once`,
+    needed: countText(needed),
     mend: [sysctlLine('net.core.somaxconn', needed)],
     isAdvised: most < needed,
   };
@@ -164,7 +165,7 @@ function lookAtSyns({ machine, plan }: Situation): Observation | null {
   const needed = Math.min(BACKLOG, plan.connections);
   return {
     found: `${countText(most)}, SYN cookies ${hasCookies ? 'on' : 'off'}`,
-    needed: hasCookies ? '-' : `${countText(needed)}, or SYN cookies`,
+    needed: hasCookies ? '-' : `${countText(needed)} or SYN cookies`,
     mend: [sysctlLine('net.ipv4.tcp_syncookies', 1), sysctlLine('net.ipv4.tcp_max_syn_backlog', needed)],
     isAdvised: !hasCookies && most < needed,
   };

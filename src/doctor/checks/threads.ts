@@ -5,8 +5,10 @@ import { type Machine, numberOf } from '../machine.ts';
 import { type Plan, threadsOf } from '../plan.ts';
 import { countText } from '../units.ts';
 
-/** Of the process without workers: Node's own, the log's, the hooks'. */
-const THREADS_BASE = 20;
+/** Of the process without workers: Node's own and the log's. */
+const THREADS_BASE = 13;
+/** The hooks', and those that Node has for a while. */
+const THREADS_SPARE = 7;
 /** A worker's own, and the kernel's that does for its ring what would have to wait. */
 const THREADS_PER_WORKER = 2;
 /** Mappings of memory of the process without workers, and of each of them. */
@@ -57,13 +59,15 @@ function threadCheck({ name, limit, mend }: ThreadLimit): Check {
     const found = limit(machine);
     if (found === undefined) return null;
     const { max, used } = found;
-    const needed = used + THREADS_BASE + threadsOf(plan) * THREADS_PER_WORKER;
+    const least = used + THREADS_BASE + threadsOf(plan);
+    const needed = used + THREADS_BASE + THREADS_SPARE + threadsOf(plan) * THREADS_PER_WORKER;
     const inUse = used === 0 ? '' : `, ${countText(used)} in use`;
     return {
       found: `${countText(max)}${inUse}`,
       needed: `${countText(needed)} with ${workersText(plan)}`,
-      fails: needed > max,
+      fails: least > max,
       mend: mend(needed, machine),
+      isAdvised: needed > max,
     };
   };
   return { name, look };
@@ -72,8 +76,8 @@ function threadCheck({ name, limit, mend }: ThreadLimit): Check {
 function lookAtCores({ trials: { cores }, plan }: Situation): Observation {
   const { cpuAffinity } = plan.config;
   return {
-    found: countText(cores),
-    needed: cpuAffinity === 'off' ? `they are shared by ${workersText(plan)}` : `one for each of ${workersText(plan)}`,
+    found: `${countText(cores)} for ${workersText(plan)}`,
+    needed: cpuAffinity === 'off' ? '-' : `${plan.workers}, one for each`,
     fails: cpuAffinity !== 'off' && plan.workers > cores,
     mend: ['cpu_affinity: off'],
   };
