@@ -87,12 +87,27 @@ describe('descriptors', () => {
   test('connections_max that the limit does not hold is no bound but a start that fails', () => {
     const config = `connections_max: 10000\nworkers: 2\n${BROKERS}`;
     const diagnosis = look({ machine: 'vm-6.18', config });
-    assert.equal(finding(diagnosis, 'RLIMIT_NOFILE').verdict, 'fails');
+    const { verdict, mend } = finding(diagnosis, 'RLIMIT_NOFILE');
+    assert.deepEqual([verdict, mend], ['fails', ['LimitNOFILE=20064', 'ulimit -n 20064', 'connections_max: 9968']]);
     assert.equal(diagnosis.connections.wanted, 20_000);
     assert.match(
       verdictLine(diagnosis),
       /^20,000 connections \(connections_max of 2 workers\): no start, because of RLIMIT_NOFILE/,
     );
+  });
+
+  test('so is a limit that leaves no room for the accepts that wait on a listener', () => {
+    const changes = { '/proc/self/limits': limits('Max open files', '64') };
+    const { verdict, mend } = finding(look({ machine: 'vm-6.18', config: BROKERS, changes }), 'RLIMIT_NOFILE');
+    assert.deepEqual([verdict, mend], ['fails', ['LimitNOFILE=68', 'ulimit -n 68']]);
+  });
+
+  test('listeners that uring does not carry have the one table, beside those of its workers', () => {
+    const webSocket = '{ bind: 0.0.0.0:8083, pool: brokers, websocket: { path: /mqtt } }';
+    const bound = (config: string) =>
+      finding(look({ machine: 'vm-6.18', config, connections: MILLION }), 'RLIMIT_NOFILE').bound;
+    assert.equal(bound(BROKERS.replace('[{', `[${webSocket}, {`)), 2 * 9968 + 2 * 4950);
+    assert.equal(bound(BROKERS.replace(/\{.*?\}/, webSocket)), 2 * 4950);
   });
 
   test('fs.file-max is shared with what is open already', () => {

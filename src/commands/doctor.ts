@@ -1,6 +1,5 @@
 // `tidegate doctor`: what the machine allows, against what the configuration wants.
 import { EXIT_ASKED_TO_STOP, EXIT_BOUNDED, TidegateError, UsageError } from '../errors.ts';
-import { readText } from '../system/read-text.ts';
 import { print } from './print.ts';
 
 export async function doctor({ config: path, connections, json }: Record<string, string>): Promise<void> {
@@ -10,15 +9,10 @@ export async function doctor({ config: path, connections, json }: Record<string,
       'there engine portable holds what the descriptor limit lets it (ulimit -n), and a start says how many';
     throw new TidegateError('PLATFORM', `doctor knows Linux, and this is ${process.platform}: ${advice}`);
   }
-  const { NO_CONFIGURATION, planOf } = await import('../doctor/plan.ts');
-  const { readMachine } = await import('../doctor/machine.ts');
-  const { tryMachine } = await import('../doctor/trials.ts');
-  const { diagnose, isWell } = await import('../doctor/diagnosis.ts');
+  const { examine } = await import('../doctor/doctor.ts');
+  const { isWell } = await import('../doctor/diagnosis.ts');
   const { diagnosisText } = await import('../doctor/text.ts');
-  const config = path === undefined ? NO_CONFIGURATION : await (await import('../config.ts')).loadConfig(path);
-  const machine = readMachine(readText);
-  const trials = await tryMachine(config, path);
-  const diagnosis = diagnose({ machine, trials, plan: planOf(config, machine, trials, wanted) });
+  const diagnosis = await examine(path, wanted);
   await print(json === undefined ? diagnosisText(diagnosis) : `${JSON.stringify(diagnosis)}\n`);
   process.exitCode = isWell(diagnosis) ? EXIT_ASKED_TO_STOP : EXIT_BOUNDED;
 }

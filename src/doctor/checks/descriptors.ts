@@ -1,38 +1,58 @@
 // Descriptors. Each connection takes two: with uring of its worker's ring, whose table holds RLIMIT_NOFILE of them, so that
 // more workers hold more; with the portable engine of the process.
 import { WORKERS_MAX } from '../../config/schema.ts';
+import { CONNECTIONS_PER_LISTENER_MIN } from '../../control/memory-map.ts';
 import { DESCRIPTORS_PER_CONNECTION } from '../../engine/engine.ts';
-import { type Check, type Observation, type Situation, sysctlLine } from '../check.ts';
-import { numberOf } from '../machine.ts';
+import { type Check, type Observation, type Situation, sharedCheck, sysctlCheck, sysctlLine } from '../check.ts';
+import type { Machine } from '../machine.ts';
 import { connectionsWith, leastOf, type Plan, tableOf } from '../plan.ts';
 import { countText } from '../units.ts';
-import { shareCheck } from './share.ts';
 
 /** No ring's table is larger, and no process's unless somebody raised fs.nr_open. */
 const DESCRIPTORS_MAX = 1 << 20;
 
 export const DESCRIPTOR_CHECKS: readonly Check[] = [
-  { name: 'RLIMIT_NOFILE', look: lookAtLimit },
-  { name: 'fs.nr_open', look: lookAtMost },
-  shareCheck({ name: 'fs.file-max', each: DESCRIPTORS_PER_CONNECTION, used: ({ files }) => files }),
+  { name: 'RLIMIT_NOFILE', look: (situation) => lookAtStart(situation) ?? lookAtLimit(situation) },
+  sysctlCheck('fs.nr_open', lookAtMost),
+  sharedCheck('fs.file-max', DESCRIPTORS_PER_CONNECTION, ({ files }) => files),
 ];
 
 function lookAtLimit({ machine, plan }: Situation): Observation {
-  const { soft, hard } = machine.descriptors;
+  const { hard } = machine.descriptors;
   const needed = descriptorsNeeded(plan);
-  const raise = needed === undefined ? [] : [`LimitNOFILE=${needed}`, `ulimit -n ${needed}`];
   return {
-    found: soft === hard ? countText(hard) : `${countText(hard)} (soft ${countText(soft)}, raised at the start)`,
+    found: limitText(machine),
     needed: neededText(plan, needed),
     bound: connectionsWith(plan, hard),
-    fails: isTooLittleToStart(plan, hard),
-    mend: [...moreWorkers(plan, hard), ...raise, ...otherwise(plan, hard, needed)],
+    mend: [...moreWorkers(plan, hard), ...higherLimit(needed), ...otherwise(plan, hard, needed)],
   };
 }
 
-function lookAtMost({ machine, plan }: Situation): Observation | null {
-  const most = numberOf(machine, 'fs.nr_open');
-  if (most === undefined) return null;
+/** null: there is room for connections_max in each worker, or for the accepts that wait on each listener. */
+function lookAtStart({ machine, plan }: Situation): Observation | null {
+  const { config, engine, workers } = plan;
+  const room = tableOf(engine, workers, machine.descriptors.hard);
+  const least = CONNECTIONS_PER_LISTENER_MIN * config.listeners.length;
+  const wanted = config.connectionsMax === 'auto' ? least : config.connectionsMax;
+  if (wanted <= room) return null;
+  const needed = leastOf(1, DESCRIPTORS_MAX, (descriptors) => tableOf(engine, workers, descriptors) >= wanted);
+  return {
+    found: limitText(machine),
+    needed: neededText(plan, needed),
+    fails: true,
+    mend: [...higherLimit(needed), ...(room < Math.max(1, least) ? [] : [`connections_max: ${room}`])],
+  };
+}
+
+function limitText({ descriptors: { soft, hard } }: Machine): string {
+  return soft === hard ? countText(hard) : `${countText(hard)} (soft ${countText(soft)}, raised at the start)`;
+}
+
+function higherLimit(needed: number | undefined): string[] {
+  return needed === undefined ? [] : [`LimitNOFILE=${needed}`, `ulimit -n ${needed}`];
+}
+
+function lookAtMost(most: number, { machine, plan }: Situation): Observation {
   const needed = descriptorsNeeded(plan);
   const raise = needed === undefined ? [] : [sysctlLine('fs.nr_open', needed)];
   return {
@@ -68,10 +88,4 @@ function otherwise(plan: Plan, descriptors: number, needed: number | undefined):
       ? 'another instance, on another port or machine'
       : `${workers} and LimitNOFILE=${DESCRIPTORS_MAX}`,
   ];
-}
-
-/** connections_max, or the accepts that wait on each listener, find no room. */
-function isTooLittleToStart({ config, engine, workers }: Plan, descriptors: number): boolean {
-  const room = tableOf(engine, workers, descriptors);
-  return room < (config.connectionsMax === 'auto' ? 1 : config.connectionsMax);
 }

@@ -1,8 +1,8 @@
 // Memory: what idle connections cost, with nothing in flight.
 import { placeRegions } from '../../control/memory-map.ts';
 import type { EngineName } from '../../engine/engine.ts';
-import { type Check, type Observation, type Situation, sysctlLine } from '../check.ts';
-import { numberOf, numbersOf } from '../machine.ts';
+import { type Check, type Observation, type Situation, sysctlCheck, sysctlLine } from '../check.ts';
+import { numbersOf } from '../machine.ts';
 import { enginesOf, memoryOf, type Plan, threadsOf } from '../plan.ts';
 import { countText, sizeText } from '../units.ts';
 
@@ -19,7 +19,7 @@ const NEVER_OVERCOMMIT = 2;
 export const MEMORY_CHECKS: readonly Check[] = [
   { name: 'memory', look: lookAtMemory },
   { name: 'memory of the control group', look: lookAtControlGroup },
-  { name: 'vm.overcommit_memory', look: lookAtReserve },
+  sysctlCheck('vm.overcommit_memory', lookAtReserve),
   { name: 'net.ipv4.tcp_mem', look: lookAtBuffers },
 ];
 
@@ -72,8 +72,7 @@ function perThread(plan: Plan, connections: number): number {
 }
 
 /** Workers reserve their tables whole, and touch of them what they use: where that isn't allowed, all of it counts. */
-function lookAtReserve({ machine, plan }: Situation): Observation | null {
-  const mode = numberOf(machine, 'vm.overcommit_memory');
+function lookAtReserve(mode: number, { machine, plan }: Situation): Observation | null {
   if (mode !== NEVER_OVERCOMMIT) return null;
   const bytes = enginesOf(plan).reduce((sum, engine) => {
     return sum + plan.workers * (placeRegions(memoryOf(plan, engine, machine)).end + WORKER_BYTES[engine]);

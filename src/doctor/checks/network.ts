@@ -2,11 +2,10 @@
 import { SOURCES_MAX } from '../../../assembly/layout.ts';
 import type { BackendConfig, PoolConfig } from '../../config.ts';
 import { BACKLOG, DESCRIPTORS_PER_CONNECTION as SOCKETS_PER_CONNECTION } from '../../engine/engine.ts';
-import { type Check, type Observation, type Situation, sysctlLine } from '../check.ts';
+import { type Check, type Observation, type Situation, sharedCheck, sysctlCheck, sysctlLine } from '../check.ts';
 import { numberOf } from '../machine.ts';
 import type { Load, Plan } from '../plan.ts';
 import { countText } from '../units.ts';
-import { shareCheck } from './share.ts';
 
 const PORT_MAX = 65535;
 /** Those below it are servers'. */
@@ -14,19 +13,19 @@ const FREE_PORT_FIRST = 1024;
 
 const CONNTRACK_MAX = 'net.netfilter.nf_conntrack_max';
 const CONNTRACK_COUNT = 'net.netfilter.nf_conntrack_count';
-const tracked = shareCheck({
-  name: CONNTRACK_MAX,
-  each: SOCKETS_PER_CONNECTION,
-  used: (machine) => numberOf(machine, CONNTRACK_COUNT) ?? 0,
-});
+const tracked = sharedCheck(
+  CONNTRACK_MAX,
+  SOCKETS_PER_CONNECTION,
+  (machine) => numberOf(machine, CONNTRACK_COUNT) ?? 0,
+);
 
 export const NETWORK_CHECKS: readonly Check[] = [
   { name: 'net.ipv4.ip_local_port_range', look: lookAtPorts },
-  { name: 'net.ipv4.tcp_tw_reuse', look: lookAtReuse },
-  { name: 'net.ipv4.tcp_max_tw_buckets', look: lookAtTimeWait },
+  sysctlCheck('net.ipv4.tcp_tw_reuse', lookAtReuse),
+  sysctlCheck('net.ipv4.tcp_max_tw_buckets', lookAtTimeWait),
   { name: CONNTRACK_MAX, look: lookAtTracking },
-  { name: 'net.core.somaxconn', look: lookAtQueue },
-  { name: 'net.ipv4.tcp_max_syn_backlog', look: lookAtSyns },
+  sysctlCheck('net.core.somaxconn', lookAtQueue),
+  sysctlCheck('net.ipv4.tcp_max_syn_backlog', lookAtSyns),
   { name: 'net.ipv4.tcp_congestion_control', look: lookAtCongestion },
 ];
 
@@ -41,7 +40,7 @@ function lookAtPorts({ machine, plan }: Situation): Observation {
     found: `${found}, ${countText(pairs)} such pairs`,
     needed: countText(plan.connections),
     bound: Math.floor(localPorts * pairs),
-    mend: portLines(situationOf(plan, localPorts, pairs), machine.sysctl('net.ipv4.ip_local_reserved_ports')),
+    mend: portLines(plan, localPorts, pairs, machine.sysctl('net.ipv4.ip_local_reserved_ports')),
   };
 }
 
@@ -67,25 +66,14 @@ function backendsInBalance(backends: readonly BackendConfig[]): number {
   return weights.length === 0 ? 0 : weights.reduce((sum, weight) => sum + weight) / Math.max(...weights);
 }
 
-interface PortSituation {
-  connections: number;
-  config: Load;
-  localPorts: number;
-  pairs: number;
-}
-
-function situationOf({ connections, config }: Plan, localPorts: number, pairs: number): PortSituation {
-  return { connections, config, localPorts, pairs };
-}
-
-function portLines({ connections, config, localPorts, pairs }: PortSituation, reserved: string): string[] {
+function portLines({ connections, config }: Plan, localPorts: number, pairs: number, reserved: string): string[] {
   const own = ownPorts(config);
   const most = PORT_MAX - FREE_PORT_FIRST + 1 - own.length;
   const widen = widerLine([reserved, ...own].filter((each) => each !== '').join(','));
-  if (most * pairs >= connections) return [widen, sourcesLine(config, connections / (localPorts * pairs))];
-  if (localPorts >= most) return [sourcesLine(config, connections / (localPorts * pairs))];
-  const both = `${widen} and ${sourcesLine(config, connections / (most * pairs))}`;
-  return [sourcesLine(config, connections / (localPorts * pairs)), both];
+  const sources = sourcesLine(config, connections / (localPorts * pairs));
+  if (localPorts >= most) return [sources];
+  if (most * pairs >= connections) return [widen, sources];
+  return [sources, `${widen} and ${sourcesLine(config, connections / (most * pairs))}`];
 }
 
 function widerLine(reserved: string): string {
@@ -108,9 +96,7 @@ function sourcesLine({ pools }: Load, factor: number): string {
 }
 
 // A port whose connection we have ended is free again after a minute; for another one to the same backend it needn't wait.
-function lookAtReuse({ machine, plan }: Situation): Observation | null {
-  const reuse = numberOf(machine, 'net.ipv4.tcp_tw_reuse');
-  if (reuse === undefined) return null;
+function lookAtReuse(reuse: number, { machine, plan }: Situation): Observation {
   const pairs = pairsOf(plan.config.pools);
   const isScarce = pairs > 0 && plan.connections * 2 > machine.localPorts * pairs;
   return {
@@ -123,9 +109,7 @@ function lookAtReuse({ machine, plan }: Situation): Observation | null {
 
 const REUSES: Record<number, string> = { 0: 'off', 1: 'on', 2: 'for loopback' };
 
-function lookAtTimeWait({ machine, plan }: Situation): Observation | null {
-  const most = numberOf(machine, 'net.ipv4.tcp_max_tw_buckets');
-  if (most === undefined) return null;
+function lookAtTimeWait(most: number, { plan }: Situation): Observation {
   return {
     found: `${countText(most)} when all leave at once; the others do without TIME_WAIT`,
     needed: countText(plan.connections),
@@ -145,9 +129,7 @@ function lookAtTracking(situation: Situation): Observation | null {
 }
 
 /** Of each worker's socket: when a network comes back, so do all its clients. */
-function lookAtQueue({ machine, plan }: Situation): Observation | null {
-  const most = numberOf(machine, 'net.core.somaxconn');
-  if (most === undefined) return null;
+function lookAtQueue(most: number, { plan }: Situation): Observation {
   const needed = Math.min(BACKLOG, Math.ceil(plan.connections / plan.workers));
   return {
     found: `${countText(most)} can wait for each worker, when all come at once`,
@@ -158,9 +140,7 @@ function lookAtQueue({ machine, plan }: Situation): Observation | null {
 }
 
 /** It counts only without SYN cookies, which answer when the queue is full. */
-function lookAtSyns({ machine, plan }: Situation): Observation | null {
-  const most = numberOf(machine, 'net.ipv4.tcp_max_syn_backlog');
-  if (most === undefined) return null;
+function lookAtSyns(most: number, { machine, plan }: Situation): Observation {
   const hasCookies = numberOf(machine, 'net.ipv4.tcp_syncookies') !== 0;
   const needed = Math.min(BACKLOG, plan.connections);
   return {

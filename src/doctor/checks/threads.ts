@@ -1,17 +1,16 @@
 // What workers take, whatever they hold: threads, cores, and mappings of memory.
-import type { Check, Observation, Situation } from '../check.ts';
-import { sysctlLine } from '../check.ts';
+import { type Check, type Observation, type Situation, sysctlCheck, sysctlLine } from '../check.ts';
 import { type Machine, numberOf } from '../machine.ts';
 import { type Plan, threadsOf } from '../plan.ts';
 import { countText } from '../units.ts';
 
-/** Of the process without workers: Node's own and the log's. */
+/** Of the process without workers, Node's own and the log's: in a group of 33 tasks 20 workers start, in one of 32 not. */
 const THREADS_BASE = 13;
 /** The hooks', and those that Node has for a while. */
 const THREADS_SPARE = 7;
 /** A worker's own, and the kernel's that does for its ring what would have to wait. */
 const THREADS_PER_WORKER = 2;
-/** Mappings of memory of the process without workers, and of each of them. */
+/** Mappings of memory of the process without workers, and of each of them: 60 with uring, 104 with the portable engine. */
 const MAPPINGS_BASE = 500;
 const MAPPINGS_PER_WORKER = 120;
 
@@ -40,7 +39,7 @@ const THREAD_LIMITS: readonly ThreadLimit[] = [
 export const THREAD_CHECKS: readonly Check[] = [
   { name: 'cores', look: lookAtCores },
   ...THREAD_LIMITS.map(threadCheck),
-  { name: 'vm.max_map_count', look: lookAtMappings },
+  sysctlCheck('vm.max_map_count', lookAtMappings),
 ];
 
 function systemLimit(name: string): ThreadLimit {
@@ -83,9 +82,7 @@ function lookAtCores({ trials: { cores }, plan }: Situation): Observation {
   };
 }
 
-function lookAtMappings({ machine, plan }: Situation): Observation | null {
-  const most = numberOf(machine, 'vm.max_map_count');
-  if (most === undefined) return null;
+function lookAtMappings(most: number, { plan }: Situation): Observation {
   const needed = MAPPINGS_BASE + threadsOf(plan) * MAPPINGS_PER_WORKER;
   return {
     found: countText(most),
