@@ -77,5 +77,6 @@ function lookAtBackends({ trials: { backends }, plan }: Situation): Observation 
   if (plan.config.pools.length === 0) return null;
   const needed = 'names, source_addresses';
   if (backends === null) return { found: 'names resolve, source_addresses are of this machine', needed };
-  return { found: backends.message, needed, fails: true };
+  const [, found = backends.message, advice = ''] = /^(.*): (.*)$/.exec(backends.message) ?? [];
+  return { found, needed, fails: true, mend: [advice] };
 }

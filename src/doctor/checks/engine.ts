@@ -21,14 +21,14 @@ function lookAtKernel({ machine, plan }: Situation): Observation {
   const { major, minor } = KERNEL_NEEDED;
   const found = `Linux ${machine.kernel}`;
   if (plan.config.engine === 'portable') return { found, needed: '-' };
-  const needed = `${major}.${minor} for engine uring`;
+  const needed = `${major}.${minor} for uring`;
   if (isNewEnough(machine)) return { found, needed };
   return { found, needed, ...withoutRings(plan, machine, [`boot Linux ${major}.${minor} or newer`]) };
 }
 
 function lookAtRings({ machine, trials, plan }: Situation): Observation | null {
   if (!isNewEnough(machine) || plan.config.engine === 'portable') return null;
-  const needed = 'leave, for engine uring';
+  const needed = 'permission, for uring';
   const why = whyRefused(trials);
   if (why === undefined) return { found: 'allowed', needed };
   return { found: why, needed, ...withoutRings(plan, machine, [permission(machine, why)]) };
