@@ -178,8 +178,8 @@ describe('memory', () => {
       'memory of the control group',
     );
     assert.equal(found, '2 GiB, 512 MiB in use (/sys/fs/cgroup/system.slice/memory.max)');
-    assert.equal(bound, Math.floor((1.5 * 2 ** 30 - 2 * 10 * 2 ** 20) / 8456));
-    assert.equal(mend[0], `MemoryMax=${Math.ceil((2 ** 29 + MILLION * 8456 + 20 * 2 ** 20) / 2 ** 20)}M`);
+    assert.equal(bound, Math.floor((1.5 * 2 ** 30 - 2 * 21 * 2 ** 20) / 8456));
+    assert.equal(mend[0], `MemoryMax=${Math.ceil((2 ** 29 + MILLION * 8456 + 42 * 2 ** 20) / 2 ** 20)}M`);
     assert.match(mend[1]!, /^echo \d+ > \/sys\/fs\/cgroup\/system\.slice\/memory\.max$/);
   });
 
@@ -202,8 +202,8 @@ describe('memory', () => {
   test('what is available on the machine bounds the rest', () => {
     const { verdict, bound, mend } = finding(look({ machine: 'debian-12', connections: MILLION }), 'memory');
     assert.equal(verdict, 'bounds');
-    assert.equal(bound, Math.floor((7_412_004 * 1024 - 2 * 10 * 2 ** 20) / 8456));
-    assert.deepEqual(mend, ['846 MiB more memory', `connections_max: ${Math.floor(bound! / 2)}`]);
+    assert.equal(bound, Math.floor((7_412_004 * 1024 - 2 * 21 * 2 ** 20) / 8456));
+    assert.deepEqual(mend, ['868 MiB more memory', `connections_max: ${Math.floor(bound! / 2)}`]);
   });
 
   test('who may not reserve more than there is needs the tables of all workers', () => {
@@ -229,6 +229,20 @@ describe('the network', () => {
       'sysctl -w net.ipv4.ip_local_port_range="1024 65535" net.ipv4.ip_local_reserved_ports=1883,9883',
       'pools.a.source_addresses: 4 addresses of this machine',
     ]);
+  });
+
+  test('the portable engine finds half of the ports quickly, which is a hint', () => {
+    const config = `engine: portable\n${pool('backends: [10.0.0.11:1883]')}`;
+    const trials = { engine: { engine: 'portable', why: 'the configuration asks for it' } } as const;
+    const changes = { '/proc/self/limits': limits('Max open files', '100000') };
+    const { verdict, mend } = finding(
+      look({ machine: 'vm-6.18', config, connections: 20_000, trials, changes }),
+      ports,
+    );
+    assert.equal(verdict, 'ok');
+    assert.equal(mend[1], 'pools.a.source_addresses: 2 addresses of this machine');
+    const quick = finding(look({ machine: 'vm-6.18', config, connections: 14_000, trials, changes }), ports);
+    assert.deepEqual(quick.mend, []);
   });
 
   test('the heaviest backend fills first, and one that only stands by holds nobody', () => {
