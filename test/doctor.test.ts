@@ -62,7 +62,7 @@ describe('descriptors', () => {
     const diagnosis = look({ machine: 'vm-6.18', connections: MILLION });
     const { verdict, bound, mend } = finding(diagnosis, 'RLIMIT_NOFILE');
     assert.deepEqual([verdict, bound], ['bounds', 2 * 9968]);
-    assert.deepEqual(mend, ['workers: 101', 'LimitNOFILE=1000064', 'ulimit -n 1000064']);
+    assert.deepEqual(mend, ['workers: 107', 'LimitNOFILE=1000064', 'ulimit -n 1000064']);
     assert.equal(verdictLine(diagnosis), '1,000,000 connections: bounded to 19,936 by RLIMIT_NOFILE');
     assert.equal(isWell(diagnosis), false);
   });

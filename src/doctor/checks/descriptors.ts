@@ -10,6 +10,8 @@ import { countText } from '../units.ts';
 
 /** No ring's table is larger, and no process's unless somebody raised fs.nr_open. */
 const DESCRIPTORS_MAX = 1 << 20;
+/** The kernel deals clients out by a hash: of a hundred workers the fullest has so many times its share. */
+const UNEVEN = 1.06;
 
 export const DESCRIPTOR_CHECKS: readonly Check[] = [
   { name: 'RLIMIT_NOFILE', look: (situation) => lookAtStart(situation) ?? lookAtLimit(situation) },
@@ -74,7 +76,8 @@ function neededText({ carriers, workers }: Plan, needed: number | undefined): st
 }
 
 function moreWorkers(plan: Plan, descriptors: number): string[] {
-  const isEnough = (workers: number) => connectionsWith({ ...plan, workers }, descriptors) >= plan.connections;
+  const wanted = plan.connections * UNEVEN;
+  const isEnough = (workers: number) => connectionsWith({ ...plan, workers }, descriptors) >= wanted;
   const workers = leastOf(plan.workers, WORKERS_MAX, isEnough);
   return workers === undefined ? [] : [`workers: ${workers}`];
 }
