@@ -137,7 +137,7 @@ export function defaultSettings(connectionsMax: number, listenerCount: number): 
     connectionsMax,
     bufferCount: powerOfTwo(connectionsMax * 4, 256, 16384),
     bufferBytes: 4096,
-    buffersProvided: 64,
+    buffersProvided: 16,
     submissionEntries: 1024,
     completionEntries: 4096,
     recordsBytes: 4 << 20,

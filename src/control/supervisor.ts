@@ -577,6 +577,17 @@ const URING_YOUNG_MB = 1;
 
 /** As many threads as tasks, for ever: a thread that dies is replaced at once. */
 function createThreads(count: number, engine: EngineName): Piscina<WorkerStart, void> {
+  try {
+    return startThreads(count, engine);
+  } catch (cause) {
+    const message =
+      `the system has no room for the threads of ${count} workers (${describe(cause)}): raise the limit of tasks ` +
+      '(TasksMax= in the systemd unit, pids.max of the container, ulimit -u), or lower workers';
+    throw new TidegateError('THREADS', message, undefined, { cause });
+  }
+}
+
+function startThreads(count: number, engine: EngineName): Piscina<WorkerStart, void> {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new Piscina({
     filename: fileURLToPath(new URL(`../engine/worker.${extension}`, import.meta.url)),
