@@ -1,5 +1,13 @@
 // The full data plane: the embeddable core, the life of a connection that every engine shares, and the uring engine.
-import { HEADER_LAYOUT_VERSION, HEADER_OFFSET, HEADER_OPTION_ON, HEADER_RANDOM_STATE, LAYOUT_VERSION } from './layout';
+import {
+  HEADER_LAYOUT_VERSION,
+  HEADER_OFFSET,
+  HEADER_OPTION_ON,
+  HEADER_OPTION_PORTS,
+  HEADER_RANDOM_STATE,
+  LAYOUT_VERSION,
+  OPTION_PORTS,
+} from './layout';
 import { attachAdmission } from './proxy/admission';
 import { attachClientIds } from './proxy/client-id';
 import { evictionOf } from './proxy/evictions';
@@ -56,12 +64,13 @@ export { takeEviction } from './proxy/evictions';
 export { hookTimeoutMs, takeDecision } from './proxy/hook';
 export { run, startLoop, turn } from './proxy/loop';
 export { observeSnapshot } from './snapshot';
-export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from './uring/ring';
+export { placeRings, readClock, ringHeads, ringProvided, ringSubmissions, startRing } from './uring/ring';
 
 /** Takes the memory over, after its Header was written. 0, or 1 when header and module are of different versions. */
 export function start(): u32 {
   if (load<u32>(HEADER_OFFSET + HEADER_LAYOUT_VERSION) != LAYOUT_VERSION) return 1;
   store<u32>(HEADER_OFFSET + HEADER_OPTION_ON, 1);
+  store<u32>(HEADER_OFFSET + HEADER_OPTION_PORTS, OPTION_PORTS);
   store<u64>(HEADER_OFFSET + HEADER_RANDOM_STATE, <u64>header().randomSeed * 0x9e3779b97f4a7c15 + 1);
   attachTable();
   attachAdmission();

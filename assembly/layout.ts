@@ -44,11 +44,13 @@ export const HEADER_RECORDS_BYTES = HEADER_SETTINGS + 20; // a power of two
 export const HEADER_ARENA_CHUNKS = HEADER_SETTINGS + 24;
 export const HEADER_WORKER_INDEX = HEADER_SETTINGS + 28;
 export const HEADER_WAKE_FD = HEADER_SETTINGS + 32; // eventfd that the ring reads
+export const HEADER_SESSIONS = HEADER_SETTINGS + 36; // a power of two, SESSION_WAYS at least
 export const HEADER_RANDOM_SEED = HEADER_SETTINGS + 40;
 export const HEADER_ACCEPTS_IN_FLIGHT = HEADER_SETTINGS + 44; // per listener
 export const HEADER_RECEIVE_LIMIT = HEADER_SETTINGS + 48; // bytes after which the kernel ends a multishot receive; 0: it can't
 export const HEADER_BUFFERS_PROVIDED = HEADER_SETTINGS + 52; // how many the kernel is given at first; 0: all
 export const HEADER_QUIET_MS = HEADER_SETTINGS + 56; // without bytes for so long, a side is polled instead of received from
+export const HEADER_PORTS_CROWDED = HEADER_SETTINGS + 60; // of connections between two addresses: from so many on every port is looked at
 export const HEADER_REGIONS = 128; // u32 offsets, in this order:
 export const HEADER_REGION_COUNTERS = HEADER_REGIONS;
 export const HEADER_REGION_BACKEND_COUNTERS = HEADER_REGIONS + 4;
@@ -85,6 +87,9 @@ export const HEADER_WAKE_VALUE = 688; // u64, where the eventfd is read to
 export const HEADER_OPTION_ON = 696; // u32, always 1: the value for setsockopt
 export const HEADER_OPTION_OFF = 700; // u32, always 0
 export const HEADER_RANDOM_STATE = 704; // u64
+export const HEADER_OPTION_PORTS = 712; // u32, always OPTION_PORTS
+export const HEADER_NOW = 720; // struct timespec: the monotonic clock when the last wait ended; the uring engine's
+export const OPTION_PORTS = 0xffff0001; // first and last port of IP_LOCAL_PORT_RANGE, which the kernel bounds by the system's own
 export const HEADER_CONNECT = 768; // Connect, what the parser found last
 export const HEADER_PROXY_HEADER = 896; // ProxyHeader, what its parser found last
 export const HEADER_ACCEPTING = 1024; // u32 for each listener: accepts in flight
@@ -705,7 +710,7 @@ export const DECISION_TEXTS_BYTES_MAX = 1 << 18;
 // ---- Admission: who may be dialled, and who waits for it ---------------------------------------------------------------
 //
 //   Admission | Gate x GATES_MAX | Place for each slot | Tally for each slot, padded to 16 B | table of sources, 16 B
-//   each | paces of sources, 16 B each | Session x SESSIONS | Pause x PAUSES
+//   each | paces of sources, 16 B each | Session x HEADER_SESSIONS | Pause x PAUSES
 //
 // A gate stands for a listener, a pool or a backend, or for a pool's clients that wait for a place: it has a bucket of
 // tokens, a lane of waiting slots (a listener has a list of those who are half open, whose CONNECT isn't whole), and the
@@ -716,6 +721,7 @@ export const ADMISSION_LEASES_WRITTEN = 0; // u32, grows with every change of an
 export const ADMISSION_LEASES_SEEN = 4; // u32, all that this worker decides from now on heeds them; written by the worker
 export const ADMISSION_WORKERS = 8; // u32, of this engine: they share a listener
 export const ADMISSION_QUEUED = 12; // u32 gauge, in all lanes
+export const ADMISSION_SESSIONS_BEGUN = 16; // u32, serial of the session that began last
 export const GATE_BYTES = 64;
 export const GATE_TOKENS = 0; // f64
 export const GATE_FILLED_MS = 8; // f64, when the tokens were counted last; 0: never
@@ -759,7 +765,6 @@ export const SOURCE_PACES = 16384; // in each worker, a power of two
 /** Its ClientId is followed, and at its CONNECT another session of that name was open. */
 export const MARK_SESSION = 8;
 export const MARK_OVERLAP = 16;
-export const SESSIONS = 8192; // in each worker, a power of two
 export const SESSION_WAYS = 8; // of them that share a place
 export const SESSION_BYTES = 104; // the session that began last of those with one ClientId in one pool
 export const SESSION_TAG = 0; // u64, keyed hash of the two; 0: free

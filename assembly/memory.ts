@@ -5,6 +5,7 @@ import {
   ADMISSION_LEASES_SEEN,
   ADMISSION_LEASES_WRITTEN,
   ADMISSION_QUEUED,
+  ADMISSION_SESSIONS_BEGUN,
   ADMISSION_WORKERS,
   ASK_BYTES_TOTAL,
   ASK_CONNECT,
@@ -157,6 +158,7 @@ import {
   HEADER_LISTENER_FDS,
   HEADER_MEMORY_BASE,
   HEADER_ORPHANS_DUE_MS,
+  HEADER_PORTS_CROWDED,
   HEADER_PROXY_HEADER,
   HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
@@ -186,6 +188,7 @@ import {
   HEADER_REGION_WHEEL,
   HEADER_RING_FD,
   HEADER_RING_PARAMS,
+  HEADER_SESSIONS,
   HEADER_SLOTS_END,
   HEADER_STATE,
   HEADER_SUBMISSION_ENTRIES,
@@ -351,13 +354,13 @@ export class Header {
   arenaChunks: u32;
   workerIndex: u32;
   wakeFd: u32;
-  _pad100: u32;
+  sessions: u32;
   randomSeed: u32;
   acceptsInFlight: u32;
   receiveLimit: u32;
   buffersProvided: u32;
   quietMs: u32;
-  _pad124: u32;
+  portsCrowded: u32;
   counters: u32;
   backendCounters: u32;
   health: u32;
@@ -434,6 +437,8 @@ if (offsetof<Header>('memoryBase') != HEADER_MEMORY_BASE) ERROR('Header.memoryBa
 if (offsetof<Header>('threadId') != HEADER_THREAD_ID) ERROR('Header.threadId moved');
 if (offsetof<Header>('connectionsMax') != HEADER_CONNECTIONS_MAX) ERROR('Header.connectionsMax moved');
 if (offsetof<Header>('buffersProvided') != HEADER_BUFFERS_PROVIDED) ERROR('Header.buffersProvided moved');
+if (offsetof<Header>('portsCrowded') != HEADER_PORTS_CROWDED) ERROR('Header.portsCrowded moved');
+if (offsetof<Header>('sessions') != HEADER_SESSIONS) ERROR('Header.sessions moved');
 if (offsetof<Header>('quietMs') != HEADER_QUIET_MS) ERROR('Header.quietMs moved');
 if (offsetof<Header>('receiveLimit') != HEADER_RECEIVE_LIMIT) ERROR('Header.receiveLimit moved');
 if (offsetof<Header>('acceptsInFlight') != HEADER_ACCEPTS_IN_FLIGHT) ERROR('Header.acceptsInFlight moved');
@@ -654,11 +659,13 @@ export class Admission {
   leasesSeen: u32;
   workers: u32;
   queued: u32;
+  sessionsBegun: u32;
 }
 if (offsetof<Admission>('leasesWritten') != ADMISSION_LEASES_WRITTEN) ERROR('Admission.leasesWritten moved');
 if (offsetof<Admission>('leasesSeen') != ADMISSION_LEASES_SEEN) ERROR('Admission.leasesSeen moved');
 if (offsetof<Admission>('workers') != ADMISSION_WORKERS) ERROR('Admission.workers moved');
 if (offsetof<Admission>('queued') != ADMISSION_QUEUED) ERROR('Admission.queued moved');
+if (offsetof<Admission>('sessionsBegun') != ADMISSION_SESSIONS_BEGUN) ERROR('Admission.sessionsBegun moved');
 if (<i32>offsetof<Admission>() > ADMISSION_BYTES) ERROR('Admission is larger than its place');
 
 /** What stands before a listener, a pool or a backend. */

@@ -24,6 +24,7 @@ import {
   CROWD_CLOSE_RATE,
   CROWD_CONNECT_RATE,
   CROWD_CONNECTED,
+  CROWD_CROWDED,
   CROWD_FAILED,
   CROWD_FILTER,
   CROWD_FIRST,
@@ -109,6 +110,8 @@ export interface SwarmSettings {
   filter: string;
   username: string;
   password: string;
+  /** Most of the ports between two addresses will be taken. */
+  isCrowded: boolean;
   /** As encodeSockaddr makes them; taken in turn. */
   targets: readonly Uint8Array[];
   sources: readonly Uint8Array[];
@@ -163,6 +166,7 @@ export class CrowdRing {
     this.#set(CROWD_VERSION, settings.version);
     this.#set(CROWD_PERSISTENT, settings.persistent ? 1 : 0);
     this.#set(CROWD_RECONNECT, settings.reconnect ? 1 : 0);
+    this.#set(CROWD_CROWDED, settings.isCrowded ? 1 : 0);
     this.#set(CROWD_QOS, settings.qos);
     this.#set(CROWD_PAYLOAD_BYTES, settings.payloadBytes);
     this.#view.setFloat64(CROWD_CONNECT_RATE, settings.connectRate, true);

@@ -70,6 +70,7 @@ export const CROWD_PAYLOAD_BYTES = 48;
 export const CROWD_TARGET_COUNT = 52;
 export const CROWD_SOURCE_COUNT = 56; // 0: the system chooses
 export const CROWD_GRID_MS = 60; // what is due is due at a multiple of it
+export const CROWD_CROWDED = 88; // 1: most of the ports between two addresses will be taken
 
 export const CROWD_WAIT = 0; // for the other rings to be ready
 export const CROWD_RUN = 1;

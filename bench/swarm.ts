@@ -134,10 +134,7 @@ async function settingsOf(options: Options, perRing: number): Promise<SwarmSetti
     const allowed = `good for ${pairs * localPorts()} connections (net.ipv4.ip_local_port_range)`;
     throw new TidegateError('USAGE', `--to: these addresses are ${allowed}: name more, or --source-addresses`);
   }
-  if (connections > (pairs * localPorts()) / 2) {
-    const advice = `${Math.ceil((connections * 2) / localPorts())} pairs of addresses (--to, --source-addresses) spare it that`;
-    process.stderr.write(`swarm: the kernel searches long for a port once half of them are taken: ${advice}\n`);
-  }
+  const isCrowded = connections > (pairs * localPorts()) / 2;
   const targets = await Promise.all(options.to.map(encodeTarget));
   const sources = options['source-addresses'].map((address) => encodeSockaddr(address, 0));
   const firsts = Array.from({ length: count + 1 }, (_, ring) => Math.floor((connections * ring) / count));
@@ -160,6 +157,7 @@ async function settingsOf(options: Options, perRing: number): Promise<SwarmSetti
     filter: options.subscribe,
     username: options.username,
     password: options.password,
+    isCrowded,
     targets,
     sources,
   }));

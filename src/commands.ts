@@ -4,6 +4,7 @@ import { reload, set } from './commands/change.ts';
 import { check } from './commands/check.ts';
 import { type Command, commandHelp, readArguments, required } from './commands/command.ts';
 import { CONNECTION_FILTERS, connections } from './commands/connections.ts';
+import { doctor } from './commands/doctor.ts';
 import { drain, rebalance } from './commands/move.ts';
 import { print } from './commands/print.ts';
 import { route } from './commands/route.ts';
@@ -34,6 +35,18 @@ Exit codes: 0 asked to stop, 1 bad configuration, 2 could not start.`,
     options: ['config'],
     details: 'Exits with 0, or with 1 after one line for each fault: file:line:column: key: what is expected.',
     run: async ({ config }) => check(required('check', 'config', config)),
+  },
+  doctor: {
+    summary: 'show what bounds the connections on this machine, and what mends it',
+    usage: 'doctor [--config FILE] [--connections N] [--json]',
+    options: ['config', 'connections', 'json'],
+    details: `Looks at limits, sysctls, io_uring, ports, memory and addresses for N connections: by default what the configuration
+says (connections_max of all workers, or max_connections of all listeners), else what its workers can hold. Limits are
+those of this process: run it as the user, and in the container or unit, that Tidegate is to run in. Nothing is changed.
+
+Exit codes: 0 nothing is bounded below what is wanted, 1 something is, or keeps Tidegate from starting, or the
+configuration is bad, 2 it could not look.`,
+    run: doctor,
   },
   route: {
     summary: 'show which backend a key is routed to',
@@ -132,7 +145,7 @@ export async function main(args: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => onOutputError(error, args[0]));
   try {
     await dispatch(args);
-    process.exitCode = 0;
+    process.exitCode ??= EXIT_ASKED_TO_STOP; // a command may have found what is no failure of its own
   } catch (error) {
     process.exitCode = report(error);
   }

@@ -120,6 +120,8 @@ export interface DataPlane {
   ringProvided(): number;
   /** After the ring was set up there. */
   startRing(): void;
+  /** The time at HEADER_NOW becomes that of this turn. */
+  readClock(): void;
   /** Returns when stopped or drained: startLoop, then turn until it says false. */
   run(): void;
   startLoop(): void;

@@ -5,6 +5,8 @@
 export const EXIT_ASKED_TO_STOP = 0;
 export const EXIT_BAD_CONFIGURATION = 1;
 export const EXIT_COULD_NOT_START = 2;
+/** `doctor` has found less than is wanted. */
+export const EXIT_BOUNDED = 1;
 /** sysexits' EX_SOFTWARE: a mistake of ours, told apart from the codes that ask for a person's hand. */
 export const EXIT_CRASHED = 70;
 

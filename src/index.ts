@@ -54,6 +54,8 @@ const PACED_PART = 3;
 /** How long a predecessor may take to leave the admin API's port. */
 const ADMIN_PATIENCE_MS = 10_000;
 const ADMIN_RETRY_MS = 20;
+/** Node crashes when it exits while threads that have begun still load their modules. */
+const THREADS_SETTLE_MS = 3000;
 
 export interface StartOptions {
   /** For the operational log; pino or anything of its shape. Nothing is logged without it. */
@@ -267,6 +269,7 @@ async function startWith(
     await accessLog?.close();
     await hooks.close();
     listeners.closeAll();
+    if (error instanceof TidegateError && error.code === 'THREADS') await sleep(THREADS_SETTLE_MS);
     throw error;
   }
 }
@@ -368,11 +371,12 @@ function coresFor(affinity: Config['cpuAffinity'], workerCount: number): number[
 
 /** Said when everything stands: an engine that had to be given up is no news. */
 function announce({ engine, why }: EngineChoice, workers: number, capacity: Capacity, log: Logger): void {
-  const { connectionsMax, limit } = capacity;
+  const { connectionsMax, limit, remedy } = capacity;
+  const total = connectionsMax * workers;
   log.info({ event: 'started', engine, workers }, `engine ${engine}: ${why}`);
   log.info(
     { workers, connectionsMax },
-    `capacity: ${connectionsMax} connections in each of ${workers} workers, bounded by ${limit}`,
+    `capacity: ${total} connections, ${connectionsMax} in each of ${workers} workers, bounded by ${limit}; for more, ${remedy}`,
   );
 }
 

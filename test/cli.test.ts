@@ -68,6 +68,7 @@ describe('the commands', { concurrency: 4 }, () => {
       [
         'run',
         'check',
+        'doctor',
         'route',
         'status',
         'events',

@@ -344,6 +344,6 @@ test('what the process is told about engine and capacity stands in one line each
   });
   assert.deepEqual(balancer.messages, [
     'engine portable: the configuration asks for it',
-    'capacity: 256 connections in each of 1 workers, bounded by connections_max',
+    'capacity: 256 connections, 256 in each of 1 workers, bounded by connections_max; for more, raise connections_max',
   ]);
 });

@@ -223,11 +223,6 @@ test('clients take the brokers in turn, and their own addresses', { skip }, asyn
   assert.deepEqual([first.from.sort(), second.from.sort()], [addresses, addresses]);
 });
 
-test('who will need most of the ports is told what that costs', { skip }, async (context) => {
-  const swarm = startSwarm(context, ['--connections', '20000', '--rate', '1', '--to', '127.0.0.1:1']);
-  await swarm.program.printed('stderr', /^swarm: the kernel searches long for a port .*: 2 pairs of addresses/m);
-});
-
 test('packets may come byte by byte, and all at once', { skip }, async (context) => {
   const written = new Map<Socket, Promise<void>>();
   const trickle = async (socket: Socket, bytes: Buffer): Promise<void> => {

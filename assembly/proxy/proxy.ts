@@ -138,6 +138,7 @@ import {
 import { evictionOf, LastWords, lastWordsOf, takeEviction } from './evictions';
 import { attachGreetings, beginGreeting, endGreeting, greetingAddress, greetingBytes } from './greeting';
 import { hookTimeoutMs, takeDecision } from './hook';
+import { isCrowded } from './sources';
 import {
   BACKEND,
   CLIENT,
@@ -742,7 +743,8 @@ function armDial(slot: u32): void {
   line.flags |= FLAG_BACKEND_FILE;
   beginGreeting(slot);
   setTimer(slot, dialTimeoutMs(slot));
-  prepDial(slot, changetype<Member>(memberAddress(slot)), sourceAddress(slot), awaited(slot, OP_DIAL));
+  const to = changetype<Member>(memberAddress(slot));
+  prepDial(slot, to, sourceAddress(slot), isCrowded(cold(slot)), awaited(slot, OP_DIAL));
 }
 
 function onDial(slot: u32, result: i32): void {

@@ -3,6 +3,7 @@
 // another source is taken, or another backend, and the one that ran out rests for a while.
 import { SOURCE_ANY, SOURCE_REST_MS, WHEEL_TICK_MS } from '../layout';
 import { Cold, Pool, sourceAt } from '../memory';
+import { workers } from './gates';
 import { backendCounters, cold, header, hot, sourceCounters } from './table';
 import { currentTick } from './timers';
 
@@ -39,6 +40,11 @@ export function restSource(line: Cold): void {
   const counters = sourceCounters(line.backend, line.source);
   counters.exhausted++;
   counters.restTick = currentTick() + (SOURCE_REST_MS + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS + 1;
+}
+
+/** So many connections go from the slot's source to its backend, if other workers have as many, that a port is hard to find. */
+export function isCrowded(line: Cold): bool {
+  return sourceCounters(line.backend, line.source).active * workers() >= header().portsCrowded;
 }
 
 /** Address of the Source that the slot dials from; 0: the system chooses. Holds until the next snapshot is observed. */

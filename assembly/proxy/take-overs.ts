@@ -3,7 +3,8 @@
 // sees all workers, judges (src/control/take-overs.ts) and names those who have to pause; their CONNECTs are refused.
 //
 // Only what a broker has accepted is noted: whoever knows a name but not its password can't have its owner paused.
-// Both tables are of a fixed size. Of eight sessions that share a place the one that began first gives way.
+// Both tables are of a fixed size: a fight is seen while fewer than a sixteenth of a full worker's clients come between two of
+// its rounds. Of eight sessions that share a place the one that began first gives way.
 import {
   HEADER_ID_KEY_0,
   HEADER_ID_KEY_1,
@@ -19,14 +20,13 @@ import {
   SESSION_OTHER_PEER,
   SESSION_PEER,
   SESSION_WAYS,
-  SESSIONS,
   SOCKADDR_BYTES_MAX,
 } from '../layout';
 import { Cold, Pause, peerOf, Session } from '../memory';
 import { sipHash } from '../route/hash';
 import { listenerLimitsAt } from '../snapshot';
 import { copyClientId } from './client-id';
-import { tallyOf } from './gates';
+import { admission, tallyOf } from './gates';
 import { sourcePacesEnd } from './source-paces';
 import { cold, header, hot } from './table';
 
@@ -34,13 +34,12 @@ const NO_TAG: u64 = 0;
 
 let sessions: usize = 0;
 let pauses: usize = 0;
-/** Sessions noted so far: the main thread knows by it what is new. */
-let serial: u32 = 0;
+let places: u32 = 0;
 
 export function attachTakeOvers(): void {
   sessions = sourcePacesEnd();
-  pauses = sessions + <usize>SESSIONS * SESSION_BYTES;
-  serial = 0;
+  places = header().sessions / SESSION_WAYS;
+  pauses = sessions + <usize>header().sessions * SESSION_BYTES;
 }
 
 /** Its ClientId is known: whether it has to pause. If not, it is noted whether another session of this name is open. */
@@ -72,7 +71,8 @@ export function beginSession(slot: u32, line: Cold, answerMs: f64): void {
     memory.copy(changetype<usize>(session) + SESSION_OTHER_PEER, peer, SOCKADDR_BYTES_MAX);
   }
   memory.copy(peer, peerOf(line), SOCKADDR_BYTES_MAX);
-  session.serial = ++serial;
+  session.serial = admission().sessionsBegun + 1;
+  admission().sessionsBegun++;
 }
 
 /** The slot's client has ended, or its connection has: only the first time counts. */
@@ -97,7 +97,7 @@ function isOf(session: Session, slot: u32): bool {
 
 /** The session noted last under the tag, or else the one that gives way for it, if it is to be `taken`. */
 function sessionOf(tag: u64, taken: bool): Session {
-  const first = <u32>(tag >> 32) & (SESSIONS - SESSION_WAYS);
+  const first = (<u32>(tag >> 32) & (places - 1)) * SESSION_WAYS;
   let oldest = sessionAt(first);
   for (let index = first; index < first + SESSION_WAYS; index++) {
     const session = sessionAt(index);

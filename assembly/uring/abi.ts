@@ -127,6 +127,7 @@ export const SOCK_STREAM = 1;
 export const IPPROTO_IP = 0;
 export const IPPROTO_TCP = 6;
 export const IP_BIND_ADDRESS_NO_PORT = 24;
+export const IP_LOCAL_PORT_RANGE = 51;
 export const TCP_NODELAY = 1;
 export const TCP_QUICKACK = 12;
 export const MSG_WAITALL = 0x100;

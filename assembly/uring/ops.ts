@@ -10,6 +10,7 @@ import {
   HEADER_OFFSET,
   HEADER_OPTION_OFF,
   HEADER_OPTION_ON,
+  HEADER_OPTION_PORTS,
   HEADER_WAKE_VALUE,
   IOVECS_MAX,
   MESSAGE_BYTES,
@@ -39,6 +40,7 @@ import {
   IOSQE_IO_LINK,
   IOVEC_BYTES,
   IP_BIND_ADDRESS_NO_PORT,
+  IP_LOCAL_PORT_RANGE,
   IPPROTO_IP,
   IPPROTO_TCP,
   MSG_NOSIGNAL,
@@ -182,14 +184,15 @@ const DIAL_LINK: u32 = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
 /**
  * Socket, options, connect, as one chain with one answer: that of the connect, or of the first that failed (a link that
  * fails with CQE_SKIP_SUCCESS set answers and silences the rest). A socket left in the place by an earlier attempt is
- * replaced, which closes it. `from`: address of the Source to bind to before the connect, or 0.
+ * replaced, which closes it. `from`: address of the Source to bind to before the connect, or 0. `isCrowded`: most ports may
+ * be taken.
  *
  * Without TCP_QUICKACK the handshake's last acknowledgement waits for the CONNECT, which follows at once, and goes with
  * it: one packet fewer for each connection, 1 to 2 % of the CPU of a short life (npm run bench -- --scenario churn).
  */
-export function prepDial(slot: u32, to: Member, from: usize, userData: u64, side: u32 = 1): void {
+export function prepDial(slot: u32, to: Member, from: usize, isCrowded: bool, userData: u64, side: u32 = 1): void {
   const place = file(slot, side);
-  reserve(from == 0 ? 4 : 6);
+  reserve(4 + (isCrowded ? 1 : 0) + (from == 0 ? 0 : 2));
   const sockaddr = changetype<usize>(to) + offsetof<Member>('_sockaddr0');
   const socket = prep(IORING_OP_SOCKET, DIAL_LINK, userData);
   store<u32>(socket, load<u16>(sockaddr), SQE_FD);
@@ -198,9 +201,16 @@ export function prepDial(slot: u32, to: Member, from: usize, userData: u64, side
   store<u32>(socket, place + 1, SQE_FILE_INDEX);
   prepDialOption(place, IPPROTO_TCP, TCP_NODELAY, HEADER_OPTION_ON, userData);
   prepDialOption(place, IPPROTO_TCP, TCP_QUICKACK, HEADER_OPTION_OFF, userData);
+  if (isCrowded) prepPorts(place, userData);
   if (from != 0) prepBind(place, changetype<Source>(from), userData);
   const connect = prep(IORING_OP_CONNECT, IOSQE_FIXED_FILE, userData);
   nameAddress(connect, place, sockaddr, to.sockaddrBytes);
+}
+
+// The kernel looks through every second port before it looks at one of the others, at each connect anew: when that half is
+// taken, for a tenth of a millisecond and more. From a socket with a range of its own it looks at them one after the other.
+function prepPorts(place: u32, userData: u64): void {
+  prepDialOption(place, IPPROTO_IP, IP_LOCAL_PORT_RANGE, HEADER_OPTION_PORTS, userData);
 }
 
 // A bind takes a port for every destination at once, and from everybody: without this option no backend could have a

@@ -7,7 +7,7 @@
 // Whoever talks is received from; whoever doesn't is polled, which costs the kernel a third, and holds no buffer. Bytes
 // of a packet that isn't whole yet wait in their buffers, and a packet that is longer than those may be ends the
 // connection. Nothing that happens in a turn grows with the number of connections.
-import { HEADER_OFFSET, HEADER_OPTION_ON, NONE } from '../../assembly/layout';
+import { HEADER_OFFSET, HEADER_OPTION_ON, HEADER_OPTION_PORTS, NONE, OPTION_PORTS } from '../../assembly/layout';
 import { MORE_WANTED, offset, openPacket, readByte, readVarint, stopped } from '../../assembly/mqtt/reader';
 import {
   appendBuffer,
@@ -98,6 +98,7 @@ let nextTrimUs: f64 = 0;
 export function start(): void {
   attachTable();
   store<u32>(HEADER_OFFSET + HEADER_OPTION_ON, 1);
+  store<u32>(HEADER_OFFSET + HEADER_OPTION_PORTS, OPTION_PORTS);
   attachBlock();
 }
 

@@ -277,7 +277,7 @@ function armDial(slot: u32): void {
   clients++;
   dials++;
   hot(slot).phase = <u16>PHASE_DIALLING;
-  prepDial(slot, changetype<Member>(base + LOAD_MEMBER), 0, pend(slot, OP_DIAL));
+  prepDial(slot, changetype<Member>(base + LOAD_MEMBER), 0, false, pend(slot, OP_DIAL));
 }
 
 function onDial(slot: u32, result: i32): void {

@@ -40,6 +40,7 @@ import {
   CROWD_CLOSE_RATE,
   CROWD_CONNECT_RATE,
   CROWD_CONNECTED,
+  CROWD_CROWDED,
   CROWD_FAILED,
   CROWD_FILTER,
   CROWD_FIRST,
@@ -210,7 +211,8 @@ function dial(slot: u32, now: f64): void {
   hot(slot).phase = <u16>PHASE_DIALLING;
   dials++;
   lively++;
-  prepDial(fileSlot(slot), changetype<Member>(target), source, pend(slot, OP_DIAL), fileSide(slot));
+  const isCrowded = setting(CROWD_CROWDED) != 0;
+  prepDial(fileSlot(slot), changetype<Member>(target), source, isCrowded, pend(slot, OP_DIAL), fileSide(slot));
 }
 
 export function onDial(slot: u32, result: i32): void {

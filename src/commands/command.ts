@@ -29,7 +29,8 @@ const OPTION_HELP: Record<string, readonly [string, string]> = {
   admin: ['--admin URL', 'where the admin API is; default: what --config says, else http://127.0.0.1:9883'],
   'token-file': ['--token-file FILE', 'holds the token of the admin API'],
   once: ['--once', 'print once, as plain text'],
-  json: ['--json', 'as the admin API answered it, for programs'],
+  connections: ['--connections N', 'how many there shall be'],
+  json: ['--json', 'one JSON document, for programs'],
   help: ['--help', 'this text'],
 };
 

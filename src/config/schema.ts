@@ -37,7 +37,7 @@ const TOKEN_PATTERN = /^[\x21-\x7e]{1,256}$/;
 const TOKEN_EXPECTED = 'expected a text of 1 to 256 visible ASCII characters';
 const ADMIN_WHAT = 'off or a mapping with bind, token and token_file';
 export const ADMIN_BIND_DEFAULT = '127.0.0.1:9883';
-const WORKERS_MAX = 256;
+export const WORKERS_MAX = 256;
 /** What may be hashed. */
 export const KEY_NAMES = [
   'client_id',

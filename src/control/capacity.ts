@@ -61,7 +61,7 @@ function ringCapacity(descriptors: number): Capacity {
   const table = Math.min(descriptors, RING_DESCRIPTORS_MAX);
   const connectionsMax = Math.floor((table - RING_DESCRIPTORS_SPARE) / DESCRIPTORS_PER_CONNECTION);
   return table === descriptors
-    ? boundByLimit(connectionsMax, descriptors)
+    ? boundByLimit(connectionsMax, descriptors, ' or add workers, each of which has a ring with as many')
     : { connectionsMax, limit: `io_uring's descriptor table (${table})`, remedy: 'add workers' };
 }
 
@@ -74,8 +74,8 @@ function processCapacity(descriptors: number, workers: number): Capacity {
     : { connectionsMax, limit: `${table} descriptors`, remedy: 'add another instance' };
 }
 
-function boundByLimit(connectionsMax: number, descriptors: number): Capacity {
-  const remedy = 'raise RLIMIT_NOFILE (ulimit -n, or LimitNOFILE= in the systemd unit)';
+function boundByLimit(connectionsMax: number, descriptors: number, otherwise = ''): Capacity {
+  const remedy = `raise RLIMIT_NOFILE (ulimit -n, or LimitNOFILE= in the systemd unit)${otherwise}`;
   return { connectionsMax, limit: `RLIMIT_NOFILE (${descriptors})`, remedy };
 }
 

@@ -30,6 +30,7 @@ import {
   HEADER_KEEP_ALIVE_BOUNDS,
   HEADER_LAYOUT_VERSION,
   HEADER_LISTENER_FDS,
+  HEADER_PORTS_CROWDED,
   HEADER_QUIET_MS,
   HEADER_RANDOM_SEED,
   HEADER_RECORDS_BYTES,
@@ -53,6 +54,7 @@ import {
   HEADER_REGION_SOURCE_COUNTERS,
   HEADER_REGION_WHEEL,
   HEADER_RING_FD,
+  HEADER_SESSIONS,
   HEADER_SUBMISSION_ENTRIES,
   HEADER_WAKE_FD,
   HEADER_WORKER_INDEX,
@@ -70,7 +72,6 @@ import {
   RING_HEADS_BYTES,
   SCRATCH_BYTES,
   SESSION_BYTES,
-  SESSIONS,
   SNAPSHOT_HALF_BYTES,
   SOURCE_COUNT_BYTES,
   SOURCE_COUNTERS_BYTES,
@@ -84,12 +85,15 @@ import {
 import { providedEntries } from '../engine/engine.ts';
 import { TidegateError } from '../errors.ts';
 import { headerWords, type Memory, regionOffset } from '../header.ts';
+import { localPorts } from '../system/local-ports.ts';
 import { WASM_PAGE_BYTES } from '../wasm.ts';
 import { AGE_BOUNDS, KEEP_ALIVE_BOUNDS } from './figures.ts';
 
 const WASM_PAGES_MAX = 65536;
 /** An accept that waits holds a slot, and whom it accepts another one. */
 export const CONNECTIONS_PER_LISTENER_MIN = 2;
+
+const PAUSES_BYTES = PAUSES * PAUSE_BYTES;
 
 /** Of the hash by which all workers note ClientIds: two u64. */
 const ID_KEY = crypto.getRandomValues(new Uint32Array(4));
@@ -105,6 +109,10 @@ export interface MemorySettings {
   recordsBytes: number;
   arenaChunks: number;
   acceptsInFlight: number;
+  /** Of those that were begun lately, to see take-overs: a power of two. */
+  sessions: number;
+  /** Of connections between two addresses: from so many on, the kernel is asked to look at every port. */
+  portsCrowded: number;
   /** Without bytes for so long, a side is polled instead of received from. */
   quietMs: number;
 }
@@ -129,13 +137,15 @@ export function defaultSettings(connectionsMax: number, listenerCount: number): 
     connectionsMax,
     bufferCount: powerOfTwo(connectionsMax * 4, 256, 16384),
     bufferBytes: 4096,
-    buffersProvided: 64,
+    buffersProvided: 16,
     submissionEntries: 1024,
     completionEntries: 4096,
     recordsBytes: 4 << 20,
     arenaChunks: connectionsMax,
     // An accept that waits holds a slot, and a small table has few.
     acceptsInFlight: Math.max(1, Math.min(16, Math.floor(connectionsMax / 2 / listenerCount))),
+    sessions: powerOfTwo(connectionsMax / 16, 256, 65536),
+    portsCrowded: Math.ceil(localPorts() / 4),
     quietMs: 3000,
   };
 }
@@ -164,6 +174,8 @@ export function createMemory(settings: MemorySettings, workerIndex: number, wake
   write(HEADER_RANDOM_SEED, randomInt(1, 2 ** 32));
   header.set(ID_KEY, HEADER_ID_KEY_0 / 4);
   write(HEADER_ACCEPTS_IN_FLIGHT, settings.acceptsInFlight);
+  write(HEADER_SESSIONS, settings.sessions);
+  write(HEADER_PORTS_CROWDED, settings.portsCrowded);
   write(HEADER_QUIET_MS, settings.quietMs);
   for (const region of regions) write(region.field, region.offset);
   header.set(KEEP_ALIVE_BOUNDS, HEADER_KEEP_ALIVE_BOUNDS / 4);
@@ -212,18 +224,17 @@ function regionSizes(settings: MemorySettings): [field: number, bytes: number][]
 
 /** Where a worker's sessions begin; assembly/proxy/take-overs.ts computes the same. Pauses stand behind them. */
 export function sessionsOffset(memory: Memory): number {
-  const bytes = SESSIONS * SESSION_BYTES + PAUSES * PAUSE_BYTES;
   const connectionsMax = headerWords(memory)[HEADER_CONNECTIONS_MAX / 4]!;
-  return regionOffset(memory, HEADER_REGION_ADMISSION) + admissionBytes({ connectionsMax }) - bytes;
+  return regionOffset(memory, HEADER_REGION_ADMISSION) + admissionBytes({ connectionsMax, sessions: 0 }) - PAUSES_BYTES;
 }
 
 /** Drawn in layout.ts. The table of sources is at most half full; assembly/proxy/source-counts.ts computes the same. */
-function admissionBytes({ connectionsMax }: Pick<MemorySettings, 'connectionsMax'>): number {
+function admissionBytes({ connectionsMax, sessions }: Pick<MemorySettings, 'connectionsMax' | 'sessions'>): number {
   const sourceCounts = 2 ** Math.ceil(Math.log2(2 * connectionsMax));
   const tallies = Math.ceil((connectionsMax * TALLY_BYTES) / 16) * 16;
   const slots = ADMISSION_BYTES + GATES_MAX * GATE_BYTES + connectionsMax * PLACE_BYTES + tallies;
   const sources = sourceCounts * SOURCE_COUNT_BYTES + SOURCE_PACES * SOURCE_PACE_BYTES;
-  return slots + sources + SESSIONS * SESSION_BYTES + PAUSES * PAUSE_BYTES;
+  return slots + sources + sessions * SESSION_BYTES + PAUSES_BYTES;
 }
 
 /** Its inner split is drawn in layout.ts; each part starts on a page. */

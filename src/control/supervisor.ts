@@ -57,6 +57,8 @@ import { createMemory, type MemorySettings } from './memory-map.ts';
 import { mayPublish, publishSnapshot } from './snapshot.ts';
 
 const START_TIMEOUT_MS = 10_000;
+/** Workers that start together share the cores. */
+const START_TIMEOUT_EACH_MS = 500;
 /** From the stop command to the last task's end; whoever takes longer is terminated. */
 const STOP_TIMEOUT_MS = 5_000;
 /** A worker obeys at its next turn, and is woken for it. */
@@ -176,6 +178,10 @@ export class Supervisor {
     this.#leases.adopt(limitsOf(options.snapshot));
     this.#leaseTimer = setInterval(() => this.#leases.look(), LEASE_POLL_MS).unref();
     for (const crew of options.crews) this.#hire(crew);
+  }
+
+  get #startTimeoutMs(): number {
+    return START_TIMEOUT_MS + START_TIMEOUT_EACH_MS * this.#workers.length;
   }
 
   /** Of each crew. */
@@ -419,12 +425,12 @@ export class Supervisor {
       const { header } = life;
       timer = setTimeout(() => {
         if (Atomics.load(header, HEADER_STATE / 4) === STATE_STARTING) giveUp.abort();
-      }, START_TIMEOUT_MS);
+      }, this.#startTimeoutMs);
       const start = this.#startOf(worker, life);
       const transferList = start.doors === undefined ? [] : [start.doors];
       await worker.crew.threads.run(start, { signal: giveUp.signal, transferList });
     } catch (error) {
-      failure = giveUp.signal.aborted ? new Error(`the worker did not start within ${START_TIMEOUT_MS} ms`) : error;
+      failure = giveUp.signal.aborted ? new Error(`the worker did not start within ${this.#startTimeoutMs} ms`) : error;
     } finally {
       clearTimeout(timer);
     }
@@ -571,6 +577,17 @@ const URING_YOUNG_MB = 1;
 
 /** As many threads as tasks, for ever: a thread that dies is replaced at once. */
 function createThreads(count: number, engine: EngineName): Piscina<WorkerStart, void> {
+  try {
+    return startThreads(count, engine);
+  } catch (cause) {
+    const message =
+      `the system has no room for the threads of ${count} workers (${describe(cause)}): raise the limit of tasks ` +
+      '(TasksMax= in the systemd unit, pids.max of the container, ulimit -u), or lower workers';
+    throw new TidegateError('THREADS', message, undefined, { cause });
+  }
+}
+
+function startThreads(count: number, engine: EngineName): Piscina<WorkerStart, void> {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new Piscina({
     filename: fileURLToPath(new URL(`../engine/worker.${extension}`, import.meta.url)),

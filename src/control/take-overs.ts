@@ -10,6 +10,7 @@ import type { TakeOverLoopConfig } from '../config.ts';
 import type { Logger } from '../logger.ts';
 import type { Life } from './connections.ts';
 import { encodeText, type Output, STYLE_DEFAULT, writeValue } from './log-text.ts';
+import { NewestSessions } from './newest-sessions.ts';
 import { type Session, SessionTable } from './session-table.ts';
 
 const POLL_MS = 200;
@@ -55,6 +56,7 @@ export class TakeOvers {
   loops = 0;
   readonly #options: TakeOversOptions;
   readonly #tables = new Map<object, SessionTable>();
+  readonly #newest = new NewestSessions();
   /** By tag, in the order of their last take-over. */
   readonly #fights = new Map<bigint, Fight>();
   readonly #announcedMs: number[] = [];
@@ -72,12 +74,15 @@ export class TakeOvers {
   look(nowMs = performance.timeOrigin + performance.now()): void {
     const tables = this.#followLives();
     for (const table of tables) {
-      const others = tables.filter((other) => other !== table);
-      for (const session of table.begun(others)) {
-        const loser = session.overlaps > 0 ? session.otherAddress : loserTo(session, others);
+      table.visitBegun((beginning) => {
+        const rival = tables.length > 1 ? this.#newest.replace(table, beginning) : undefined;
+        const { place, overlaps } = beginning;
+        if (overlaps === 0 && rival === undefined) return;
+        const session = table.read(place);
+        const loser = overlaps > 0 ? session.otherAddress : rival && loserOf(session, rival);
         const settings = loser === undefined ? null : this.#options.settingsOf(session.listener);
-        if (settings !== null) this.#note(session, loser!, settings, nowMs);
-      }
+        if (settings !== null) this.#note(session, Math.max(overlaps, 1), loser!, settings, nowMs);
+      });
     }
     for (const [tag, fight] of this.#fights) {
       if (fight.announcement === null && fight.pausedUntilMs <= nowMs) continue;
@@ -94,7 +99,11 @@ export class TakeOvers {
   #followLives(): SessionTable[] {
     const lives = this.#options.lives();
     const memories = new Set<object>(lives.map(({ memory }) => memory));
-    for (const memory of this.#tables.keys()) if (!memories.has(memory)) this.#tables.delete(memory);
+    for (const [memory, table] of this.#tables) {
+      if (memories.has(memory)) continue;
+      this.#newest.forget(table);
+      this.#tables.delete(memory);
+    }
     return lives.map((life) => {
       const table = this.#tables.get(life.memory) ?? new SessionTable(life);
       this.#tables.set(life.memory, table);
@@ -102,9 +111,8 @@ export class TakeOvers {
     });
   }
 
-  #note(session: Session, loser: string, settings: TakeOverLoopConfig, nowMs: number): void {
+  #note(session: Session, takeOvers: number, loser: string, settings: TakeOverLoopConfig, nowMs: number): void {
     const { tag, address, clientId } = session;
-    const takeOvers = Math.max(session.overlaps, 1);
     const fight = this.#fightOf(tag, settings, nowMs);
     this.count += takeOvers;
     fight.count += takeOvers;
@@ -169,10 +177,11 @@ export class TakeOvers {
   }
 }
 
-/** Where the client is whose session in another worker was open when this one began. */
-function loserTo({ tag, connectMs }: Session, others: readonly SessionTable[]): string | undefined {
-  const sessions = others.map((table) => table.find(tag));
-  return sessions.find((other) => other && other.connectMs < connectMs && other.endedMs >= connectMs)?.address;
+/** Where the client is, of the two of one ClientId in two workers, that was still there when the other one came. */
+function loserOf(one: Session, other: Session): string | undefined {
+  if (one.tag !== other.tag) return undefined;
+  const [earlier, later] = one.connectMs < other.connectMs ? [one, other] : [other, one];
+  return earlier.endedMs >= later.connectMs ? earlier.address : undefined;
 }
 
 /** As in the access log: whatever a client calls itself, it makes no other line and no other column of this one. */

@@ -10,11 +10,13 @@ import {
   HEADER_CONNECTIONS_MAX,
   HEADER_ENTER_ARGUMENT,
   HEADER_MEMORY_BASE,
+  HEADER_NOW,
   HEADER_OFFSET,
   HEADER_RECEIVE_LIMIT,
   HEADER_RING_FD,
   HEADER_RING_PARAMS,
   HEADER_SUBMISSION_ENTRIES,
+  HEADER_WALL_MS,
   NONE,
   PAGE_BYTES,
 } from '../../assembly/layout.ts';
@@ -54,7 +56,7 @@ import {
 } from '../../assembly/uring/abi.ts';
 import { type DataPlane, type DataPlaneImports, startDataPlane } from '../data-plane.ts';
 import { TidegateError } from '../errors.ts';
-import { headerClocks, headerWords, startClock } from '../header.ts';
+import { headerClocks, headerWords } from '../header.ts';
 import {
   addressOf,
   close,
@@ -64,6 +66,7 @@ import {
   MADV_DONTNEED,
   madvise,
   pageBytes,
+  readMonotonicClock,
 } from '../system/libc.ts';
 import { DESCRIPTORS_PER_CONNECTION, type Probe, providedEntries, type WorkerStart } from './engine.ts';
 
@@ -95,14 +98,15 @@ export interface RingPlace {
 export function runUring({ memory, module }: WorkerStart): void {
   const header = headerWords(memory);
   const base = describeMemory(memory);
-  const descriptor = { ring: -1 };
+  const parts: EnterParts = { ring: -1, readClock: () => {} };
   const plane = startDataPlane(memory, module, {
-    enter: makeEnter(memory, base, descriptor),
+    enter: makeEnter(base, parts),
     release: (offset, bytes) => void madvise(base + BigInt(offset! >>> 0), bytes!, MADV_DONTNEED),
   });
+  parts.readClock = plane.readClock;
   plane.placeRings();
   const ring = setUpRing(memory.buffer, placeOf(plane, base), sizesOf(header));
-  descriptor.ring = ring;
+  parts.ring = ring;
   header[HEADER_RING_FD / 4] = ring;
   try {
     plane.startRing();
@@ -117,10 +121,20 @@ export function runUring({ memory, module }: WorkerStart): void {
 function describeMemory(memory: WebAssembly.Memory): bigint {
   const base = addressOf(memory.buffer);
   new BigUint64Array(memory.buffer, HEADER_OFFSET)[HEADER_MEMORY_BASE / 8] = base;
+  startMonotonicClock(memory, base);
   const header = headerWords(memory);
   header[HEADER_RECEIVE_LIMIT / 4] = isKernelFrom(6, 18) ? RECEIVE_LIMIT_BYTES : 0;
-  startClock(headerClocks(memory));
   return base;
+}
+
+/** The data plane's time is the system's monotonic clock, which the portable engine can't read without a call to C. */
+function startMonotonicClock(memory: WebAssembly.Memory, base: bigint): void {
+  readMonotonicClock(base + BigInt(HEADER_OFFSET + HEADER_NOW));
+  const [seconds, nanoseconds] = new BigInt64Array(memory.buffer, HEADER_OFFSET + HEADER_NOW, 2);
+  const clockMs = Number(seconds) * 1000 + Number(nanoseconds) / 1e6;
+  const clocks = headerClocks(memory);
+  clocks[HEADER_CLOCK_MS / 8] = clockMs;
+  clocks[HEADER_WALL_MS / 8] = performance.timeOrigin + performance.now() - clockMs;
 }
 
 function isKernelFrom(major: number, minor: number): boolean {
@@ -128,16 +142,26 @@ function isKernelFrom(major: number, minor: number): boolean {
   return ours > major || (ours === major && ourMinor >= minor);
 }
 
-/** The one system call of a turn; the clock is read behind it, since that is where the time passes. */
-function makeEnter(memory: WebAssembly.Memory, base: bigint, descriptor: { ring: number }): DataPlaneImports['enter'] {
-  const clocks = headerClocks(memory);
+/** What a turn's system call needs, once it is there. */
+interface EnterParts {
+  ring: number;
+  readClock(): void;
+}
+
+/**
+ * The one system call of a turn; the clock is read behind it, since that is where the time passes. Nothing here makes
+ * garbage: a worker's turns would otherwise fill two megabytes of young generation before V8 looks at them.
+ */
+function makeEnter(base: bigint, parts: EnterParts): DataPlaneImports['enter'] {
   const argument = base + BigInt(HEADER_OFFSET + HEADER_ENTER_ARGUMENT);
+  const now = base + BigInt(HEADER_OFFSET + HEADER_NOW);
   return (submit, minComplete, flags) => {
     const taken =
       flags & IORING_ENTER_EXT_ARG
-        ? ioUringEnter(descriptor.ring, submit, minComplete, flags, argument, GETEVENTS_BYTES)
-        : ioUringEnter(descriptor.ring, submit, minComplete, flags, 0, 0);
-    clocks[HEADER_CLOCK_MS / 8] = performance.now();
+        ? ioUringEnter(parts.ring, submit, minComplete, flags, argument, GETEVENTS_BYTES)
+        : ioUringEnter(parts.ring, submit, minComplete, flags, 0, 0);
+    readMonotonicClock(now);
+    parts.readClock();
     return taken;
   };
 }

@@ -37,6 +37,7 @@ const O_NONBLOCK = darwin ? 4 : 0o4000;
 const EFD_CLOEXEC = 0o2000000;
 
 // Linux, the same numbers on x86-64 and arm64.
+const CLOCK_MONOTONIC = 1;
 const SYS_io_uring_setup = 425;
 const SYS_io_uring_enter = 426;
 const SYS_io_uring_register = 427;
@@ -60,6 +61,7 @@ const libc = {
   getrlimit: library.func('int getrlimit(int resource, void *limits)'),
   setrlimit: library.func('int setrlimit(int resource, const void *limits)'),
   getpagesize: library.func('int getpagesize()'),
+  clock_gettime: library.func('int clock_gettime(int clock, uintptr_t time)'),
   madvise: library.func('int madvise(uintptr_t address, size_t bytes, int advice)'),
   memmove: library.func('uintptr_t memmove(void *to, const void *from, size_t count)'),
 };
@@ -245,6 +247,11 @@ export function pageBytes(): number {
 }
 
 export const MADV_DONTNEED = 4;
+
+/** clock_gettime(2) of CLOCK_MONOTONIC; `address` is that of a struct timespec. */
+export function readMonotonicClock(address: bigint): void {
+  libc.clock_gettime(CLOCK_MONOTONIC, address);
+}
 
 /** madvise(2): 0, or -errno. */
 export function madvise(address: bigint, bytes: number, advice: number): number {

@@ -225,6 +225,11 @@ export const defects: readonly Defect[] = [
     'hot(slot).flags |= FLAG_OUT_OF_PORTS;',
     '',
   ]),
+  defect('a crowded source is dialled from as if it had no ports', [
+    OPS,
+    'HEADER_OPTION_PORTS, userData',
+    'HEADER_OPTION_ON, userData',
+  ]),
   defect('a source is bound with a port', [
     OPS,
     'prepDialOption(place, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);',

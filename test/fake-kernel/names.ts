@@ -1,16 +1,17 @@
 // ClientIds in the simulation: those that the main thread has told to pause, and what the data plane notes of sessions.
 import {
   HEADER_OFFSET,
+  HEADER_SESSIONS,
   HEADER_WALL_MS,
   PAUSES,
   SESSION_BYTES,
   SESSION_GENERATION,
   SESSION_OVERLAPS,
   SESSION_SLOT,
-  SESSIONS,
 } from '../../assembly/layout.ts';
 import { sessionsOffset } from '../../src/control/memory-map.ts';
-import { SessionTable } from '../../src/control/session-table.ts';
+import { type Session, SessionTable } from '../../src/control/session-table.ts';
+import { headerWords } from '../../src/header.ts';
 import type { Random } from '../tools/random.ts';
 import type { Life } from './life.ts';
 import { Violation } from './violation.ts';
@@ -31,12 +32,14 @@ export class Names {
   readonly #world: World;
   readonly #table: SessionTable;
   readonly #view: DataView;
+  readonly #sessions: number;
   readonly #wallMs: number;
   readonly #paused: Paused[] = [];
 
   constructor(world: World, memory: WebAssembly.Memory) {
     this.#world = world;
     this.#table = new SessionTable({ worker: 0, life: 0, memory });
+    this.#sessions = headerWords(memory)[HEADER_SESSIONS / 4]!;
     this.#view = new DataView(memory.buffer, sessionsOffset(memory));
     this.#wallMs = new DataView(memory.buffer).getFloat64(HEADER_OFFSET + HEADER_WALL_MS, true);
   }
@@ -44,7 +47,8 @@ export class Names {
   /** One of those who have begun a session lately has to pause. Returns what was done. */
   pause(random: Random): string {
     const { now, lives } = this.#world;
-    const sessions = this.#table.begun([this.#table]); // all of them: each has had one of its own
+    const sessions: Session[] = [];
+    this.#table.visitBegun(({ place }) => sessions.push(this.#table.read(place)));
     if (sessions.length === 0) return 'lets nobody pause';
     const { tag, clientId } = random.pick(sessions);
     // Where all have one name anybody has it; else the number of a life stands in it.
@@ -86,7 +90,7 @@ export class Names {
 
   /** No session is said to take the place of one whose name nobody else has. */
   checkOverlaps(): void {
-    for (let index = 0; index < SESSIONS; index++) {
+    for (let index = 0; index < this.#sessions; index++) {
       const word = (field: number) => this.#view.getUint32(index * SESSION_BYTES + field, true);
       if (word(SESSION_OVERLAPS) === 0) continue;
       const life = this.#world.lifeIn(word(SESSION_SLOT), word(SESSION_GENERATION));

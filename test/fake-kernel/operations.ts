@@ -1,5 +1,6 @@
 // What each operation does, one handler for each opcode: `prepare` reads what the entry points at while it is taken,
 // `issue` begins, `step` looks whether there is something to do, `release` runs before the last answer.
+import { OPTION_PORTS } from '../../assembly/layout.ts';
 import {
   AF_INET,
   AF_INET6,
@@ -34,6 +35,7 @@ import {
   IOSQE_FIXED_FILE,
   IOVEC_BYTES,
   IP_BIND_ADDRESS_NO_PORT,
+  IP_LOCAL_PORT_RANGE,
   IPPROTO_IP,
   IPPROTO_TCP,
   MSG_WAITALL,
@@ -341,17 +343,28 @@ const socket: Handler = {
 };
 
 /** What the data plane sets, and to what. */
-const TCP_OPTIONS = new Map([
-  [TCP_NODELAY, 1],
-  [TCP_QUICKACK, 0],
+const OPTIONS = new Map([
+  [
+    IPPROTO_TCP,
+    new Map([
+      [TCP_NODELAY, 1],
+      [TCP_QUICKACK, 0],
+    ]),
+  ],
+  [
+    IPPROTO_IP,
+    new Map([
+      [IP_BIND_ADDRESS_NO_PORT, 1],
+      [IP_LOCAL_PORT_RANGE, OPTION_PORTS],
+    ]),
+  ],
 ]);
 
 const option: Handler = {
   prepare({ memory }, operation) {
     const value = memory.offsetOf(operation.optionValue, 4, 'the value of a socket option');
     const level = operation.address % 2 ** 32;
-    const isTcp = level === IPPROTO_TCP && TCP_OPTIONS.get(operation.optionName) === memory.word(value);
-    const isKnown = isTcp || (isBindLate(operation) && memory.word(value) === 1);
+    const isKnown = OPTIONS.get(level)?.get(operation.optionName) === memory.word(value);
     const isSetting = operation.off % 2 ** 32 === SOCKET_URING_OP_SETSOCKOPT && operation.fileIndex === 4;
     if (!isKnown || !isSetting) throw new Violation('not an option that this kernel knows', operation);
   },

@@ -141,6 +141,8 @@ function planSettings(random: Random, listenerCount: number): MemorySettings {
     completionEntries: Math.max(submissionEntries, isTight ? random.pick([8, 16, 64, 256]) : 512),
     // One record needs up to 1,120 bytes.
     recordsBytes: isTight ? random.pick([2048, 4096, 65536]) : 65536,
+    sessions: isTight ? 8 : 64,
+    portsCrowded: isTight ? 2 : 1000,
     arenaChunks: isTight ? random.pick([1, 4, 64]) : 256,
     // An accept that waits holds a slot: as memory-map.ts does, never more than half of them.
     quietMs: random.pick([1, 100, 1000, 3000]),

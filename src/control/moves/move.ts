@@ -97,7 +97,8 @@ export class Move {
     if (this.#meetsObstacle()) return;
     if (this.#left === 0 && askedBefore === 0) return this.#end('done', '');
     await this.#send(found.next, beganMs + Math.max(FRESH_MS, tookMs * LOOK_SHARE));
-    if (this.state === 'running') await this.#pause(Math.max(STEP_MS, tookMs * LOOK_SHARE));
+    const untilNextMs = beganMs + tookMs * LOOK_SHARE - performance.now();
+    if (this.state === 'running') await this.#pause(Math.max(STEP_MS, untilNextMs));
   }
 
   /** More than can go before the next look. */
