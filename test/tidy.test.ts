@@ -137,6 +137,7 @@ test('every source file is imported by another, or is an entry', () => {
   const entries = [
     'assembly/index.ts',
     'assembly/core.ts',
+    'bench/assembly/crowd.ts',
     'bench/assembly/load.ts',
     'src/cli.ts',
     'src/admin/page/page.js',

@@ -4,7 +4,8 @@
 //   |   slot    | generation |   op   |
 //
 // Files are direct descriptors with fixed places: slot * 2 for the client, slot * 2 + 1 for the backend, so no table of
-// the kernel's ever has to be searched, and a full one can't happen while a slot was free.
+// the kernel's ever has to be searched, and a full one can't happen while a slot was free. Whoever has connections of
+// one side only names half the place's number as the slot and the rest as the side: then there is a place for each.
 import {
   HEADER_OFFSET,
   HEADER_OPTION_OFF,
@@ -112,7 +113,7 @@ function prep(opcode: u32, flags: u32, userData: u64): usize {
 }
 
 /** Accepts the next client into the slot's place; its address is written to the cold line. `waits`: also one to come. */
-export function prepAccept(listenerFd: u32, slot: u32, line: Cold, waits: bool, userData: u64): void {
+export function prepAccept(listenerFd: u32, slot: u32, line: Cold, waits: bool, userData: u64, side: u32 = 0): void {
   line.greeting = SOCKADDR_BYTES_MAX;
   const peer = peerOf(line);
   const entry = prep(IORING_OP_ACCEPT, 0, userData);
@@ -120,7 +121,7 @@ export function prepAccept(listenerFd: u32, slot: u32, line: Cold, waits: bool, 
   store<u32>(entry, listenerFd, SQE_FD);
   store<u64>(entry, coldAddressForKernel(peer, SOCKADDR_BYTES_MAX), SQE_ADDR);
   store<u64>(entry, coldAddressForKernel(peer + SOCKADDR_BYTES_MAX, 4), SQE_OFF);
-  store<u32>(entry, file(slot, 0) + 1, SQE_FILE_INDEX);
+  store<u32>(entry, file(slot, side) + 1, SQE_FILE_INDEX);
 }
 
 /**
@@ -189,40 +190,41 @@ const DIAL_LINK: u32 = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
  * Without TCP_QUICKACK the handshake's last acknowledgement waits for the CONNECT, which follows at once, and goes with
  * it: one packet fewer for each connection, 1 to 2 % of the CPU of a short life (npm run bench -- --scenario churn).
  */
-export function prepDial(slot: u32, to: Member, from: usize, isCrowded: bool, userData: u64): void {
+export function prepDial(slot: u32, to: Member, from: usize, isCrowded: bool, userData: u64, side: u32 = 1): void {
+  const place = file(slot, side);
   reserve(4 + (isCrowded ? 1 : 0) + (from == 0 ? 0 : 2));
   const sockaddr = changetype<usize>(to) + offsetof<Member>('_sockaddr0');
   const socket = prep(IORING_OP_SOCKET, DIAL_LINK, userData);
   store<u32>(socket, load<u16>(sockaddr), SQE_FD);
   store<u64>(socket, SOCK_STREAM, SQE_OFF);
   store<u32>(socket, IPPROTO_TCP, SQE_LEN);
-  store<u32>(socket, file(slot, 1) + 1, SQE_FILE_INDEX);
-  prepDialOption(slot, IPPROTO_TCP, TCP_NODELAY, HEADER_OPTION_ON, userData);
-  prepDialOption(slot, IPPROTO_TCP, TCP_QUICKACK, HEADER_OPTION_OFF, userData);
-  if (isCrowded) prepPorts(slot, userData);
-  if (from != 0) prepBind(slot, changetype<Source>(from), userData);
+  store<u32>(socket, place + 1, SQE_FILE_INDEX);
+  prepDialOption(place, IPPROTO_TCP, TCP_NODELAY, HEADER_OPTION_ON, userData);
+  prepDialOption(place, IPPROTO_TCP, TCP_QUICKACK, HEADER_OPTION_OFF, userData);
+  if (isCrowded) prepPorts(place, userData);
+  if (from != 0) prepBind(place, changetype<Source>(from), userData);
   const connect = prep(IORING_OP_CONNECT, IOSQE_FIXED_FILE, userData);
-  nameAddress(connect, slot, sockaddr, to.sockaddrBytes);
+  nameAddress(connect, place, sockaddr, to.sockaddrBytes);
 }
 
 // The kernel looks through every second port before it looks at one of the others, at each connect anew: when that half is
 // taken, for a tenth of a millisecond and more. From a socket with a range of its own it looks at them one after the other.
-function prepPorts(slot: u32, userData: u64): void {
-  prepDialOption(slot, IPPROTO_IP, IP_LOCAL_PORT_RANGE, HEADER_OPTION_PORTS, userData);
+function prepPorts(place: u32, userData: u64): void {
+  prepDialOption(place, IPPROTO_IP, IP_LOCAL_PORT_RANGE, HEADER_OPTION_PORTS, userData);
 }
 
 // A bind takes a port for every destination at once, and from everybody: without this option no backend could have a
 // port that another one uses, and a source would be good for 64k connections in all instead of for each backend.
-function prepBind(slot: u32, from: Source, userData: u64): void {
-  prepDialOption(slot, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);
+function prepBind(place: u32, from: Source, userData: u64): void {
+  prepDialOption(place, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);
   const bind = prep(IORING_OP_BIND, DIAL_LINK | IOSQE_FIXED_FILE, userData);
-  nameAddress(bind, slot, changetype<usize>(from) + offsetof<Source>('_sockaddr0'), from.sockaddrBytes);
+  nameAddress(bind, place, changetype<usize>(from) + offsetof<Source>('_sockaddr0'), from.sockaddrBytes);
 }
 
 /** `value`: the field of the header that holds it. */
-function prepDialOption(slot: u32, level: u32, name: u32, value: i32, userData: u64): void {
+function prepDialOption(place: u32, level: u32, name: u32, value: i32, userData: u64): void {
   const option = prep(IORING_OP_URING_CMD, DIAL_LINK | IOSQE_FIXED_FILE, userData);
-  store<u32>(option, file(slot, 1), SQE_FD);
+  store<u32>(option, place, SQE_FD);
   store<u32>(option, SOCKET_URING_OP_SETSOCKOPT, SQE_OFF);
   store<u32>(option, level, SQE_ADDR);
   store<u32>(option, name, SQE_OPTNAME);
@@ -230,9 +232,9 @@ function prepDialOption(slot: u32, level: u32, name: u32, value: i32, userData: 
   store<u64>(option, kernelAddress(HEADER_OFFSET + value, 4), SQE_OPTVAL);
 }
 
-/** For the entry taken last, on the backend's file. */
-function nameAddress(entry: usize, slot: u32, sockaddr: usize, bytes: u32): void {
-  store<u32>(entry, file(slot, 1), SQE_FD);
+/** For the entry taken last, on the file in that place. */
+function nameAddress(entry: usize, place: u32, sockaddr: usize, bytes: u32): void {
+  store<u32>(entry, place, SQE_FD);
   // The snapshot that the address stands in may be replaced before this is submitted.
   const copy = entryMessage();
   memory.copy(copy, sockaddr, SOCKADDR_BYTES_MAX);

@@ -68,8 +68,6 @@ import {
 } from '../../assembly/uring/ops';
 import { bufferAddress, drainCompletions, submitAndWait } from '../../assembly/uring/ring';
 import {
-  HISTOGRAM_BUCKETS,
-  HISTOGRAM_STEPS,
   LOAD_ACKS,
   LOAD_ANSWER_BYTES,
   LOAD_BEGUN_MS,
@@ -102,6 +100,7 @@ import {
   PAUSED_ALL,
   PUBACK_BYTES,
 } from '../layout';
+import { recordLatency } from './histogram';
 
 export { placeRings, ringHeads, ringProvided, ringSubmissions, startRing } from '../../assembly/uring/ring';
 
@@ -302,7 +301,7 @@ function onConnack(slot: u32): void {
   const mode = setting(LOAD_MODE);
   const line = peer(slot);
   add(LOAD_CONNECTED, 1);
-  if (mode == MODE_CHURN || mode == MODE_IDLE) recordLatency(nowUs() - line.dueUs);
+  if (mode == MODE_CHURN || mode == MODE_IDLE) recordLatency(base + LOAD_HISTOGRAM, nowUs() - line.dueUs);
   if (mode == MODE_CHURN) return close(slot, false);
   add(LOAD_OPEN, 1);
   if (load<u64>(base + LOAD_CONNECTED) == setting(LOAD_CLIENTS)) onComplete();
@@ -426,7 +425,7 @@ function recordAnswers(line: Peer, count: u32): void {
   const periodUs = setting(LOAD_RATE) ? stepUs() * setting(LOAD_CLIENTS) : 0;
   const now = nowUs();
   for (; count > 0; count--) {
-    recordLatency(now - line.dueUs);
+    recordLatency(base + LOAD_HISTOGRAM, now - line.dueUs);
     line.dueUs += periodUs;
   }
 }
@@ -578,17 +577,6 @@ function isPending(slot: u32, op: u32): bool {
 }
 
 // ---- Figures ---------------------------------------------------------------------------------------------------------
-
-// Bucket: the doubling of the latency in 1/STEPS microseconds, then STEPS equal steps in it.
-function recordLatency(us: f64): void {
-  const ticks = <u64>(max(us, 0) * HISTOGRAM_STEPS) + HISTOGRAM_STEPS;
-  const doubling = 63 - <u32>clz<u64>(ticks) - STEPS_LOG2;
-  const step = <u32>(ticks >> doubling) - HISTOGRAM_STEPS;
-  const bucket = min<u32>(doubling * HISTOGRAM_STEPS + step, HISTOGRAM_BUCKETS - 1);
-  const at = base + LOAD_HISTOGRAM + <usize>bucket * 4;
-  store<u32>(at, load<u32>(at) + 1);
-}
-const STEPS_LOG2: u32 = 31 - clz<u32>(HISTOGRAM_STEPS);
 
 /** As read when the last system call returned. */
 function nowUs(): f64 {

@@ -232,7 +232,7 @@ export const defects: readonly Defect[] = [
   ]),
   defect('a source is bound with a port', [
     OPS,
-    'prepDialOption(slot, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);',
+    'prepDialOption(place, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, HEADER_OPTION_ON, userData);',
     '',
   ]),
   defect('an evicted connection is left in the middle of a packet', [
