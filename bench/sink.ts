@@ -5,6 +5,7 @@ import { LISTENERS_MAX } from '../assembly/layout.ts';
 import { AF_INET, AF_INET6, IPPROTO_TCP, TCP_NODELAY } from '../assembly/uring/abi.ts';
 import { type Address, formatAddress } from '../src/config/address.ts';
 import { raiseDescriptorLimit } from '../src/control/capacity.ts';
+import { Steering } from '../src/control/steering.ts';
 import { BACKLOG } from '../src/engine/engine.ts';
 import { TidegateError } from '../src/errors.ts';
 import {
@@ -27,7 +28,6 @@ import { Crowd, ringSlots, ringsFor } from './crowd.ts';
 import { closeOnSignal, grouped, printJson, rounded, runCommand, writeReport } from './crowd-command.ts';
 import { addresses, progress, readOptions, rings, wholeNumber } from './crowd-options.ts';
 import { SINK_ACK, SINK_ECHO, SINK_FAN_OUT } from './layout.ts';
-import { RingSteering } from './ring-steering.ts';
 import { drawTimeline } from './timeline.ts';
 
 const USAGE = `npm run sink -- --listen HOST:PORT[,HOST:PORT...] [OPTIONS]
@@ -91,8 +91,9 @@ async function main(): Promise<number> {
   closeOnSignal(crowd, () => {});
   await crowd.start();
   process.stderr.write(`sink: listening on ${listeners.addresses.join(', ')}, ${ringCount} rings\n`);
-  const steering = new RingSteering(listeners.byRing[0]!, slots - accepts * hosts);
-  const timer = setInterval(() => steering.update(crowd.held()), STEERING_MS);
+  const steering = new Steering(slots - accepts * hosts);
+  const groups = listeners.byRing[0]!.map((fd) => ({ fds: [fd] }));
+  const timer = setInterval(() => steering.update(groups, crowd.held()), STEERING_MS);
   try {
     return await watch(options, crowd);
   } finally {

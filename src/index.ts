@@ -30,6 +30,7 @@ import { Reloader } from './control/reload.ts';
 import { type Backend, BackendIds, buildSnapshot, resolveBackends } from './control/snapshot.ts';
 import { checkSources, type SourceStatus, sourceStatuses, startSourceWatch } from './control/sources.ts';
 import { readState } from './control/state-file.ts';
+import { startSteering } from './control/steering.ts';
 import { type CrewOptions, Supervisor, type WorkerStatus } from './control/supervisor.ts';
 import { TakeOvers } from './control/take-overs.ts';
 import { compileDataPlane } from './data-plane.ts';
@@ -297,6 +298,11 @@ async function planCrews(
   return { workerCount, capacity, crew, sideCrew: () => sideCrewOf(workerCount, config, connectionsMin) };
 }
 
+function carrierOfGroup({ config, engine }: Balancer, name: string): EngineName | undefined {
+  const listener = config.listeners.find((each) => each.name === name);
+  return listener && carrierOf(engine, listener);
+}
+
 /** By the listener's index; null: it has none, or was removed. */
 function takeOverLoopOf({ groups, config }: Balancer, index: number): TakeOverLoopConfig | null {
   const name = groups.find((group) => group.index === index)?.name;
@@ -401,6 +407,7 @@ export class Tidegate {
   readonly #stopSourceWatch: () => void;
   readonly #stopSampling: () => void;
   readonly #stopTakeOverWatch: () => void;
+  readonly #stopSteering: () => void = () => {};
   readonly #hasten = new AbortController();
   #stopped: Promise<void> | undefined;
   /** At the end of shutdown_timeout, in which who is still there is closed little by little. */
@@ -422,6 +429,12 @@ export class Tidegate {
     });
     this.#stopSampling = balancer.latencies.start();
     this.#stopTakeOverWatch = balancer.takeOvers.start();
+    if (process.platform === 'linux' && balancer.config.cpuAffinity !== 'steer') {
+      this.#stopSteering = startSteering({
+        groupsOf: (carrier) => balancer.groups.filter(({ name }) => carrierOfGroup(balancer, name) === carrier),
+        statuses: () => supervisor.statuses(),
+      });
+    }
     this.#stopSourceWatch = startSourceWatch({ backends: () => balancer.backends, totals: supervisor.totals, log });
   }
 
@@ -538,6 +551,7 @@ export class Tidegate {
     this.#stopSourceWatch();
     this.#stopSampling();
     this.#stopTakeOverWatch();
+    this.#stopSteering();
     await accessLog.close();
     this.#listeners.closeAll();
     await this.#admin.close(); // last: whoever looks on sees the end

@@ -10,7 +10,6 @@ import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { connectAsync } from 'mqtt';
 import { generate, type Packet, parser } from 'mqtt-packet';
-import { RingSteering } from '../bench/ring-steering.ts';
 import { freePort } from '../src/demo-brokers.ts';
 import { probeUring } from '../src/engine/uring.ts';
 import { startSink, startSwarm } from './tools/crowd.ts';
@@ -118,43 +117,6 @@ for (const [mode, received] of [
     assert.ok(counted.acknowledged > 100);
   });
 }
-
-test('rings of the sink that are nearly full leave newcomers to those with room', { skip }, async (context) => {
-  const port = await freePort();
-  const accepted = [0, 0, 0];
-  const fds: number[] = [];
-  for (const ring of accepted.keys()) {
-    const server = createServer((socket) => {
-      accepted[ring]!++;
-      socket.destroy();
-    });
-    await once(server.listen({ port, host: '127.0.0.1', reusePort: true }), 'listening');
-    context.after(() => server.close());
-    fds.push((server as unknown as { _handle: { fd: number } })._handle.fd);
-  }
-  const come = async (count: number): Promise<number[]> => {
-    const before = [...accepted];
-    await Promise.all(Array.from({ length: count }, () => once(connect(port, '127.0.0.1').resume(), 'close')));
-    return accepted.map((now, ring) => now - before[ring]!);
-  };
-  const steering = new RingSteering([fds[0]!], 100);
-  steering.update([10, 60, 20]);
-  assert.ok(
-    (await come(60)).every((count) => count > 0),
-    'nobody is spared while all have room',
-  );
-  steering.update([50, 95, 50]);
-  const [first, second, third] = await come(60);
-  assert.deepEqual([second, first! + third!], [0, 60]);
-  assert.ok(first! > 0 && third! > 0);
-  steering.update([95, 95, 50]);
-  assert.deepEqual(await come(60), [0, 0, 60]);
-  steering.update([50, 50, 50]);
-  assert.ok(
-    (await come(60)).every((count) => count > 0),
-    'all have room again',
-  );
-});
 
 // ---- The swarm against others ------------------------------------------------------------------------------------------
 

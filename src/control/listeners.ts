@@ -108,7 +108,7 @@ export async function checkHandedOver(
 }
 
 /** Whether several workers accept from one socket, so that nothing can choose between them. */
-export function isShared({ fds }: ListenerGroup): boolean {
+export function isShared({ fds }: Pick<ListenerGroup, 'fds'>): boolean {
   return new Set(fds.map((fd) => fstatSync(fd).ino)).size < fds.length;
 }
 
