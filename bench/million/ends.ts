@@ -26,14 +26,13 @@ export interface SwarmLine {
   pingsPerSecond: number;
   pingP50Ms: number | null;
   pingP99Ms: number | null;
+  /** Since everybody is connected; null before. */
+  hold: Pings | null;
 }
 
 export interface SwarmReport {
   connectSeconds: number;
-  failed: number;
   lost: number;
-  reconnected: number;
-  hold: Pings & { seconds: number };
 }
 
 export interface Pings {

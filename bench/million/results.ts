@@ -25,7 +25,7 @@ export interface MillionResults {
 
 export interface EndsCost {
   connections: number;
-  /** For each connection. */
+  /** For each connection: two sockets. */
   kernelBytes: number;
   kernelBytesByKind: Record<string, number>;
 }

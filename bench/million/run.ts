@@ -9,7 +9,7 @@ import { coresBetween, type Look, look } from './look.ts';
 import { drain, lookAround } from './operator.ts';
 import type { EndsCost, Run } from './results.ts';
 import { backendsFor, targetsFor } from './size.ts';
-import { allConnected, socketsGone, until } from './waiting.ts';
+import { allConnected, sinkEmpty, until } from './waiting.ts';
 
 /** After a start, and after everybody has left: for what is compiled, collected and freed late. */
 const SETTLE_MS = 3000;
@@ -49,11 +49,12 @@ export async function measureEnds(plan: Plan, { signal, onLine }: Stage): Promis
   await sleep(SETTLE_MS, undefined, { signal });
   const after = look({ balancer: 0, swarm: swarm.child.pid, sink: sink.pid });
   await swarm.close();
+  await sinkEmpty(sink, [], signal);
   await sink.stop();
-  await socketsGone(before.sockets, [], signal);
+  const sockets = after.sockets - before.sockets;
   return {
     connections,
-    kernelBytes: (sumOf(after.kernel) - sumOf(before.kernel)) / connections,
+    kernelBytes: (2 * (sumOf(after.kernel) - sumOf(before.kernel))) / sockets,
     kernelBytesByKind: growthByKind(before.kernel, after.kernel, connections),
   };
 }
@@ -82,7 +83,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
 
   await until(() => false, [swarm.child, ...others], signal, holdSeconds * 1000);
   const held = look(pids);
-  const { lost } = swarm;
+  const { lost, hold } = swarm.line!;
 
   const admin = kind === tidegate ? new Admin(ADMIN_PORT) : undefined;
   const found = admin && (await lookAround(admin));
@@ -92,7 +93,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   mark('close');
   const closingMs = performance.now();
   await swarm.close();
-  await socketsGone(empty.sockets, others, signal);
+  await sinkEmpty(sink, others, signal);
   const closeSeconds = (performance.now() - closingMs) / 1000;
   const connectionsLeft = admin === undefined ? null : (await admin.status()).connections;
   await sleep(SETTLE_MS, undefined, { signal });
@@ -100,7 +101,6 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   await balancer.child.stop();
   await sink.stop();
 
-  const { hold, connectSeconds } = swarm.report!;
   return {
     name: kind.name,
     title: kind.title,
@@ -108,8 +108,8 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
     limit,
     workers: balancer.workers,
     start: { readyMs: balancer.readyMs, userBytes: empty.userBytes },
-    connect: { seconds: connectSeconds, failed, cores: coresBetween(empty, connected) },
-    hold: { ...hold, lost, cores: coresBetween(connected, held) },
+    connect: { seconds: swarm.report!.connectSeconds, failed, cores: coresBetween(empty, connected) },
+    hold: { ...hold!, seconds: holdSeconds, lost, cores: coresBetween(connected, held) },
     memory: memoryOf(empty, held, connections, ends),
     ...(found && { admin: found }),
     ...(drained && { drain: drained }),
@@ -119,10 +119,13 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   };
 }
 
+/** Whoever has sockets besides the balancer, both ends or another program, is taken to have them at the ends' price. */
 function memoryOf(empty: Look, held: Look, connections: number, ends: EndsCost): Run['memory'] {
+  const otherSockets = held.sockets - empty.sockets - 2 * connections;
+  const kernelBytes = sumOf(held.kernel) - sumOf(empty.kernel) - (otherSockets * ends.kernelBytes) / 2;
   return {
     userBytes: (held.userBytes - empty.userBytes) / connections,
-    kernelBytes: (sumOf(held.kernel) - sumOf(empty.kernel)) / connections - ends.kernelBytes,
+    kernelBytes: kernelBytes / connections,
     kernelBytesByKind: growthByKind(empty.kernel, held.kernel, connections),
     machineBytes: (empty.availableBytes - held.availableBytes) / connections,
   };

@@ -1,15 +1,12 @@
 // What a run waits for, while it looks whether everybody who is needed for it still runs.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { tcpSockets } from '../process-usage.ts';
 import type { Child } from './children.ts';
-import type { Swarm } from './ends.ts';
+import type { SinkLine, Swarm } from './ends.ts';
 
 const POLL_MS = 200;
 /** So long without one more session: there will be none. */
 const STALLED_MS = 30_000;
 const GONE_TIMEOUT_MS = 120_000;
-/** Of the machine's other programs. */
-const SOCKETS_OF_OTHERS = 100;
 
 /** Looks again and again; false when it has given up after `waitMs`. Throws when one of the children has ended. */
 export async function until(
@@ -47,7 +44,8 @@ export async function allConnected(
   }
 }
 
-/** Until the machine has about as few TCP sockets as it had. TIME_WAIT, which is none any more, doesn't count. */
-export async function socketsGone(before: number, children: readonly Child[], signal: AbortSignal): Promise<void> {
-  await until(() => tcpSockets() <= before + SOCKETS_OF_OTHERS, children, signal, GONE_TIMEOUT_MS);
+/** Until the sink has no session left: whoever stood between has closed both of its sockets then. */
+export async function sinkEmpty(sink: Child<SinkLine>, others: readonly Child[], signal: AbortSignal): Promise<void> {
+  const isEmpty = await until(() => sink.line?.open === 0, [sink, ...others], signal, GONE_TIMEOUT_MS);
+  if (!isEmpty) throw new Error(`the sink still has ${sink.line?.open} sessions after the swarm has left`);
 }
