@@ -20,6 +20,8 @@ export interface Job {
   adminPort: number;
   /** host:port of each. */
   backends: readonly string[];
+  /** Addresses to connect from; none: the system's choice. */
+  sources: readonly string[];
   /** For its files; removed when the bench ends. */
   folder: string;
 }
@@ -57,7 +59,14 @@ export const tidegate: BalancerKind = {
       workers,
       engine: 'uring',
       listeners: [{ name: 'mqtt', bind: `0.0.0.0:${job.port}`, pool: POOL }],
-      pools: { [POOL]: { balance: { method: 'hash', key: 'client_id' }, health: 'none', backends: job.backends } },
+      pools: {
+        [POOL]: {
+          balance: { method: 'hash', key: 'client_id' },
+          health: 'none',
+          backends: job.backends,
+          source_addresses: job.sources,
+        },
+      },
       admin: { bind: `127.0.0.1:${job.adminPort}` },
       access_log: { path: 'off' },
     };

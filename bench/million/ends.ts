@@ -54,13 +54,9 @@ export interface Point {
   pingP99Ms: number | null;
 }
 
-/** Resolves when it listens. */
-export async function startSink(
-  addresses: readonly string[],
-  connections: number,
-  signal: AbortSignal,
-): Promise<Child<SinkLine>> {
-  const options = ['--listen', addresses.join(','), '--connections', String(connections), '--progress', 'json'];
+/** On all addresses of the machine. Resolves when it listens. */
+export async function startSink(port: number, connections: number, signal: AbortSignal): Promise<Child<SinkLine>> {
+  const options = ['--listen', `0.0.0.0:${port}`, '--connections', String(connections), '--progress', 'json'];
   const sink = new Child<SinkLine>('the sink', tool('sink', options));
   for (const deadline = performance.now() + START_TIMEOUT_MS; sink.line === undefined; ) {
     if (!sink.isRunning) throw new Error(`the sink could not start:\n${sink.lastWords}`);

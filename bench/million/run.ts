@@ -8,7 +8,7 @@ import { growthByKind, sumOf } from './kernel-memory.ts';
 import { coresBetween, type Look, look } from './look.ts';
 import { drain, lookAround } from './operator.ts';
 import type { EndsCost, Run } from './results.ts';
-import { backendsFor, targetsFor } from './size.ts';
+import { backendsFor, sourcesFor, targetsFor } from './size.ts';
 import { allConnected, sinkEmpty, until } from './waiting.ts';
 
 /** After a start, and after everybody has left: for what is compiled, collected and freed late. */
@@ -40,8 +40,8 @@ export interface Stage {
 /** What both ends cost the kernel for each session when nobody stands between them. */
 export async function measureEnds(plan: Plan, { signal, onLine }: Stage): Promise<EndsCost> {
   const connections = Math.min(plan.connections, ENDS_CONNECTIONS);
-  const targets = backendsFor(connections).map((host) => `${host}:${SINK_PORT}`);
-  const sink = await startSink(targets, connections, signal);
+  const targets = targetsFor(connections).map((host) => `${host}:${SINK_PORT}`);
+  const sink = await startSink(SINK_PORT, connections, signal);
   await sleep(SETTLE_MS, undefined, { signal });
   const before = look({ balancer: 0, swarm: 0, sink: sink.pid });
   const swarm = new Swarm({ connections, rate: plan.rate, targets }, onLine);
@@ -63,8 +63,9 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   const { connections, limit, rate, holdSeconds, descriptors } = plan;
   const { signal, onLine, say } = stage;
   const backends = backendsFor(connections).map((host) => `${host}:${SINK_PORT}`);
-  const sink = await startSink(backends, connections, signal);
-  const job = { connections, descriptors, port: PORT, adminPort: ADMIN_PORT, backends };
+  const sink = await startSink(SINK_PORT, connections, signal);
+  const sources = sourcesFor(connections);
+  const job = { connections, descriptors, port: PORT, adminPort: ADMIN_PORT, backends, sources };
   const balancer = await startBalancer(kind, job, signal);
   say(`${kind.title}: ready after ${(balancer.readyMs / 1000).toFixed(1)} s, ${balancer.workers}`);
   await sleep(SETTLE_MS, undefined, { signal });

@@ -12,11 +12,18 @@ export const MEMORY_SPARE_BYTES = 1.5 * 2 ** 30;
 const WORKERS_MAX = 256;
 /** The kernel deals connections out by a hash, so the fullest of many workers has a little more than its share. */
 const UNEVEN = 1.06;
-/** Of the ports between two addresses so many are used, since some linger from what was closed before. */
-const PORTS_USED = 0.9;
-/** Enough that no backend's share meets its ports, also with one of them drained. */
+/**
+ * Of the ports between two addresses so many are used. connect() looks through all even ones first, and through the odd ones
+ * when none is left: from then on each takes a millisecond.
+ */
+const PORTS_USED = 0.4;
+/** The hash doesn't deal out evenly to backends, and one of them is drained. */
+const BACKENDS_UNEVEN = 1.2;
 const BACKENDS_MIN = 3;
-const ADDRESSES_MAX = 250;
+const BACKENDS_MAX = 48;
+const SESSIONS_PER_BACKEND = 20_000;
+/** As many as the swarm can dial. */
+const TARGETS_MAX = 256;
 const SOCKETS_PER_SESSION = 4;
 const FILES_SPARE = 10_000;
 const ROUND = 1000;
@@ -46,7 +53,7 @@ function machineBounds(): Size[] {
       limit: `${gibibytes(available)} of memory are available, and a session with both ends takes about 19 KiB`,
     },
     {
-      connections: Math.floor(ADDRESSES_MAX * localPorts() * PORTS_USED),
+      connections: Math.floor(TARGETS_MAX * portsBetween()),
       limit: `net.ipv4.ip_local_port_range leaves ${localPorts()} ports for each pair of addresses`,
     },
     ...fileBounds(),
@@ -72,14 +79,26 @@ export function workersFor(connections: number, descriptors: number, cores: numb
   return Math.max(cores, Math.ceil((connections * UNEVEN) / connectionsMax));
 }
 
-/** Addresses of the proxy that clients dial, so that no pair of addresses runs out of ports. */
+/** Addresses of the balancer that clients dial. */
 export function targetsFor(connections: number): string[] {
-  return addresses('127.0.0', Math.ceil(connections / (localPorts() * PORTS_USED)));
+  return addresses('127.0.0', Math.ceil(connections / portsBetween()));
 }
 
-/** Addresses of the sink. A hash doesn't deal out evenly, and one of them is drained: hence a fifth more. */
+/** Addresses of the sink. */
 export function backendsFor(connections: number): string[] {
-  return addresses('127.0.1', Math.max(BACKENDS_MIN, Math.ceil((connections * 1.2) / (localPorts() * PORTS_USED))));
+  const wanted = Math.ceil(connections / SESSIONS_PER_BACKEND);
+  return addresses('127.0.1', Math.min(BACKENDS_MAX, Math.max(BACKENDS_MIN, wanted)));
+}
+
+/** Addresses that the balancer connects from; none when it needs no more than the one that it has. */
+export function sourcesFor(connections: number): string[] {
+  const count = Math.ceil((connections * BACKENDS_UNEVEN) / backendsFor(connections).length / portsBetween());
+  return count === 1 ? [] : addresses('127.0.2', count);
+}
+
+/** How many connections two addresses have between them at the usual price. */
+function portsBetween(): number {
+  return localPorts() * PORTS_USED;
 }
 
 function addresses(network: string, count: number): string[] {
