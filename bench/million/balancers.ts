@@ -40,6 +40,8 @@ export interface BalancerKind {
 const RIVALS = join(import.meta.dirname, '../rivals');
 /** As it is installed. Straight from the sources each thread would have a compiler of its own, of 13 MB. */
 const CLI = join(import.meta.dirname, '../../dist/src/cli.js');
+const COLLECT = join(import.meta.dirname, 'collect.js');
+const COLLECT_MS = 1000;
 const START_TIMEOUT_MS = 120_000;
 const POLL_MS = 10;
 /** For listeners, logs, event loops. */
@@ -73,7 +75,7 @@ export const tidegate: BalancerKind = {
     };
     const file = join(job.folder, 'tidegate.yaml');
     writeFileSync(file, JSON.stringify(config, undefined, 2));
-    const command = [process.execPath, CLI, 'run', '--config', file];
+    const command = [process.execPath, '--expose-gc', '--import', COLLECT, CLI, 'run', '--config', file];
     return { command, workers: `1 process, ${workers} workers` };
   },
 };
@@ -132,6 +134,8 @@ export interface Balancer {
   workers: string;
   /** From its start until it serves. */
   readyMs: number;
+  /** Lets it collect its garbage, where it has any. */
+  collect(): Promise<void>;
 }
 
 const folders: string[] = [];
@@ -157,7 +161,12 @@ export async function startBalancer(
   }
   const readyMs = performance.now() - beganMs;
   child.offerFirst();
-  return { child, workers, readyMs };
+  const collect = async (): Promise<void> => {
+    if (kind !== tidegate) return;
+    child.signal('SIGURG');
+    await sleep(COLLECT_MS, undefined, { signal });
+  };
+  return { child, workers, readyMs, collect };
 }
 
 async function answers(adminPort: number): Promise<boolean> {

@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Admin } from './admin.ts';
 import { type BalancerKind, startBalancer, tidegate } from './balancers.ts';
+import type { Child } from './children.ts';
 import { Swarm, type SwarmLine, startSink, thinned } from './ends.ts';
-import { growthByKind, sumOf } from './kernel-memory.ts';
+import { growthByKind, kernelMemory, sumOf } from './kernel-memory.ts';
 import { coresBetween, type Look, look } from './look.ts';
 import { drain, lookAround } from './operator.ts';
 import type { EndsCost, Run } from './results.ts';
@@ -13,6 +14,8 @@ import { allConnected, sinkEmpty, until } from './waiting.ts';
 
 /** After a start, and after everybody has left: for what is compiled, collected and freed late. */
 const SETTLE_MS = 3000;
+const LEFT_SHARE = 0.1;
+const BACK_TIMEOUT_MS = 20_000;
 const PORT = 28_860;
 const ADMIN_PORT = 28_861;
 const SINK_PORT = 28_862;
@@ -69,6 +72,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   const balancer = await startBalancer(kind, job, signal);
   say(`${kind.title}: ready after ${(balancer.readyMs / 1000).toFixed(1)} s, ${balancer.workers}`);
   await sleep(SETTLE_MS, undefined, { signal });
+  await balancer.collect();
   const others = [balancer.child, sink];
   const empty = look({ balancer: balancer.child.pid, swarm: 0, sink: sink.pid });
 
@@ -83,6 +87,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   const { failed } = swarm.line!;
 
   await until(() => false, [swarm.child, ...others], signal, holdSeconds * 1000);
+  await balancer.collect();
   const held = look(pids);
   const { lost, hold } = swarm.line!;
 
@@ -97,7 +102,8 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   await sinkEmpty(sink, others, signal);
   const closeSeconds = (performance.now() - closingMs) / 1000;
   const connectionsLeft = admin === undefined ? null : (await admin.status()).connections;
-  await sleep(SETTLE_MS, undefined, { signal });
+  await memoryBack(empty, held, others, signal);
+  await balancer.collect();
   const over = look({ ...pids, swarm: 0 });
   await balancer.child.stop();
   await sink.stop();
@@ -118,6 +124,14 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
     points: thinned(swarm.points),
     marks,
   };
+}
+
+/** The kernel frees late what was a socket. */
+async function memoryBack(empty: Look, held: Look, others: readonly Child[], signal: AbortSignal): Promise<void> {
+  const [least, most] = [sumOf(empty.kernel), sumOf(held.kernel)];
+  const isBack = (): boolean => sumOf(kernelMemory()) - least < (most - least) * LEFT_SHARE;
+  await until(isBack, others, signal, BACK_TIMEOUT_MS);
+  await sleep(SETTLE_MS, undefined, { signal });
 }
 
 /** Whoever has sockets besides the balancer, both ends or another program, is taken to have them at the ends' price. */

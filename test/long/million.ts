@@ -73,20 +73,20 @@ test('an interrupted run ends everything that it has started', async (context) =
 });
 
 /** No figure is asked to be good here, but each has to be there. */
-function assertWhole({ title, connections, connect, hold, memory, close, start, points }: Run): void {
-  assert(connections > 0, title);
-  assert.equal(connect.failed, 0, title);
-  assert.equal(hold.lost, 0, title);
-  assert(hold.pings > 0 && hold.pingP50Ms! > 0 && hold.pingP99Ms! >= hold.pingP50Ms!, title);
-  assert(hold.pingMaxMs! >= hold.pingP999Ms! && hold.pingP999Ms! >= hold.pingP99Ms!, title);
+function assertWhole({ connections, connect, hold, memory, close, start, points }: Run): void {
+  assert(connections > 0);
+  assert.equal(connect.failed, 0);
+  assert.equal(hold.lost, 0);
+  assert(hold.pings > 0 && hold.pingP50Ms! > 0 && hold.pingP99Ms! >= hold.pingP50Ms!);
+  assert(hold.pingMaxMs! >= hold.pingP999Ms! && hold.pingP999Ms! >= hold.pingP99Ms!);
   for (const cores of [connect.cores, hold.cores])
     assert(
       Object.values(cores).every((busy) => busy > 0),
       title,
     );
-  assert(start.readyMs > 0 && start.userBytes > 0, title);
-  assert(memory.userBytes > 0 && memory.kernelBytes > 0 && memory.machineBytes > 0, title);
-  assert(close.kernelBytesLeft < KERNEL_LEFT_MAX * close.kernelBytesGrown, title);
+  assert(start.readyMs > 0 && start.userBytes > 0);
+  assert(memory.userBytes > 0 && memory.kernelBytes > 0 && memory.machineBytes > 0);
+  assert(close.kernelBytesLeft < KERNEL_LEFT_MAX * close.kernelBytesGrown);
   assert(
     points.some(({ open }) => open === connections),
     title,
