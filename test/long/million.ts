@@ -79,20 +79,11 @@ function assertWhole({ connections, connect, hold, memory, close, start, points 
   assert.equal(hold.lost, 0);
   assert(hold.pings > 0 && hold.pingP50Ms! > 0 && hold.pingP99Ms! >= hold.pingP50Ms!);
   assert(hold.pingMaxMs! >= hold.pingP999Ms! && hold.pingP999Ms! >= hold.pingP99Ms!);
-  for (const cores of [connect.cores, hold.cores])
-    assert(
-      Object.values(cores).every((busy) => busy > 0),
-      title,
-    );
+  const busy = [connect.cores, hold.cores].flatMap((cores) => Object.values(cores));
+  assert(busy.every((cores) => cores > 0));
   assert(start.readyMs > 0 && start.userBytes > 0);
-  assert(memory.userBytes > 0 && memory.kernelBytes > 0 && memory.machineBytes > 0);
+  assert(memory.userBytes > 0 && memory.kernelBytes > 0);
   assert(close.kernelBytesLeft < KERNEL_LEFT_MAX * close.kernelBytesGrown);
-  assert(
-    points.some(({ open }) => open === connections),
-    title,
-  );
-  assert(
-    points.some(({ pingP99Ms }) => pingP99Ms !== null),
-    title,
-  );
+  const shown = points.filter(({ open, pingP99Ms }) => open === connections && pingP99Ms !== null);
+  assert(shown.length > 0);
 }
