@@ -21,7 +21,8 @@ const PORTS_USED = 0.4;
 const BACKENDS_UNEVEN = 1.2;
 const BACKENDS_MIN = 3;
 const BACKENDS_MAX = 48;
-const SESSIONS_PER_BACKEND = 20_000;
+/** While there are backends enough for it, no balancer needs more than one address to connect from. */
+const SESSIONS_PER_BACKEND = 9000;
 /** As many as the swarm can dial. */
 const TARGETS_MAX = 256;
 const SOCKETS_PER_SESSION = 4;
