@@ -47,7 +47,7 @@ const POLL_MS = 10;
 /** For listeners, logs, event loops. */
 const HAPROXY_DESCRIPTORS = 100;
 /** nginx needs some in each worker, and its workers are not evenly full. */
-const NGINX_FILLED = 0.93;
+const NGINX_FILLED = 0.86;
 
 const missing = (name: string): string | undefined => proxyKinds.find((kind) => kind.name === name)!.missing();
 
