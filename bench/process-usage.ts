@@ -45,8 +45,13 @@ export function tcpSockets(): number {
   return Number(/^TCP: inuse (\d+)/m.exec(read('/proc/net/sockstat'))?.[1] ?? 0);
 }
 
+/** The processes that it started, and theirs. */
+export function descendants(pid: number): number[] {
+  return children(pid).flatMap((child) => [child, ...descendants(child)]);
+}
+
 function sumOver(pid: number, figure: (pid: number) => number): number {
-  return [pid, ...children(pid)].reduce((sum, one) => sum + figure(one), 0);
+  return [pid, ...descendants(pid)].reduce((sum, one) => sum + figure(one), 0);
 }
 
 function children(pid: number): number[] {
@@ -55,8 +60,13 @@ function children(pid: number): number[] {
   );
 }
 
+/** None when the process has ended. */
 function threads(pid: number): string[] {
-  return readdirSync(`/proc/${pid}/task`);
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
 }
 
 function kilobytes(text: string, name: string): number {

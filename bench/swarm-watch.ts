@@ -33,6 +33,16 @@ interface Sample {
   pingP99Ms: number | null;
   published: number;
   received: number;
+  /** Those since the hold began; null before. */
+  hold: Pings | null;
+}
+
+interface Pings {
+  pings: number;
+  pingP50Ms: number | null;
+  pingP99Ms: number | null;
+  pingP999Ms: number | null;
+  pingMaxMs: number | null;
 }
 
 export class SwarmWatch {
@@ -103,7 +113,13 @@ export class SwarmWatch {
       pingP99Ms: pings === undefined ? null : rounded(pings.p99Us / 1000, 3),
       published: figures.published,
       received: figures.received,
+      hold: this.#pingsOfHold(this.#holdTo ?? histogram),
     };
+  }
+
+  #pingsOfHold(counted: Uint32Array): Pings | null {
+    const from = this.#holdFrom;
+    return from === undefined ? null : pingsOf(counted.map((count, bucket) => count - from[bucket]!));
   }
 
   #seconds(): number {
@@ -128,10 +144,7 @@ export class SwarmWatch {
     const figures = this.#crowd.figures();
     const { failed, lost, reconnected, connected, published, received, acknowledged, withheld, subscribed } = figures;
     const { hold = this.#begins.close, close = endSeconds } = this.#begins;
-    const from = this.#holdFrom;
-    const held = from === undefined ? undefined : this.#holdTo!.map((count, bucket) => count - from[bucket]!);
-    const pings = held === undefined ? undefined : quantiles(held);
-    const ms = (us: number | undefined) => (us === undefined ? null : rounded(us / 1000, 3));
+    const held = this.#holdTo && this.#pingsOfHold(this.#holdTo);
     const { user, system } = process.cpuUsage();
     const report = {
       connections: this.#options.connections,
@@ -143,12 +156,8 @@ export class SwarmWatch {
       lost,
       reconnected,
       hold: {
-        seconds: from === undefined ? 0 : rounded(close - hold!, 1),
-        pings: held?.reduce((sum, count) => sum + count, 0) ?? 0,
-        pingP50Ms: ms(pings?.p50Us),
-        pingP99Ms: ms(pings?.p99Us),
-        pingP999Ms: ms(pings?.p999Us),
-        pingMaxMs: ms(pings?.maxUs),
+        seconds: held ? rounded(close - hold!, 1) : 0,
+        ...(held ?? pingsOf(new Uint32Array())),
       },
       phases: this.#phaseSeconds(endSeconds),
       messages: { published, acknowledged, withheld, received, subscribed },
@@ -174,6 +183,18 @@ export class SwarmWatch {
       }),
     );
   }
+}
+
+function pingsOf(histogram: Uint32Array): Pings {
+  const found = quantiles(histogram);
+  const ms = (us: number | undefined) => (us === undefined ? null : rounded(us / 1000, 3));
+  return {
+    pings: histogram.reduce((sum, count) => sum + count, 0),
+    pingP50Ms: ms(found?.p50Us),
+    pingP99Ms: ms(found?.p99Us),
+    pingP999Ms: ms(found?.p999Us),
+    pingMaxMs: ms(found?.maxUs),
+  };
 }
 
 function sampleText(sample: Sample): string {
