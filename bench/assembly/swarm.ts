@@ -115,7 +115,11 @@ import {
   setting,
 } from './peer';
 
-/** Dials and CONNECTs without an answer at once; more would only wait in the other side's queue. */
+/**
+ * Dials and CONNECTs without an answer at once: a second's worth, within these bounds. More would only wait in the other side's
+ * queues, be sent again there, and take the CPU from those who could be answered.
+ */
+const DIALS_MIN: u32 = 64;
 const DIALS_MAX: u32 = 4096;
 /** Who has no CONNACK by then is given up when its slot's turn to ping comes. */
 const SLOW_US: f64 = 30000000;
@@ -190,13 +194,17 @@ function dialDue(now: f64): void {
   const stepUs = 1000000 / rate(CROWD_CONNECT_RATE);
   while (onGrid(nextDialUs) <= now) {
     // What could not begin in time isn't made up for in a burst.
-    if (!someoneDials() || dials >= DIALS_MAX) {
+    if (!someoneDials() || dials >= dialsMax()) {
       nextDialUs = now;
       return;
     }
     dial(dueHead != 0 ? takeRetry() : takeSlot(), now);
     nextDialUs += stepUs;
   }
+}
+
+function dialsMax(): u32 {
+  return min<u32>(DIALS_MAX, max<u32>(DIALS_MIN, <u32>rate(CROWD_CONNECT_RATE)));
 }
 
 function dial(slot: u32, now: f64): void {
