@@ -31,7 +31,6 @@ export interface SwarmLine {
 }
 
 export interface SwarmReport {
-  connectSeconds: number;
   lost: number;
 }
 

@@ -84,7 +84,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   await allConnected(swarm, connections, others, signal);
   mark('connected');
   const connected = look(pids);
-  const { failed } = swarm.line!;
+  const { failed, seconds } = swarm.line!;
 
   await until(() => false, [swarm.child, ...others], signal, holdSeconds * 1000);
   await balancer.collect();
@@ -115,7 +115,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
     limit,
     workers: balancer.workers,
     start: { readyMs: balancer.readyMs, userBytes: empty.userBytes },
-    connect: { seconds: swarm.report!.connectSeconds, failed, cores: coresBetween(empty, connected) },
+    connect: { seconds, failed, cores: coresBetween(empty, connected) },
     hold: { ...hold!, seconds: holdSeconds, lost, cores: coresBetween(connected, held) },
     memory: memoryOf(empty, held, connections, ends),
     ...(found && { admin: found }),
