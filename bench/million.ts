@@ -15,11 +15,12 @@ import { OutOfMemory, watchMemory } from './million/watch.ts';
 import { Progress } from './progress.ts';
 import { toText } from './table.ts';
 
-const USAGE = `npm run bench:million -- [--connections N] [--rate N] [--hold 5m] [--rivals on|off] [--results FILE]
+const USAGE = `npm run bench:million -- [--connections N] [--rate N] [--hold 5m] [--keep-alive 60s] [--rivals on|off] [--results FILE]
 
   --connections  how many sessions; default as many as the machine bears, 1,000,000 at most
   --rate         how many connect in a second, at most; default 9000
   --hold         for how long they stay before one backend is drained, such as 90s or 5m; default 5m
+  --keep-alive   of the sessions, each of which pings once in that time; default 60s
   --rivals       off: Tidegate alone
   --results      where the results are written; default bench/results/million.json
 `;
@@ -43,6 +44,7 @@ const { values: options } = parseArgs({
     connections: { type: 'string' },
     rate: { type: 'string', default: String(RATE_DEFAULT) },
     hold: { type: 'string', default: '5m' },
+    'keep-alive': { type: 'string', default: '60s' },
     rivals: { type: 'string', default: 'on' },
     results: { type: 'string', default: MILLION_RUN },
     help: { type: 'boolean', default: false },
@@ -73,7 +75,7 @@ async function main(): Promise<void> {
   const descriptors = raiseDescriptorLimit();
   const wanted = options.connections === undefined ? undefined : wholeNumber('connections', options.connections);
   const size = findSize(wanted, descriptors);
-  const plan: Plan = { ...size, rate: wholeNumber('rate', options.rate), holdSeconds: holdSeconds(), descriptors };
+  const plan: Plan = { ...size, rate: wholeNumber('rate', options.rate), ...times(), descriptors };
   progress.say(`${plan.connections.toLocaleString('en')} sessions: ${size.limit}`);
   progress.start('both ends without a balancer');
   const ends = await attempt((stage) => measureEnds(plan, stage));
@@ -192,9 +194,16 @@ function wholeNumber(name: string, text: string): number {
   return Number(text);
 }
 
-function holdSeconds(): number {
-  const [, count, unit] = DURATION_PATTERN.exec(options.hold) ?? [];
-  if (count === undefined) throw new Error(`--hold ${options.hold}: expected a duration such as 90s or 5m`);
+function times(): Pick<Plan, 'holdSeconds' | 'keepAliveSeconds'> {
+  return {
+    holdSeconds: secondsOf('hold', options.hold),
+    keepAliveSeconds: secondsOf('keep-alive', options['keep-alive']),
+  };
+}
+
+function secondsOf(name: string, text: string): number {
+  const [, count, unit] = DURATION_PATTERN.exec(text) ?? [];
+  if (count === undefined) throw new Error(`--${name} ${text}: expected a duration such as 90s or 5m`);
   return Number(count) * (unit === 'm' ? 60 : 1);
 }
 

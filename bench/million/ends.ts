@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child } from './children.ts';
 
-const KEEP_ALIVE = '60s';
 const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 /** A million DISCONNECTs take their time. */
@@ -69,6 +68,7 @@ export interface SwarmSettings {
   connections: number;
   /** Connects a second. */
   rate: number;
+  keepAliveSeconds: number;
   /** host:port of each. */
   targets: readonly string[];
 }
@@ -81,10 +81,11 @@ export class Swarm {
   report: SwarmReport | undefined;
   #beganMs = performance.now();
 
-  constructor({ connections, rate, targets }: SwarmSettings, onLine: (line: SwarmLine) => void) {
+  constructor({ connections, rate, keepAliveSeconds, targets }: SwarmSettings, onLine: (line: SwarmLine) => void) {
     const number = ['--connections', String(connections), '--rate', String(rate)];
-    const way = ['--to', targets.join(','), '--keep-alive', KEEP_ALIVE, '--reconnect', 'on', '--progress', 'json'];
-    this.child = new Child('the swarm', tool('swarm', [...number, ...way]), (line) => {
+    const way = ['--to', targets.join(','), '--keep-alive', `${keepAliveSeconds}s`];
+    const rest = ['--reconnect', 'on', '--progress', 'json'];
+    this.child = new Child('the swarm', tool('swarm', [...number, ...way, ...rest]), (line) => {
       if ('report' in line) {
         this.report = line.report;
         return;

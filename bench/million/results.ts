@@ -49,6 +49,7 @@ export interface Run {
   };
   hold: Pings & {
     seconds: number;
+    keepAliveSeconds: number;
     lost: number;
     cores: Cores;
   };

@@ -29,6 +29,7 @@ export interface Plan {
   /** Connects a second. */
   rate: number;
   holdSeconds: number;
+  keepAliveSeconds: number;
   /** RLIMIT_NOFILE. */
   descriptors: number;
 }
@@ -47,7 +48,7 @@ export async function measureEnds(plan: Plan, { signal, onLine }: Stage): Promis
   const sink = await startSink(SINK_PORT, connections, signal);
   await sleep(SETTLE_MS, undefined, { signal });
   const before = look({ balancer: 0, swarm: 0, sink: sink.pid });
-  const swarm = new Swarm({ connections, rate: plan.rate, targets }, onLine);
+  const swarm = new Swarm({ ...plan, connections, targets }, onLine);
   await allConnected(swarm, connections, [sink], signal);
   await sleep(SETTLE_MS, undefined, { signal });
   const after = look({ balancer: 0, swarm: swarm.child.pid, sink: sink.pid });
@@ -63,7 +64,7 @@ export async function measureEnds(plan: Plan, { signal, onLine }: Stage): Promis
 }
 
 export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost, stage: Stage): Promise<Run> {
-  const { connections, limit, rate, holdSeconds, descriptors } = plan;
+  const { connections, limit, holdSeconds, keepAliveSeconds, descriptors } = plan;
   const { signal, onLine, say } = stage;
   const backends = backendsFor(connections).map((host) => `${host}:${SINK_PORT}`);
   const sink = await startSink(SINK_PORT, connections, signal);
@@ -77,7 +78,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
   const empty = look({ balancer: balancer.child.pid, swarm: 0, sink: sink.pid });
 
   const targets = targetsFor(connections).map((host) => `${host}:${PORT}`);
-  const swarm = new Swarm({ connections, rate, targets }, onLine);
+  const swarm = new Swarm({ ...plan, targets }, onLine);
   const pids = { balancer: balancer.child.pid, swarm: swarm.child.pid, sink: sink.pid };
   const marks: Run['marks'] = [];
   const mark = (name: string): void => void marks.push({ seconds: swarm.seconds, name });
@@ -116,7 +117,7 @@ export async function runThrough(kind: BalancerKind, plan: Plan, ends: EndsCost,
     workers: balancer.workers,
     start: { readyMs: balancer.readyMs, userBytes: empty.userBytes },
     connect: { seconds, failed, cores: coresBetween(empty, connected) },
-    hold: { ...hold!, seconds: holdSeconds, lost, cores: coresBetween(connected, held) },
+    hold: { ...hold!, seconds: holdSeconds, keepAliveSeconds, lost, cores: coresBetween(connected, held) },
     memory: memoryOf(empty, held, connections, ends),
     ...(found && { admin: found }),
     ...(drained && { drain: drained }),

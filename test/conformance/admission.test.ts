@@ -330,7 +330,7 @@ describe('half-open clients', { concurrency: true }, () => {
     await waitFor('two that are closed', () => ended.length >= 2);
     const good = await comeFrom(context, balancer, '127.0.0.1');
     assert.equal(good.toString('hex'), IN);
-    assert.deepEqual(ended.slice(0, 2), [0, 1]);
+    assert.deepEqual(ended.slice(0, 2).sort(), [0, 1], 'the two oldest');
     const records = await balancer.records(2);
     assert.ok(records.every(({ reason, status }) => reason === 'half_open' && status === 503));
   });
