@@ -264,7 +264,7 @@ async function startWith(
     balancer.phase = 'running';
     reloader.start();
     announce(choice, workerCount, capacity, log);
-    return new Tidegate({ balancer, admin, reloader, listeners });
+    return new Tidegate({ balancer, admin, reloader, listeners, areInherited: sockets.length > 0 });
   } catch (error) {
     await admin?.close();
     await accessLog?.close();
@@ -391,6 +391,8 @@ interface TidegateParts {
   admin: AdminHost;
   reloader: Reloader;
   listeners: ListenerSet;
+  /** Sockets came from another process. */
+  areInherited: boolean;
 }
 
 export class Tidegate {
@@ -413,7 +415,7 @@ export class Tidegate {
   /** At the end of shutdown_timeout, in which who is still there is closed little by little. */
   #pacedMs = 0;
 
-  constructor({ balancer, admin, reloader, listeners }: TidegateParts) {
+  constructor({ balancer, admin, reloader, listeners, areInherited }: TidegateParts) {
     const { engine, capacity, supervisor, log } = balancer;
     this.#parts = balancer;
     this.#admin = admin;
@@ -433,6 +435,9 @@ export class Tidegate {
       this.#stopSteering = startSteering({
         groupsOf: (carrier) => balancer.groups.filter(({ name }) => carrierOfGroup(balancer, name) === carrier),
         statuses: () => supervisor.statuses(),
+        areInherited,
+        onFailure: (error) =>
+          log.warn({ error: String(error) }, `listeners can't be steered to workers with room: ${error}`),
       });
     }
     this.#stopSourceWatch = startSourceWatch({ backends: () => balancer.backends, totals: supervisor.totals, log });
@@ -537,6 +542,7 @@ export class Tidegate {
     const { supervisor, accessLog, config, judge, log } = this.#parts;
     const { signal } = this.#hasten;
     this.#parts.phase = 'stopping';
+    this.#stopSteering(); // the sockets may be a successor's from here on
     await this.#parts.moves.stopAll();
     const { shutdownTimeoutMs } = config;
     if (!signal.aborted) {
@@ -551,7 +557,6 @@ export class Tidegate {
     this.#stopSourceWatch();
     this.#stopSampling();
     this.#stopTakeOverWatch();
-    this.#stopSteering();
     await accessLog.close();
     this.#listeners.closeAll();
     await this.#admin.close(); // last: whoever looks on sees the end

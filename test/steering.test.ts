@@ -85,3 +85,25 @@ testEveryEngine('a table that is nine tenths full takes whoever comes', async (e
     held.join(),
   );
 });
+
+test('sockets that are closed are left alone, and whoever else put a program there doesn’t keep it', {
+  skip,
+}, async (context) => {
+  const port = await freePort();
+  const accepted = [0, 0];
+  const fds: number[] = [];
+  for (const worker of accepted.keys()) {
+    const server = createServer((socket) => {
+      accepted[worker]!++;
+      socket.destroy();
+    });
+    await once(server.listen({ port, host: '127.0.0.1', reusePort: true }), 'listening');
+    context.after(() => server.close());
+    fds.push((server as unknown as { _handle: { fd: number } })._handle.fd);
+  }
+  new Steering(100).update([{ fds }, { fds: [] }], [95, 10]);
+  const successor = new Steering(100, true);
+  successor.update([{ fds }], [10, 10]);
+  for (let count = 0; count < 60; count++) await once(connect(port, '127.0.0.1').resume(), 'close');
+  assert.ok(accepted[0]! > 0 && accepted[1]! > 0, accepted.join());
+});

@@ -68,7 +68,8 @@ export async function openListeners(
 }
 
 export function closeListeners(groups: readonly ListenerGroup[]): void {
-  for (const { fds } of groups) for (const fd of fds.splice(0)) close(fd);
+  // From the last one on: the kernel puts the last of those that share a port where one has gone, and others may be behind these.
+  for (const { fds } of groups) for (const fd of fds.splice(0).reverse()) close(fd);
 }
 
 /** The workers that it takes to serve every inherited socket which a listener asks for. */

@@ -11,13 +11,17 @@ export function watchWorkers(supervisor: Pick<Supervisor, 'lives' | 'statuses'>)
   const seen = new Map<WebAssembly.Memory, { clockMs: number; sinceMs: number }>();
   return () => {
     const nowMs = performance.now();
-    const lives = supervisor.lives().map(({ memory }) => memory);
+    const lives = supervisor.lives().flatMap(({ memory }) => (clockOf(memory) === 0 ? [] : memory)); // who starts has none
     for (const memory of seen.keys()) if (!lives.includes(memory)) seen.delete(memory);
     for (const memory of lives) {
-      const clockMs = headerClocks(memory)[HEADER_CLOCK_MS / 8]!;
+      const clockMs = clockOf(memory);
       if (seen.get(memory)?.clockMs !== clockMs) seen.set(memory, { clockMs, sinceMs: nowMs });
     }
     const isRunning = supervisor.statuses().some(({ state }) => state === 'running');
     return isRunning && lives.every((memory) => nowMs - seen.get(memory)!.sinceMs < STUCK_MS);
   };
+}
+
+function clockOf(memory: WebAssembly.Memory): number {
+  return headerClocks(memory)[HEADER_CLOCK_MS / 8]!;
 }

@@ -2,26 +2,40 @@
 // for every session that begins.
 import type { Beginning, Session, SessionTable } from './session-table.ts';
 
-interface Place {
-  table: SessionTable;
-  place: number;
-}
+/** More than a table has. A place is one number, since there is one for each session of each worker. */
+const PLACES_MAX = 1 << 17;
 
 export class NewestSessions {
+  readonly #tables: (SessionTable | undefined)[] = [];
   /** By the lower half of its tag: of two that share it one is forgotten. */
-  readonly #places = new Map<number, Place>();
+  readonly #places = new Map<number, number>();
 
   /** Notes that it began, and returns what the newest one was, if it is another worker's. */
   replace(table: SessionTable, { place, lowTag, formerLowTag }: Beginning): Session | undefined {
+    const here = this.#numberOf(table) * PLACES_MAX + place;
     const known = this.#places.get(lowTag);
-    const former = this.#places.get(formerLowTag);
-    if (formerLowTag !== lowTag && former?.table === table && former.place === place) this.#places.delete(formerLowTag);
-    if (known?.table !== table || known.place !== place) this.#places.set(lowTag, { table, place });
-    return known === undefined || known.table === table ? undefined : known.table.read(known.place);
+    if (formerLowTag !== lowTag && this.#places.get(formerLowTag) === here) this.#places.delete(formerLowTag);
+    this.#places.set(lowTag, here);
+    const other = known === undefined ? undefined : this.#tables[Math.floor(known / PLACES_MAX)];
+    return other === undefined || other === table ? undefined : other.read(known! % PLACES_MAX);
   }
 
   /** Its worker has ended. */
   forget(table: SessionTable): void {
-    for (const [lowTag, place] of this.#places) if (place.table === table) this.#places.delete(lowTag);
+    const number = this.#tables.indexOf(table);
+    if (number === -1) return;
+    this.#tables[number] = undefined;
+    for (const [lowTag, place] of this.#places) {
+      if (Math.floor(place / PLACES_MAX) === number) this.#places.delete(lowTag);
+    }
+  }
+
+  #numberOf(table: SessionTable): number {
+    const known = this.#tables.indexOf(table);
+    if (known !== -1) return known;
+    const free = this.#tables.indexOf(undefined);
+    const number = free === -1 ? this.#tables.length : free;
+    this.#tables[number] = table;
+    return number;
   }
 }

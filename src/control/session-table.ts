@@ -63,7 +63,7 @@ export class SessionTable {
   readonly #words: Uint32Array;
   readonly #view: DataView;
   readonly #offset: number;
-  readonly #wallMs: number;
+  readonly #clocks: Float64Array;
   readonly #connections: ConnectionTable;
   // When it was last looked at: the serial of the last beginning, and of every session what stood there.
   #serial = 0;
@@ -82,11 +82,20 @@ export class SessionTable {
     this.#offset = sessionsOffset(memory);
     this.#words = new Uint32Array(memory.buffer, this.#offset, this.#count * WORDS);
     this.#view = new DataView(memory.buffer, this.#offset);
-    this.#wallMs = headerClocks(memory)[HEADER_WALL_MS / 8]!;
+    this.#clocks = headerClocks(memory);
     this.#connections = new ConnectionTable(life);
     this.#serials = new Uint32Array(this.#count);
     this.#lowTags = new Uint32Array(this.#count);
     this.#overlaps = new Uint32Array(this.#count);
+  }
+
+  /** What to add to the worker's clock for milliseconds since 1970; 0: it hasn't begun to run. */
+  get #wallMs(): number {
+    return this.#clocks[HEADER_WALL_MS / 8]!;
+  }
+
+  get isRunning(): boolean {
+    return this.#wallMs !== 0;
   }
 
   /** Shows the sessions that have begun since the last call; the last one alone of those that began in one place. */

@@ -18,6 +18,8 @@ import type { WorkerStatus } from './supervisor.ts';
 const POLL_MS = 100;
 /** Of a worker's places: with fewer free ones it is nearly full. */
 const ROOM_SHARE = 0.1;
+/** A program belongs to the sockets: others that have them too, as before or after an upgrade, may have put theirs there. */
+const REFRESH_POLLS = 50;
 /** A worker with so much less room than the mean one is spared. */
 const SPARED_BELOW = 0.75;
 
@@ -27,24 +29,27 @@ export type Group = Pick<ListenerGroup, 'fds'>;
 /** Workers of one kind, who listen on the same ports. */
 export class Steering {
   readonly #places: number;
-  readonly #programs = new WeakMap<Group, string>();
-  #isTight = false;
+  #programs = new WeakMap<Group, string>();
+  #isTight: boolean;
+  #polls = 0;
 
-  /** `places`: connections that a worker can hold. */
-  constructor(places: number) {
+  /** `places`: connections that a worker can hold. `isTight`: somebody else's program may be there. */
+  constructor(places: number, isTight = false) {
     this.#places = places;
+    this.#isTight = isTight;
   }
 
-  /** `held`: connections of each worker at this moment. */
-  update(groups: readonly Group[], held: readonly number[]): void {
-    const rooms = held.map((count) => this.#places - count);
+  /** `held`: connections of each worker at this moment; null: it doesn't run, and who came to it would wait until it does. */
+  update(groups: readonly Group[], held: readonly (number | null)[]): void {
+    const rooms = held.map((count) => (count === null ? 0 : this.#places - count));
     const mean = rooms.reduce((sum, room) => sum + room, 0) / rooms.length;
-    this.#isTight ||= Math.min(...rooms) < ROOM_SHARE * this.#places;
+    this.#isTight ||= held.some((count) => count !== null && this.#places - count < ROOM_SHARE * this.#places);
     if (!this.#isTight || mean <= 0) return;
     const spared = rooms.flatMap((room, worker) => (room < SPARED_BELOW * mean ? worker : []));
     if (spared.length === rooms.length) return;
+    if (++this.#polls % REFRESH_POLLS === 0) this.#programs = new WeakMap();
     for (const group of groups) {
-      if (this.#programs.get(group) === spared.join()) continue;
+      if (group.fds.length === 0 || this.#programs.get(group) === spared.join()) continue;
       this.#programs.set(group, spared.join());
       if (!isShared(group)) steer(group.fds[0]!, dealAmong(rooms.length, spared));
     }
@@ -65,22 +70,35 @@ export interface SteeringOptions {
   /** Those that workers of this engine carry. */
   groupsOf(engine: EngineName): readonly Group[];
   statuses(): readonly WorkerStatus[];
+  /** Sockets came from another process. */
+  areInherited: boolean;
+  /** They can't be steered; newcomers stay where the kernel deals them. */
+  onFailure(error: unknown): void;
 }
 
 /** Looks again and again, until the returned function is called. */
-export function startSteering({ groupsOf, statuses }: SteeringOptions): () => void {
+export function startSteering({ groupsOf, statuses, areInherited, onFailure }: SteeringOptions): () => void {
   const steerings = new Map<EngineName, Steering>();
-  const timer = setInterval(() => {
+  const look = (): void => {
     const byEngine = Map.groupBy(statuses(), ({ engine }) => engine);
     for (const [engine, workers] of byEngine) {
       if (workers.length === 1) continue;
-      const steering = steerings.get(engine) ?? new Steering(workers[0]!.connectionsMax);
+      const steering = steerings.get(engine) ?? new Steering(workers[0]!.connectionsMax, areInherited);
       steerings.set(engine, steering);
-      steering.update(
-        groupsOf(engine),
-        workers.map(({ connections }) => connections),
-      );
+      steering.update(groupsOf(engine), workers.map(heldBy));
+    }
+  };
+  const timer = setInterval(() => {
+    try {
+      look();
+    } catch (error) {
+      clearInterval(timer);
+      onFailure(error);
     }
   }, POLL_MS).unref();
   return () => clearInterval(timer);
+}
+
+function heldBy({ state, connections }: WorkerStatus): number | null {
+  return state === 'running' ? connections : null;
 }

@@ -181,7 +181,7 @@ export class Supervisor {
   }
 
   get #startTimeoutMs(): number {
-    return START_TIMEOUT_MS + START_TIMEOUT_EACH_MS * this.#workers.length;
+    return START_TIMEOUT_MS + START_TIMEOUT_EACH_MS * this.#workers.filter((worker) => !isRunning(worker)).length;
   }
 
   /** Of each crew. */
@@ -195,8 +195,8 @@ export class Supervisor {
 
   /** Adds a crew while the others serve; resolves when it does, too. Rejects with a TidegateError when it can't. */
   async grow(options: CrewOptions): Promise<void> {
-    this.#leases.grow();
     const added = this.#hire(options);
+    this.#leases.grow();
     this.#runs.push(...added.map((worker) => this.#keepRunning(worker)));
     while (this.#isServing && !added.every(isRunning)) {
       if (added.some(({ restarts }) => restarts > 0)) {

@@ -104,11 +104,12 @@ export class TakeOvers {
       this.#newest.forget(table);
       this.#tables.delete(memory);
     }
-    return lives.map((life) => {
+    const tables = lives.map((life) => {
       const table = this.#tables.get(life.memory) ?? new SessionTable(life);
       this.#tables.set(life.memory, table);
       return table;
     });
+    return tables.filter(({ isRunning }) => isRunning);
   }
 
   #note(session: Session, takeOvers: number, loser: string, settings: TakeOverLoopConfig, nowMs: number): void {
@@ -131,7 +132,7 @@ export class TakeOvers {
 
   #pause(tag: bigint, fight: Fight, untilMs: number): void {
     fight.pausedUntilMs = untilMs;
-    for (const table of this.#tables.values()) table.pause(tag, untilMs);
+    for (const table of this.#tables.values()) if (table.isRunning) table.pause(tag, untilMs);
   }
 
   /** The one that is still going on, or a new one. */
