@@ -171,7 +171,8 @@ export class SwarmWatch {
     if (this.#options.report !== undefined) {
       writeReport(this.#options.report, { text, json: { report, samples }, svg: drawTimeline(samples) });
     }
-    return failed + lost === 0 ? 0 : EXIT_NOT_ALL_WELL;
+    const isWell = failed + lost === 0 && report.connected >= report.connections;
+    return isWell ? 0 : EXIT_NOT_ALL_WELL;
   }
 
   #phaseSeconds(end: number): Partial<Record<Phase, { from: number; seconds: number }>> {

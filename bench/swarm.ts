@@ -50,7 +50,7 @@ Opens MQTT sessions at a pace, keeps them alive, and tells what became of them.
   --progress text          a line a second: text, json or off
   --report PREFIX          writes PREFIX.txt, PREFIX.json and PREFIX.svg at the end
 
-SIGTERM and SIGINT close all sessions and report; a second one drops them. Exit codes: 0 nobody failed or was lost,
+SIGTERM and SIGINT close all sessions and report; a second one drops them. Exit codes: 0 all had a session and nobody was lost,
 1 somebody was, 2 it could not start.
 `;
 

@@ -135,14 +135,15 @@ for (const { version, level, qos, persistent } of [
     const kind = ['--version', version, ...(persistent ? ['--persistent'] : [])];
     const swarm = startSwarm(context, [...load, ...messages, ...kind, '--first', '1001']);
     await swarm.until('open sessions', isOpen(SOME));
-    await swarm.until('pings and messages', ({ pings, received }) => Number(pings) > 40 && Number(received) > SOME);
+    await swarm.until('pings and messages', ({ pings, received }) => Number(pings) > 40 && Number(received) > 4 * SOME);
     const report = await swarm.stop(0);
     assert.deepEqual([report.connected, report.failed, report.lost, report.reasons], [SOME, 0, 0, {}]);
     const { published, received, acknowledged, subscribed, withheld } = report.messages;
     assert.deepEqual([subscribed, withheld], [SOME, 0]);
-    // Each client hears what it said itself; the last ones were under way when all were closed.
-    assert.ok(received <= published && received > 0.8 * published, JSON.stringify(report.messages));
-    assert.ok(qos === 0 ? acknowledged === 0 : acknowledged > 0.8 * published, JSON.stringify(report.messages));
+    // Each client hears what it said itself; a few of each were under way when all were closed.
+    const arrived = published - 3 * SOME;
+    assert.ok(received <= published && received > arrived, JSON.stringify(report.messages));
+    assert.ok(qos === 0 ? acknowledged === 0 : acknowledged > arrived, JSON.stringify(report.messages));
     const log = broker.log();
     const came = log.filter((line) => line.startsWith('New client connected'));
     assert.equal(came.length, SOME);
