@@ -1,5 +1,5 @@
 // What swarm and sink have in common as commands: how they end, and how they fail.
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { TidegateError } from '../src/errors.ts';
 import type { Crowd } from './crowd.ts';
 
@@ -35,6 +35,11 @@ export function closeOnSignal(crowd: Crowd, onClose: () => void): void {
 /** One object to a line. */
 export function printJson(value: object): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Before a run that would be lost otherwise: fails when its report can't be written there. */
+export function checkReport(prefix: string | undefined): void {
+  if (prefix !== undefined) closeSync(openSync(`${prefix}.json`, 'a'));
 }
 
 /** PREFIX.txt, PREFIX.json and PREFIX.svg. */

@@ -5,7 +5,6 @@ import { raiseDescriptorLimit } from '../src/control/capacity.ts';
 import { describeMachine } from './machine.ts';
 import { type BalancerKind, rivals, tidegate } from './million/balancers.ts';
 import { killAll } from './million/children.ts';
-import type { SwarmLine } from './million/ends.ts';
 import { kernelMemorySource } from './million/kernel-memory.ts';
 import { MILLION_RUN, type MillionResults, type Run, saveMillion } from './million/results.ts';
 import { measureEnds, type Plan, runThrough, type Stage } from './million/run.ts';
@@ -13,6 +12,7 @@ import { availableBytes, findSize, gibibytes, MEMORY_SPARE_BYTES, type Size } fr
 import { millionRemarks, millionTable } from './million/table.ts';
 import { OutOfMemory, watchMemory } from './million/watch.ts';
 import { Progress } from './progress.ts';
+import type { Sample } from './swarm-watch.ts';
 import { toText } from './table.ts';
 
 const USAGE = `npm run bench:million -- [--connections N] [--rate N] [--hold 5m] [--keep-alive 60s] [--rivals on|off] [--results FILE]
@@ -39,7 +39,7 @@ const ATTEMPTS = 4;
 const LINE_SECONDS = 10;
 const DURATION_PATTERN = /^(\d+)(s|m)$/;
 
-const { values: options } = parseArgs({
+const OPTIONS = {
   options: {
     connections: { type: 'string' },
     rate: { type: 'string', default: String(RATE_DEFAULT) },
@@ -49,7 +49,8 @@ const { values: options } = parseArgs({
     results: { type: 'string', default: MILLION_RUN },
     help: { type: 'boolean', default: false },
   },
-});
+} as const;
+const options = readOptions();
 const progress = new Progress();
 /** Of a swarm, at which its next line is due where there is no terminal. */
 let nextLineSeconds = 0;
@@ -66,6 +67,15 @@ if (options.help) {
   } catch (error) {
     progress.say(`bench:million: ${reasonOf(error)}`);
     process.exitCode = 1;
+  }
+}
+
+function readOptions(): ReturnType<typeof parseArgs<typeof OPTIONS>>['values'] {
+  try {
+    return parseArgs(OPTIONS).values;
+  } catch (error) {
+    process.stderr.write(`bench:million: ${reasonOf(error)}\n`);
+    process.exit(1);
   }
 }
 
@@ -167,7 +177,7 @@ function memoryFor(sessionBytes: number): Size {
   };
 }
 
-function showLine(line: SwarmLine): void {
+function showLine(line: Sample): void {
   const { seconds, phase, open, connectsPerSecond, pingsPerSecond, pingP99Ms, lost, failed } = line;
   const rate = phase === 'connect' ? `${connectsPerSecond}/s` : `${pingsPerSecond} pings/s`;
   const p99 = pingP99Ms === null ? '' : `, ping p99 ${pingP99Ms.toFixed(1)} ms`;

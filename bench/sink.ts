@@ -25,7 +25,7 @@ import {
 } from '../src/system/libc.ts';
 import { resolveHost } from '../src/system/resolve-host.ts';
 import { Crowd, ringSlots, ringsFor } from './crowd.ts';
-import { closeOnSignal, grouped, printJson, rounded, runCommand, writeReport } from './crowd-command.ts';
+import { checkReport, closeOnSignal, grouped, printJson, rounded, runCommand, writeReport } from './crowd-command.ts';
 import { addresses, progress, readOptions, rings, wholeNumber } from './crowd-options.ts';
 import { SINK_ACK, SINK_ECHO, SINK_FAN_OUT } from './layout.ts';
 import { drawTimeline } from './timeline.ts';
@@ -87,6 +87,7 @@ async function main(): Promise<number> {
     accepts,
     listenerFds,
   }));
+  checkReport(options.report);
   const crowd = new Crowd(settings, slots);
   closeOnSignal(crowd, () => {});
   await crowd.start();

@@ -18,7 +18,8 @@ export interface SwarmWatchOptions {
   report?: string | undefined;
 }
 
-interface Sample {
+/** One a second, as `--progress json` prints it. */
+export interface Sample {
   seconds: number;
   phase: Phase;
   open: number;
@@ -37,7 +38,7 @@ interface Sample {
   hold: Pings | null;
 }
 
-interface Pings {
+export interface Pings {
   pings: number;
   pingP50Ms: number | null;
   pingP99Ms: number | null;

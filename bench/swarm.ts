@@ -9,7 +9,7 @@ import { encodeSockaddr } from '../src/system/libc.ts';
 import { localPorts } from '../src/system/local-ports.ts';
 import { resolveHost } from '../src/system/resolve-host.ts';
 import { Crowd, ringSlots, ringsFor } from './crowd.ts';
-import { closeOnSignal, runCommand } from './crowd-command.ts';
+import { checkReport, closeOnSignal, runCommand } from './crowd-command.ts';
 import {
   addresses,
   flag,
@@ -103,6 +103,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const perRing = ringSlots(raiseDescriptorLimit());
+  checkReport(options.report);
   const crowd = new Crowd(await settingsOf(options, perRing), perRing);
   const watch = new SwarmWatch(options, crowd);
   closeOnSignal(crowd, () => watch.closes());

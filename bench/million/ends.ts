@@ -2,6 +2,7 @@
 // the load tools of this project, told what to do by their options and listened to line by line.
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sample } from '../swarm-watch.ts';
 import { Child } from './children.ts';
 
 const START_TIMEOUT_MS = 60_000;
@@ -11,34 +12,8 @@ const CLOSE_TIMEOUT_MS = 300_000;
 /** Of a plot this wide more would not be seen. */
 const POINTS_MAX = 240;
 
-/** One a second. */
-export interface SwarmLine {
-  seconds: number;
-  phase: 'connect' | 'hold' | 'close';
-  open: number;
-  connected: number;
-  failed: number;
-  lost: number;
-  reconnected: number;
-  connectsPerSecond: number;
-  pings: number;
-  pingsPerSecond: number;
-  pingP50Ms: number | null;
-  pingP99Ms: number | null;
-  /** Since everybody is connected; null before. */
-  hold: Pings | null;
-}
-
 export interface SwarmReport {
   lost: number;
-}
-
-export interface Pings {
-  pings: number;
-  pingP50Ms: number | null;
-  pingP99Ms: number | null;
-  pingP999Ms: number | null;
-  pingMaxMs: number | null;
 }
 
 export interface SinkLine {
@@ -75,13 +50,13 @@ export interface SwarmSettings {
 
 /** The clients: from the first dial to the report. */
 export class Swarm {
-  readonly child: Child<SwarmLine | { report: SwarmReport }>;
+  readonly child: Child<Sample | { report: SwarmReport }>;
   readonly points: Point[] = [];
-  line: SwarmLine | undefined;
+  line: Sample | undefined;
   report: SwarmReport | undefined;
   #beganMs = performance.now();
 
-  constructor({ connections, rate, keepAliveSeconds, targets }: SwarmSettings, onLine: (line: SwarmLine) => void) {
+  constructor({ connections, rate, keepAliveSeconds, targets }: SwarmSettings, onLine: (line: Sample) => void) {
     const number = ['--connections', String(connections), '--rate', String(rate)];
     const way = ['--to', targets.join(','), '--keep-alive', `${keepAliveSeconds}s`];
     const rest = ['--reconnect', 'on', '--progress', 'json'];

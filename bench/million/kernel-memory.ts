@@ -1,6 +1,7 @@
 // The kernel's memory on the whole machine, by what it is used for. No process is charged for its sockets, so what a proxy
 // has is found by taking off what the same connections take without one.
 import { readFileSync } from 'node:fs';
+import { PAGE_BYTES } from '../../assembly/layout.ts';
 
 /** Bytes by kind: a cache of the slab allocator, or a line of /proc/meminfo. */
 export type KernelMemory = Map<string, number>;
@@ -8,7 +9,6 @@ export type KernelMemory = Map<string, number>;
 /** What isn't in the slabs. */
 const OTHERS = ['KernelStack', 'PageTables', 'VmallocUsed', 'Percpu'];
 const SLABINFO = '/proc/slabinfo';
-const PAGE_BYTES = 4096;
 
 export function kernelMemory(): KernelMemory {
   const meminfo = readFileSync('/proc/meminfo', 'utf8');

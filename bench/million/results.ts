@@ -2,9 +2,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Machine } from '../machine.ts';
+import type { Pings } from '../swarm-watch.ts';
 import type { Taken } from './admin.ts';
 import type { BalancerName } from './balancers.ts';
-import type { Pings, Point } from './ends.ts';
+import type { Point } from './ends.ts';
 
 export const MILLION_RUN = join(import.meta.dirname, '../results/million.json');
 

@@ -1,10 +1,11 @@
 // One balancer's run, in the order in which it is lived: it starts empty, everybody connects, stays, one backend is drained,
 // everybody leaves.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sample } from '../swarm-watch.ts';
 import { Admin } from './admin.ts';
 import { type BalancerKind, startBalancer, tidegate } from './balancers.ts';
 import type { Child } from './children.ts';
-import { Swarm, type SwarmLine, startSink, thinned } from './ends.ts';
+import { Swarm, startSink, thinned } from './ends.ts';
 import { growthByKind, kernelMemory, sumOf } from './kernel-memory.ts';
 import { coresBetween, type Look, look } from './look.ts';
 import { drain, lookAround } from './operator.ts';
@@ -37,7 +38,7 @@ export interface Plan {
 export interface Stage {
   /** Everything is called off when it is aborted. */
   signal: AbortSignal;
-  onLine(line: SwarmLine): void;
+  onLine(line: Sample): void;
   say(text: string): void;
 }
 

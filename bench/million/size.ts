@@ -1,5 +1,6 @@
 // How many sessions this machine bears with both ends of each on it, and what follows from their number.
 import { readFileSync } from 'node:fs';
+import { WORKERS_MAX } from '../../src/config/schema.ts';
 import { findCapacity } from '../../src/control/capacity.ts';
 import { localPorts } from '../../src/system/local-ports.ts';
 
@@ -8,8 +9,6 @@ const CONNECTIONS_WANTED = 1_000_000;
 const SESSION_BYTES = 19 << 10;
 /** What stays free whatever happens; see watch.ts. */
 export const MEMORY_SPARE_BYTES = 1.5 * 2 ** 30;
-/** The configuration's own bound. */
-const WORKERS_MAX = 256;
 /** The kernel deals connections out by a hash: of 32 workers the fullest got a tenth more than its share. */
 const UNEVEN = 1.15;
 /**
